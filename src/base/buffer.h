@@ -1,0 +1,54 @@
+/*
+ * buffer: the one growable run of bytes. It owns its memory; a zeroed struct is an empty buffer.
+ * Not safe for use by several threads at once.
+ */
+#ifndef CHAPAR_BASE_BUFFER_H
+#define CHAPAR_BASE_BUFFER_H
+
+#include "base/bytes.h"
+
+#include <stdarg.h>
+
+struct buffer {
+	unsigned char *data; /* NULL while nothing was appended; else data[len] is NUL */
+	size_t len;
+	size_t room;
+};
+
+/* Frees the memory; the buffer is empty and usable again. */
+void buffer_deinit(struct buffer *buffer);
+
+/* Empties it and keeps the memory. */
+static inline void buffer_clear(struct buffer *buffer)
+{
+	buffer->len = 0;
+}
+
+/* Room for `len` more bytes, uninitialised, counted as appended; valid until the next append. */
+unsigned char *buffer_extend(struct buffer *buffer, size_t len);
+void buffer_reserve(struct buffer *buffer, size_t len);
+void buffer_append(struct buffer *buffer, const void *ptr, size_t len);
+void buffer_append_bytes(struct buffer *buffer, struct bytes bytes);
+void buffer_append_string(struct buffer *buffer, const char *text);
+void buffer_append_byte(struct buffer *buffer, int byte);
+void buffer_printf(struct buffer *buffer, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void buffer_vprintf(struct buffer *buffer, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
+
+/* Cuts `len` bytes off the front. */
+void buffer_consume(struct buffer *buffer, size_t len);
+
+/* What is in it, borrowed until the next change. */
+static inline struct bytes buffer_bytes(const struct buffer *buffer)
+{
+	return bytes_of(buffer->data, buffer->len);
+}
+
+/* As a C string, borrowed until the next change; "" if empty. */
+static inline const char *buffer_string(const struct buffer *buffer)
+{
+	return buffer->data == NULL || buffer->len == 0 ? "" : (const char *)buffer->data;
+}
+
+#endif

@@ -1,0 +1,130 @@
+#include "base/pack.h"
+
+#include "base/error.h"
+
+void put_u32(unsigned char *at, uint32_t value)
+{
+	for (int i = 0; i < 4; i++)
+		at[i] = (unsigned char)(value >> (24 - 8 * i));
+}
+
+void put_u64(unsigned char *at, uint64_t value)
+{
+	put_u32(at, (uint32_t)(value >> 32));
+	put_u32(at + 4, (uint32_t)value);
+}
+
+uint32_t get_u32(const unsigned char *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+uint64_t get_u64(const unsigned char *at)
+{
+	return (uint64_t)get_u32(at) << 32 | get_u32(at + 4);
+}
+
+void pack_u8(struct buffer *out, uint8_t value)
+{
+	buffer_append_byte(out, value);
+}
+
+void pack_u32(struct buffer *out, uint32_t value)
+{
+	put_u32(buffer_extend(out, 4), value);
+}
+
+void pack_u64(struct buffer *out, uint64_t value)
+{
+	put_u64(buffer_extend(out, 8), value);
+}
+
+void pack_varint(struct buffer *out, uint64_t value)
+{
+	while (value >= 0x80) {
+		buffer_append_byte(out, (int)(value & 0x7f) | 0x80);
+		value >>= 7;
+	}
+	buffer_append_byte(out, (int)value);
+}
+
+void pack_bytes(struct buffer *out, struct bytes bytes)
+{
+	pack_varint(out, bytes.len);
+	buffer_append_bytes(out, bytes);
+}
+
+int unpack_u8(struct bytes *in, uint8_t *value_r)
+{
+	if (in->len < 1)
+		return ERR_CORRUPT;
+	*value_r = bytes_take(in, 1).ptr[0];
+	return 0;
+}
+
+int unpack_u32(struct bytes *in, uint32_t *value_r)
+{
+	if (in->len < 4)
+		return ERR_CORRUPT;
+	*value_r = get_u32(bytes_take(in, 4).ptr);
+	return 0;
+}
+
+int unpack_u64(struct bytes *in, uint64_t *value_r)
+{
+	if (in->len < 8)
+		return ERR_CORRUPT;
+	*value_r = get_u64(bytes_take(in, 8).ptr);
+	return 0;
+}
+
+int unpack_varint(struct bytes *in, uint64_t *value_r)
+{
+	uint64_t value = 0;
+
+	for (unsigned shift = 0; shift < 64; shift += 7) {
+		unsigned char byte;
+
+		if (in->len == 0)
+			return ERR_CORRUPT;
+		byte = bytes_take(in, 1).ptr[0];
+		if (shift == 63 && byte > 1)
+			return ERR_CORRUPT;
+		if (shift > 0 && byte == 0)
+			return ERR_CORRUPT; /* not minimal */
+		value |= (uint64_t)(byte & 0x7f) << shift;
+		if (byte < 0x80) {
+			*value_r = value;
+			return 0;
+		}
+	}
+	return ERR_CORRUPT;
+}
+
+int unpack_varint32(struct bytes *in, uint32_t *value_r)
+{
+	uint64_t value;
+
+	if (unpack_varint(in, &value) < 0 || value > UINT32_MAX)
+		return ERR_CORRUPT;
+	*value_r = (uint32_t)value;
+	return 0;
+}
+
+int unpack_bytes(struct bytes *in, struct bytes *bytes_r)
+{
+	uint64_t len;
+
+	if (unpack_varint(in, &len) < 0 || len > in->len)
+		return ERR_CORRUPT;
+	*bytes_r = bytes_take(in, (size_t)len);
+	return 0;
+}
+
+int unpack_raw(struct bytes *in, void *ptr, size_t len)
+{
+	if (in->len < len)
+		return ERR_CORRUPT;
+	memcpy(ptr, bytes_take(in, len).ptr, len);
+	return 0;
+}

@@ -1,0 +1,38 @@
+/*
+ * pack: numbers and byte strings in binary keys and values. Big-endian numbers sort like the numbers
+ * they are, so keys use them; values use varints (LEB128, at most 10 bytes). Readers take from the
+ * front of *in, are bounded by it, and return ERR_CORRUPT, with *in in no particular state, when it
+ * is too short or not minimal.
+ */
+#ifndef CHAPAR_BASE_PACK_H
+#define CHAPAR_BASE_PACK_H
+
+#include "base/buffer.h"
+
+#include <stdint.h>
+
+void pack_u8(struct buffer *out, uint8_t value);
+void pack_u32(struct buffer *out, uint32_t value);
+void pack_u64(struct buffer *out, uint64_t value);
+void pack_varint(struct buffer *out, uint64_t value);
+/* A varint of the length, then the bytes. */
+void pack_bytes(struct buffer *out, struct bytes bytes);
+
+int unpack_u8(struct bytes *in, uint8_t *value_r);
+int unpack_u32(struct bytes *in, uint32_t *value_r);
+int unpack_u64(struct bytes *in, uint64_t *value_r);
+int unpack_varint(struct bytes *in, uint64_t *value_r);
+/* As unpack_varint(), and ERR_CORRUPT above UINT32_MAX. */
+int unpack_varint32(struct bytes *in, uint32_t *value_r);
+/* Borrowed from *in. */
+int unpack_bytes(struct bytes *in, struct bytes *bytes_r);
+/* Copies exactly `len` bytes to `ptr`. */
+int unpack_raw(struct bytes *in, void *ptr, size_t len);
+
+/* Fixed-size keys are built in place. */
+void put_u32(unsigned char *at, uint32_t value);
+void put_u64(unsigned char *at, uint64_t value);
+uint32_t get_u32(const unsigned char *at);
+uint64_t get_u64(const unsigned char *at);
+
+#endif

@@ -1,0 +1,73 @@
+# Chapar. A newcomer needs two of these, on a fresh Debian 12: `make run` and `make test`.
+# The others: make (build), format, format-check, lint, bench, install, clean; cut and heal (of `make run`).
+
+BUILD = build
+BUILD_TEST = build-test
+BUILD_CLANG = build-clang
+POSTFIX = .deps/postfix
+IMAPFLOW = tests/system/imapflow
+C_SOURCES = git ls-files -co --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]'
+prefix = /usr/local
+
+.PHONY: build run cut heal test lint tidy format format-check bench install clean \
+	build-packages test-packages check-packages
+
+build: build-packages
+	@test -f $(BUILD)/build.ninja || \
+		meson setup $(BUILD) --buildtype=debugoptimized --prefix=$(prefix)
+	@ninja -C $(BUILD)
+
+# Two nodes on this machine that replicate to each other, with a user and some mail.
+run: build
+	@exec python3 tools/demo.py --build $(BUILD) --folder .run
+
+# The link between the two nodes of a running `make run`.
+cut:
+	@python3 tools/demo.py --folder .run --cut
+heal:
+	@python3 tools/demo.py --folder .run --heal
+
+# Everything, under the address and undefined behaviour sanitizers. The last line tells the result.
+test: test-packages
+	@test -f $(BUILD_TEST)/build.ninja || \
+		meson setup $(BUILD_TEST) -Db_sanitize=address,undefined -Db_lundef=false
+	@ninja -C $(BUILD_TEST)
+	@meson test -C $(BUILD_TEST) --no-rebuild --print-errorlogs; \
+		python3 tools/test_summary.py $(BUILD_TEST)/meson-logs/testlog.json
+
+# The same sources under clang's warnings, and the project's own limits.
+lint: check-packages
+	@test -f $(BUILD_CLANG)/build.ninja || CC=clang meson setup $(BUILD_CLANG) -Dwerror=true
+	@ninja -C $(BUILD_CLANG)
+	@$(MAKE) --no-print-directory tidy
+
+tidy:
+	@python3 tests/system/test_tidy.py
+
+format: check-packages
+	@$(C_SOURCES) | xargs clang-format -i
+
+format-check: check-packages
+	@$(C_SOURCES) | xargs clang-format --dry-run -Werror
+
+# Chapar beside Cyrus and Dovecot (docs/benchmarks.md tells how to read it).
+bench: build
+	@bench/compare.sh
+
+install: build
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@rm -rf $(BUILD) $(BUILD_TEST) $(BUILD_CLANG) .run
+
+build-packages:
+	@packaging/install-packages.sh build run
+
+test-packages:
+	@packaging/install-packages.sh build run test client
+	@packaging/unpack-postfix.sh $(CURDIR)/$(POSTFIX)
+	@test -d $(IMAPFLOW)/node_modules/imapflow || \
+		npm ci --prefix $(IMAPFLOW) --no-audit --no-fund --loglevel=error </dev/null
+
+check-packages:
+	@packaging/install-packages.sh build check

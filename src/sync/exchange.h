@@ -1,0 +1,75 @@
+/*
+ * exchange: one account brought together with the copy on a peer (docs/replication.md,
+ *docs/protocol.md).
+ *
+ * The initiator's half, as steps without I/O: it says what to send and is told what was answered.
+ *Who carries the texts does not matter: a replication channel (IMAP's SYNC command), a bundle, or
+ *the simulation.
+ *
+ *	while ((step = exchange_next(exchange, &request)) == EXCHANGE_SEND || step == EXCHANGE_WAIT)
+ *{ if (step == EXCHANGE_SEND)
+ *			... carry `request` to the peer, without waiting for the answer
+ *		else
+ *			exchange_answer(exchange, ... the answer to the oldest request not yet
+ *answered);
+ *	}
+ *
+ * Requests that may go out together are given one after the other before EXCHANGE_WAIT, so that a
+ *small change with its body costs one round trip. A lost answer or connection is no harm: free the
+ *exchange, and begin a new one later (P8).
+ *
+ * Invariants: nothing is half-merged: what a peer sends becomes visible in one commit, or not at
+ *all; no commit spans a wait for the peer (P10); only one of the two sides merges. Not safe for use
+ *by several threads at once; exchanges of different accounts are independent of each other.
+ */
+#ifndef CHAPAR_SYNC_EXCHANGE_H
+#define CHAPAR_SYNC_EXCHANGE_H
+
+#include "mail/mail.h"
+#include "sync/point.h"
+
+#include "base/error.h"
+
+struct exchange;
+
+enum exchange_step {
+	EXCHANGE_SEND,  /* *request_r is to be sent; ask for the next step at once */
+	EXCHANGE_WAIT,  /* an answer is needed first */
+	EXCHANGE_DONE,  /* both copies were equal, at the point in the result */
+	EXCHANGE_FAILED /* see the result's error; it may be begun again later */
+};
+
+/* What happened; complete once the exchange is done or has failed. */
+struct exchange_result {
+	struct error error;        /* why it failed; code 0 if it did not */
+	struct common_point point; /* when done: the new common point; see point_save() */
+	unsigned request_count;
+	unsigned refused_count;   /* the peer had changed meanwhile */
+	unsigned integrate_count; /* the peer was asked to merge, because it changed all the time */
+	unsigned repair_count;    /* digests differed although nothing had changed */
+	unsigned conflict_count;  /* resolved in merges here */
+	unsigned sent_count;      /* records */
+	unsigned received_count;
+	unsigned sent_body_count;
+	unsigned received_body_count;
+};
+
+/*
+ * Begins an exchange of a local account with the copy of the same name on node `peer`, which is not
+ * our own node. `known`, which may be NULL, is a common point that was not saved yet; the later of
+ * it and the saved one is used. `mail` stays borrowed. Does no I/O yet.
+ */
+struct exchange *exchange_new(
+	struct mail *mail, uint32_t account, uint64_t peer, const struct common_point *known);
+/* Frees it, at any step. Sets *exchange to NULL. A NULL *exchange is allowed. */
+void exchange_free(struct exchange **exchange);
+
+/* The next step; reads the store and may commit to it. *request_r is emptied first. */
+enum exchange_step exchange_next(struct exchange *exchange, struct buffer *request_r);
+/* Feeds an answer. It is looked at in exchange_next(); `answer` is copied. */
+void exchange_answer(struct exchange *exchange, struct bytes answer);
+
+/* Borrowed until exchange_free(). */
+const struct exchange_result *exchange_result(const struct exchange *exchange);
+
+#endif

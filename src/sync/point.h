@@ -1,0 +1,30 @@
+/*
+ * point: the last common point of an account's copies here and on a peer: the local sequence of
+ * each at which both were equal. Kept per (account, peer node); a node restored from a backup has a
+ * new node id and thus no common point. Losing one costs time, never correctness.
+ */
+#ifndef CHAPAR_SYNC_POINT_H
+#define CHAPAR_SYNC_POINT_H
+
+#include "mail/mail.h"
+
+struct common_point {    /* both 0: none */
+	uint64_t mine;   /* our account sequence */
+	uint64_t theirs; /* the peer's */
+};
+
+/* Whether `a` is the later of two points of the same account and peer. */
+static inline bool common_point_is_later(struct common_point a, struct common_point b)
+{
+	return a.mine > b.mine || (a.mine == b.mine && a.theirs > b.theirs);
+}
+
+/* The saved point, or none. Errors: of kv_get(), ERR_CORRUPT, ERR_VERSION. */
+int point_get(struct kv_txn *kv, uint32_t account, uint64_t peer, struct common_point *point_r);
+/* Saves it as part of a commit, unless a later one is there. */
+int point_put(struct account_write *write, uint64_t peer, struct common_point point);
+/* The same as a commit of its own. */
+int point_save(struct mail *mail, uint32_t account, uint64_t peer, struct common_point point,
+	struct error *error);
+
+#endif

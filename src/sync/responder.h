@@ -1,0 +1,59 @@
+/*
+ * responder: the other half of an exchange: answers SYNC requests, whoever carries them
+ * (docs/protocol.md).
+ *
+ * A session is one authenticated connection. It remembers the peer's node id (SYNC HELLO), message
+ * bodies that were put for the next APPLY, and records that were staged for it; nothing of it
+ * outlives the session. Each request is answered by exactly one line of data, in order. Not safe
+ * for use by several threads at once; sessions are independent of each other.
+ */
+#ifndef CHAPAR_SYNC_RESPONDER_H
+#define CHAPAR_SYNC_RESPONDER_H
+
+#include "mail/mail.h"
+
+#include "base/error.h"
+
+#define SYNC_VERSION 1
+#define SYNC_BODY_SIZE_MAX (128u * 1024 * 1024) /* bytes of one message */
+/* Bytes of one request; also what an answer stays below. A single message can fill one. */
+#define SYNC_REQUEST_SIZE_MAX (SYNC_BODY_SIZE_MAX + 1024 * 1024)
+#define SYNC_BATCH_SIZE                                                                            \
+	(16u * 1024 * 1024) /* bytes of bodies or records that senders put together */
+#define SYNC_STAGE_SIZE_MAX (512u * 1024 * 1024) /* bytes of records staged by one session */
+#define SYNC_SKEW_MS_DEFAULT (24u * 3600 * 1000)
+
+/* What the authenticated user of a connection may do (P9). */
+struct sync_rights {
+	bool is_full; /* a peer node: every account, and stamps of others */
+	/* Else: his own account, as account_name_normalize() gives it. */
+	char account[ACCOUNT_NAME_SIZE_MAX + 1];
+	uint64_t skew_ms; /* how far in the future a modseq may lie; 0: SYNC_SKEW_MS_DEFAULT */
+};
+
+struct sync_session;
+
+/* `mail` stays borrowed, `rights` is copied. */
+struct sync_session *sync_session_new(struct mail *mail, const struct sync_rights *rights);
+/* Sets *session to NULL. A NULL *session is allowed. */
+void sync_session_free(struct sync_session **session);
+
+/*
+ * Answers `request` (the arguments of one SYNC command: a verb, a blank, a dlist; literals
+ * included). Exactly one answer without CRLF at its end is appended to *answer, also on errors
+ * (then `ERROR %(CODE ... TEXT ...)`). Returns 0, or the error's code with its text in *error, for
+ * the tagged NO; ERR_INVALID: the request was malformed (tagged BAD). The session stays usable
+ * after all of them.
+ */
+int sync_respond(struct sync_session *session, struct bytes request, struct buffer *answer,
+	struct error *error);
+
+/*
+ * HELLO, by which both ends learn each other's node id before anything else. The initiator sends
+ * the request, and gives the answer to sync_hello_check(): ERR_REFUSED if both stores have the same
+ * node id (one was copied), ERR_VERSION, ERR_INVALID.
+ */
+void sync_hello_request(struct mail *mail, struct buffer *request);
+int sync_hello_check(struct mail *mail, struct bytes answer, uint64_t *peer_r, struct error *error);
+
+#endif

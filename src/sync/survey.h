@@ -1,0 +1,30 @@
+/*
+ * survey: which accounts differ between two nodes, asked in batches (SYNC POINTS); the first thing
+ * a channel does with a peer it has not met before, or to find out what it missed.
+ */
+#ifndef CHAPAR_SYNC_SURVEY_H
+#define CHAPAR_SYNC_SURVEY_H
+
+#include "sync/point.h"
+
+#define SURVEY_ACCOUNT_COUNT_MAX 500 /* accounts in one request */
+
+/* A peer's account as it tells it. */
+struct survey_account {
+	struct bytes name; /* borrowed from the arena or the answer */
+	bool exists;
+	uint64_t sequence;
+	uint64_t highest;
+	struct digest digest;
+};
+
+/* Asks for named accounts. */
+void survey_request(const struct bytes *names, size_t count, struct buffer *request);
+/* Asks for the peer's own list, from `cursor` (0: the beginning, else as the last answer gave it).
+ */
+void survey_request_all(uint64_t cursor, struct buffer *request);
+/* *cursor_r is 0 if there are no more. ERR_INVALID, or the error that the peer answered. */
+int survey_answer(struct bytes answer, struct arena *arena, struct survey_account **accounts_r,
+	size_t *count_r, uint64_t *cursor_r, struct error *error);
+
+#endif

@@ -22,6 +22,8 @@
 #include "kv/kv.h"
 #include "store/store.h"
 
+struct mail_body; /* mail/mail.h */
+
 #define ACCOUNT_NAME_SIZE_MAX 200 /* bytes */
 
 struct account_header {
@@ -103,8 +105,10 @@ struct account_write {
 	uint64_t node;       /* this node's id, for stamps */
 	uint64_t now_ms;
 	struct account_header header;
-	struct account_floor *floors; /* UIDNEXT and HIGHESTMODSEQ of each touched mailbox before this write */
-	size_t floor_count;
+	struct account_floor **floors; /* each touched mailbox: as it was before this write, and as it is */
+	size_t floor_count, floor_room;
+	const struct mail_body **bodies; /* brought in by mail_body_add(), stored when first named */
+	size_t body_count, body_room;
 	bool is_dirty;
 };
 
@@ -116,6 +120,13 @@ int account_write_end(struct account_write *write, int rc);
 /* Makes the account and its INBOX (both with ids derived from `name`). ERR_EXISTS, ERR_INVALID. */
 int account_create(struct store_write *store, uint64_t node, uint64_t now_ms, struct bytes name,
 	uint32_t *number_r);
+
+/*
+ * Writes the mailbox rows whose counts, UIDNEXT or digest changed, and brings header.digest up to date.
+ * account_write_end() does it too; call it earlier to read mailboxes or header.digest within the write.
+ * ERR_ILLEGAL: two live mailboxes have one name, or a deleted one still shows messages.
+ */
+int account_write_flush(struct account_write *write);
 
 /* The next clock value: above everything this account has seen, and above `floor`. */
 uint64_t account_tick(struct account_write *write, uint64_t floor);

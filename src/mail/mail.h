@@ -65,9 +65,12 @@ struct mail_body;
 int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **body_r);
 void mail_body_free(struct mail_body **body);
 const struct guid *mail_body_guid(const struct mail_body *body);
-/* Inside a commit: stores it if it is not there and counts one reference for it (see account_put_message(),
- * which takes its own): use to bring bodies in before the records that name them. */
-int mail_body_add(struct account_write *write, const struct mail_body *body);
+/* Inside a commit: makes the body known to it, so that account_put_message() stores it with the first message
+ * that shows it. A body that no message comes to show is not stored. `body` must outlive the commit. */
+void mail_body_add(struct account_write *write, const struct mail_body *body);
+/* Inside a commit: account_put_message()'s part: counts one reference more (fewer) to the body. */
+int mail_body_reference(struct account_write *write, const struct guid *guid);
+int mail_body_release(struct account_write *write, const struct guid *guid);
 
 struct append_message {
 	const struct mail_body *body;

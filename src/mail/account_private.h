@@ -1,0 +1,20 @@
+/* account_private: stored forms that only the account_*.c files know. */
+#ifndef CHAPAR_MAIL_ACCOUNT_PRIVATE_H
+#define CHAPAR_MAIL_ACCOUNT_PRIVATE_H
+
+#include "mail/account.h"
+#include "mail/tables.h"
+
+/* Values of MAIL_TABLE_INSTANCE begin with one of these, values of MAIL_TABLE_MODSEQ are one. */
+#define ENTRY_SHOWN 'S'
+#define ENTRY_TOMBSTONE 'T'
+#define ENTRY_VANISHED 'V'
+
+void account_header_encode(struct buffer *out, const struct account_header *header);
+int account_header_decode(struct bytes in, struct account_header *header_r);
+
+/* Keys in MAIL_TABLE_SEQUENCE's values: a kind byte, then the record's key without the account. */
+struct bytes sequence_value_mailbox(unsigned char at[17], struct id128 id);
+struct bytes sequence_value_message(unsigned char at[17], struct stamp instance);
+
+#endif

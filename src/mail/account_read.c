@@ -1,0 +1,433 @@
+#include "mail/account.h"
+
+#include "base/error.h"
+#include "base/pack.h"
+#include "mail/account_private.h"
+
+#include <ctype.h>
+#include <limits.h>
+
+#define HEADER_VERSION 1
+
+void account_header_encode(struct buffer *out, const struct account_header *header)
+{
+	pack_u8(out, HEADER_VERSION);
+	pack_u32(out, header->number);
+	buffer_append(out, header->id.bytes, sizeof(header->id.bytes));
+	pack_bytes(out, bytes_of_string(header->name));
+	pack_varint(out, header->clock_last);
+	pack_varint(out, header->highest);
+	pack_varint(out, header->sequence);
+	pack_varint(out, header->uidvalidity_last);
+	pack_varint(out, header->message_count);
+	pack_varint(out, header->byte_count);
+	pack_u64(out, header->digest.high);
+	pack_u64(out, header->digest.low);
+}
+
+int account_header_decode(struct bytes in, struct account_header *header_r)
+{
+	struct account_header header = { 0 };
+	struct bytes name;
+	uint8_t version;
+
+	if (unpack_u8(&in, &version) < 0)
+		return ERR_CORRUPT;
+	if (version != HEADER_VERSION)
+		return ERR_VERSION;
+	if (unpack_u32(&in, &header.number) < 0 ||
+		unpack_raw(&in, header.id.bytes, sizeof(header.id.bytes)) < 0 ||
+		unpack_bytes(&in, &name) < 0 || name.len > ACCOUNT_NAME_SIZE_MAX ||
+		unpack_varint(&in, &header.clock_last) < 0 || unpack_varint(&in, &header.highest) < 0 ||
+		unpack_varint(&in, &header.sequence) < 0 ||
+		unpack_varint32(&in, &header.uidvalidity_last) < 0 ||
+		unpack_varint(&in, &header.message_count) < 0 ||
+		unpack_varint(&in, &header.byte_count) < 0 || unpack_u64(&in, &header.digest.high) < 0 ||
+		unpack_u64(&in, &header.digest.low) < 0 || in.len != 0)
+		return ERR_CORRUPT;
+	memcpy(header.name, name.ptr, name.len);
+	*header_r = header;
+	return 0;
+}
+
+int account_name_normalize(struct bytes name, char name_r[ACCOUNT_NAME_SIZE_MAX + 1])
+{
+	if (name.len == 0 || name.len > ACCOUNT_NAME_SIZE_MAX)
+		return ERR_INVALID;
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char byte = name.ptr[i];
+
+		if (byte <= ' ' || byte == 0x7f || byte == '/')
+			return ERR_INVALID;
+	}
+	for (size_t i = 0; i < name.len; i++)
+		name_r[i] = (char)(name.ptr[i] < 0x80 ? tolower(name.ptr[i]) : name.ptr[i]);
+	name_r[name.len] = '\0';
+	return 0;
+}
+
+int account_find(struct kv_txn *kv, struct bytes name, uint32_t *number_r)
+{
+	struct bytes value;
+	int rc;
+
+	if (name.len == 0 || name.len > ACCOUNT_NAME_SIZE_MAX)
+		return ERR_NOT_FOUND;
+	rc = kv_get(kv, MAIL_TABLE_ACCOUNT_NAME, name, &value);
+	if (rc < 0)
+		return rc;
+	return unpack_u32(&value, number_r);
+}
+
+int account_load(struct kv_txn *kv, uint32_t number, struct account_header *header_r)
+{
+	unsigned char key[4];
+	struct bytes value;
+	int rc = kv_get(kv, MAIL_TABLE_ACCOUNT, account_key(key, number), &value);
+
+	return rc < 0 ? rc : account_header_decode(value, header_r);
+}
+
+int account_next(struct kv_txn *kv, uint32_t after, struct account_header *header_r)
+{
+	struct kv_cursor *cursor = NULL;
+	unsigned char key[4];
+	int rc;
+
+	if (after == UINT32_MAX)
+		return ERR_NOT_FOUND;
+	rc = kv_cursor_open(kv, MAIL_TABLE_ACCOUNT, &cursor);
+	if (rc == 0)
+		rc = kv_cursor_seek(cursor, account_key(key, after + 1));
+	if (rc == 0)
+		rc = account_header_decode(kv_cursor_value(cursor), header_r);
+	kv_cursor_close(&cursor);
+	return rc;
+}
+
+int account_get_mailbox(struct kv_txn *kv, uint32_t account, struct id128 id, struct arena *arena,
+	struct mailbox_record *mailbox_r)
+{
+	unsigned char key[MAILBOX_KEY_SIZE];
+	struct bytes value;
+	int rc = kv_get(kv, MAIL_TABLE_MAILBOX, mailbox_key(key, account, id), &value);
+
+	return rc < 0 ? rc : mailbox_decode(arena_copy(arena, value), mailbox_r);
+}
+
+int account_find_mailbox(struct kv_txn *kv, uint32_t account, struct bytes name, struct arena *arena,
+	struct mailbox_record *mailbox_r)
+{
+	unsigned char key[4 + MAILBOX_NAME_SIZE_MAX];
+	struct id128 id;
+	struct bytes value;
+	int rc;
+
+	if (bytes_equal_string_nocase(name, "INBOX"))
+		name = BYTES_LITERAL("INBOX");
+	if (name.len > MAILBOX_NAME_SIZE_MAX)
+		return ERR_NOT_FOUND;
+	rc = kv_get(kv, MAIL_TABLE_MAILBOX_NAME, name_key(key, account, name), &value);
+	if (rc < 0)
+		return rc;
+	rc = unpack_raw(&value, id.bytes, sizeof(id.bytes));
+	return rc < 0 ? rc : account_get_mailbox(kv, account, id, arena, mailbox_r);
+}
+
+int account_get_message(struct kv_txn *kv, uint32_t account, struct stamp instance, struct arena *arena,
+	struct message_record *message_r)
+{
+	unsigned char key[INSTANCE_KEY_SIZE];
+	struct id128 mailbox;
+	struct bytes value;
+	uint32_t uid;
+	uint8_t kind;
+	int rc = kv_get(kv, MAIL_TABLE_INSTANCE, instance_key(key, account, instance), &value);
+
+	if (rc < 0)
+		return rc;
+	if (unpack_u8(&value, &kind) < 0)
+		return ERR_CORRUPT;
+	if (kind == ENTRY_TOMBSTONE)
+		return message_decode(arena_copy(arena, value), arena, message_r);
+	if (kind != ENTRY_SHOWN || unpack_raw(&value, mailbox.bytes, sizeof(mailbox.bytes)) < 0 ||
+		unpack_u32(&value, &uid) < 0)
+		return ERR_CORRUPT;
+	rc = account_get_message_at(kv, account, mailbox, uid, arena, message_r);
+	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+}
+
+int account_get_message_at(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t uid,
+	struct arena *arena, struct message_record *message_r)
+{
+	unsigned char key[MESSAGE_KEY_SIZE];
+	struct bytes value;
+	int rc = kv_get(kv, MAIL_TABLE_MESSAGE, message_key(key, account, mailbox, uid), &value);
+
+	return rc < 0 ? rc : message_decode(arena_copy(arena, value), arena, message_r);
+}
+
+int account_get_register(struct kv_txn *kv, uint32_t account, enum record_kind kind, struct id128 mailbox,
+	struct bytes name, struct arena *arena, struct register_record *record_r)
+{
+	unsigned char key[REGISTER_KEY_SIZE];
+	struct bytes value;
+	int rc;
+
+	if (name.len > REGISTER_KEY_SIZE_MAX)
+		return ERR_NOT_FOUND;
+	rc = kv_get(kv, MAIL_TABLE_REGISTER, register_key(key, account, kind, mailbox, name), &value);
+	return rc < 0 ? rc : register_decode(arena_copy(arena, value), record_r);
+}
+
+/* Calls `visit` for every entry whose key begins with `prefix`, from `start` on. */
+typedef int entry_function(void *context, struct bytes key, struct bytes value);
+
+static int each_entry(struct kv_txn *kv, unsigned table, struct bytes prefix, struct bytes start,
+	entry_function *visit, void *context)
+{
+	struct kv_cursor *cursor = NULL;
+	int rc = kv_cursor_open(kv, table, &cursor);
+
+	if (rc < 0)
+		return rc;
+	for (rc = kv_cursor_seek(cursor, start); rc == 0; rc = kv_cursor_next(cursor)) {
+		struct bytes key = kv_cursor_key(cursor);
+
+		if (!bytes_start_with(key, prefix))
+			break;
+		rc = visit(context, key, kv_cursor_value(cursor));
+		if (rc != 0)
+			goto out;
+	}
+	if (rc == ERR_NOT_FOUND)
+		rc = 0;
+out:
+	kv_cursor_close(&cursor);
+	return rc;
+}
+
+struct each_context {
+	struct kv_txn *kv;
+	uint32_t account;
+	struct arena *arena;
+	uint64_t last; /* last UID */
+	account_mailbox_function *mailbox;
+	account_message_function *message;
+	account_register_function *record;
+	account_uid_function *uid;
+	const struct account_change_functions *changes;
+	void *context;
+};
+
+static int visit_mailbox(void *context, struct bytes key, struct bytes value)
+{
+	struct each_context *each = context;
+	struct mailbox_record mailbox;
+	int rc = mailbox_decode(arena_copy(each->arena, value), &mailbox);
+
+	(void)key;
+	return rc < 0 ? rc : each->mailbox(each->context, &mailbox);
+}
+
+int account_each_mailbox(struct kv_txn *kv, uint32_t account, struct arena *arena,
+	account_mailbox_function *function, void *context)
+{
+	struct each_context each = { .arena = arena, .mailbox = function, .context = context };
+	unsigned char key[4];
+	struct bytes prefix = account_key(key, account);
+
+	return each_entry(kv, MAIL_TABLE_MAILBOX, prefix, prefix, visit_mailbox, &each);
+}
+
+#define EACH_STOP INT_MAX /* past the last UID asked for; never seen by callers */
+
+static int visit_message(void *context, struct bytes key, struct bytes value)
+{
+	struct each_context *each = context;
+	struct message_record message;
+	int rc;
+
+	if (key.len != MESSAGE_KEY_SIZE)
+		return ERR_CORRUPT;
+	if (get_u32(key.ptr + MAILBOX_KEY_SIZE) > each->last)
+		return EACH_STOP;
+	rc = message_decode(arena_copy(each->arena, value), each->arena, &message);
+	if (rc < 0)
+		return rc;
+	return each->message(each->context, &message);
+}
+
+int account_each_message(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t first,
+	uint32_t last, struct arena *arena, account_message_function *function, void *context)
+{
+	struct each_context each = {
+		.arena = arena, .message = function, .context = context, .last = last
+	};
+	unsigned char start[MESSAGE_KEY_SIZE], prefix[MAILBOX_KEY_SIZE];
+
+	int rc = each_entry(kv, MAIL_TABLE_MESSAGE, mailbox_key(prefix, account, mailbox),
+		message_key(start, account, mailbox, first), visit_message, &each);
+
+	return rc == EACH_STOP ? 0 : rc;
+}
+
+static int visit_register(void *context, struct bytes key, struct bytes value)
+{
+	struct each_context *each = context;
+	struct register_record record;
+	int rc = register_decode(arena_copy(each->arena, value), &record);
+
+	(void)key;
+	return rc < 0 ? rc : each->record(each->context, &record);
+}
+
+int account_each_register(struct kv_txn *kv, uint32_t account, enum record_kind kind, struct arena *arena,
+	account_register_function *function, void *context)
+{
+	struct each_context each = { .arena = arena, .record = function, .context = context };
+	unsigned char key[5];
+	struct bytes prefix;
+
+	account_key(key, account);
+	key[4] = (unsigned char)kind;
+	prefix = bytes_of(key, sizeof(key));
+	return each_entry(kv, MAIL_TABLE_REGISTER, prefix, prefix, visit_register, &each);
+}
+
+static int visit_message_change(struct each_context *each, struct bytes value)
+{
+	struct message_record message;
+	struct stamp instance;
+	int rc;
+
+	if (unpack_u64(&value, &instance.modseq) < 0 || unpack_u64(&value, &instance.node) < 0)
+		return ERR_CORRUPT;
+	rc = account_get_message(each->kv, each->account, instance, each->arena, &message);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	return each->changes->message(each->context, &message);
+}
+
+static int visit_mailbox_change(struct each_context *each, struct bytes value)
+{
+	struct mailbox_record mailbox;
+	struct id128 id;
+	int rc;
+
+	if (unpack_raw(&value, id.bytes, sizeof(id.bytes)) < 0)
+		return ERR_CORRUPT;
+	rc = account_get_mailbox(each->kv, each->account, id, each->arena, &mailbox);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	return each->changes->mailbox(each->context, &mailbox);
+}
+
+static int visit_register_change(struct each_context *each, uint8_t kind, struct bytes value)
+{
+	struct register_record record;
+	struct id128 mailbox;
+	int rc;
+
+	if (unpack_raw(&value, mailbox.bytes, sizeof(mailbox.bytes)) < 0)
+		return ERR_CORRUPT;
+	rc = account_get_register(
+		each->kv, each->account, (enum record_kind)kind, mailbox, value, each->arena, &record);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	return each->changes->record(each->context, &record);
+}
+
+static int visit_change(void *context, struct bytes key, struct bytes value)
+{
+	struct each_context *each = context;
+	uint8_t kind;
+
+	(void)key;
+	value = arena_copy(each->arena, value);
+	if (unpack_u8(&value, &kind) < 0)
+		return ERR_CORRUPT;
+	if (kind == RECORD_MESSAGE)
+		return visit_message_change(each, value);
+	if (kind == RECORD_MAILBOX)
+		return visit_mailbox_change(each, value);
+	return visit_register_change(each, kind, value);
+}
+
+int account_each_change(struct kv_txn *kv, uint32_t account, uint64_t after, struct arena *arena,
+	const struct account_change_functions *functions, void *context)
+{
+	struct each_context each = {
+		.kv = kv, .account = account, .arena = arena, .changes = functions, .context = context
+	};
+	unsigned char prefix[4], start[SEQUENCE_KEY_SIZE];
+
+	if (after == UINT64_MAX)
+		return 0;
+	return each_entry(kv, MAIL_TABLE_SEQUENCE, account_key(prefix, account),
+		sequence_key(start, account, after + 1), visit_change, &each);
+}
+
+static int visit_uid_change(void *context, struct bytes key, struct bytes value)
+{
+	struct each_context *each = context;
+	const unsigned char *at = key.ptr + MAILBOX_KEY_SIZE;
+
+	if (key.len != MODSEQ_KEY_SIZE || value.len != 1)
+		return ERR_CORRUPT;
+	return each->uid(each->context, get_u32(at + 8), get_u64(at), value.ptr[0] == ENTRY_VANISHED);
+}
+
+int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint64_t after,
+	account_uid_function *function, void *context)
+{
+	struct each_context each = { .uid = function, .context = context };
+	unsigned char prefix[MAILBOX_KEY_SIZE], start[MODSEQ_KEY_SIZE];
+
+	if (after >= MODSEQ_MAX)
+		return 0;
+	return each_entry(kv, MAIL_TABLE_MODSEQ, mailbox_key(prefix, account, mailbox),
+		modseq_key(start, account, mailbox, after + 1, 0), visit_uid_change, &each);
+}
+
+struct range_context {
+	struct arena *arena;
+	uint32_t last;
+	struct digest digest;
+	uint32_t count;
+};
+
+static int visit_range(void *context, struct bytes key, struct bytes value)
+{
+	struct range_context *range = context;
+	struct message_record message;
+	int rc;
+
+	if (key.len != MESSAGE_KEY_SIZE)
+		return ERR_CORRUPT;
+	if (get_u32(key.ptr + MAILBOX_KEY_SIZE) > range->last)
+		return EACH_STOP;
+	arena_reset(range->arena);
+	rc = message_decode(value, range->arena, &message);
+	if (rc < 0)
+		return rc;
+	digest_add(&range->digest, message_term(&message));
+	range->count++;
+	return 0;
+}
+
+int account_range_digest(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t first,
+	uint32_t last, struct digest *digest_r, uint32_t *count_r)
+{
+	struct range_context range = { .arena = arena_new(), .last = last };
+	unsigned char start[MESSAGE_KEY_SIZE], prefix[MAILBOX_KEY_SIZE];
+	int rc = each_entry(kv, MAIL_TABLE_MESSAGE, mailbox_key(prefix, account, mailbox),
+		message_key(start, account, mailbox, first), visit_range, &range);
+
+	arena_free(&range.arena);
+	if (rc < 0)
+		return rc;
+	*digest_r = range.digest;
+	*count_r = range.count;
+	return 0;
+}

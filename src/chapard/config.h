@@ -1,0 +1,116 @@
+/*
+ * config: the configuration file of a node, for the daemon and the tool.
+ *
+ * Every key is a row of one table (config_keys.c) with its type, default, bounds and help; the
+ * parser, the checks and `chapard --help-config` all come from it. The syntax is that of
+ * libconfuse: KEY = VALUE, SECTION {…}, SECTION TITLE {…}, comments with #. What is unknown,
+ * double, malformed or out of bounds is refused with FILE:LINE. A relative path is relative to the
+ * folder of the configuration file.
+ */
+#ifndef CHAPAR_CHAPARD_CONFIG_H
+#define CHAPAR_CHAPARD_CONFIG_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONFIG_FILE_DEFAULT "/etc/chapar/chapard.conf"
+#define CONFIG_NAME_SIZE_MAX 64         /* bytes of node, peer and listener names */
+#define CONFIG_PATH_SIZE_MAX 4096       /* bytes */
+#define CONFIG_SOCKET_PATH_SIZE_MAX 107 /* bytes: what the kernel takes */
+#define CONFIG_SECRET_SIZE_MAX 1024     /* bytes of a password file */
+#define CONFIG_PEER_COUNT_MAX 64
+#define CONFIG_SYNC_USER_COUNT_MAX 64
+
+/* "HOST:PORT", "[IPV6]:PORT", "*:PORT" or "unix:PATH". */
+struct config_address {
+	char *text; /* as written; NULL: not given */
+	char *host; /* NULL: a UNIX socket */
+	uint16_t port;
+	char *path; /* NULL: TCP */
+};
+
+struct config_pin {
+	bool is_set;
+	unsigned char bytes[32]; /* SHA-256 of the peer's certificate in DER form */
+};
+
+enum config_protocol { CONFIG_PROTOCOL_IMAP, CONFIG_PROTOCOL_LMTP };
+/* In the order of enum net_tls_mode. */
+enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_START, CONFIG_TLS_IMPLICIT };
+
+/* Each begins with its title, which libconfuse keeps apart from the keys. */
+struct config_listener {
+	char *name;
+	struct config_address address;
+	int protocol; /* enum config_protocol */
+	int tls;      /* enum config_tls */
+};
+
+struct config_sync_user {
+	char *name;
+	char *password_file;
+};
+
+struct config_peer {
+	char *name;
+	struct config_address address;
+	char *user;
+	char *password_file;
+	int tls; /* enum config_tls */
+	char *ca_file;
+	struct config_pin pin;
+};
+
+struct config {
+	char *file;   /* absolute */
+	char *folder; /* of the file, absolute */
+
+	char *node;
+	bool allow_plaintext_loopback;
+	bool create_accounts_on_delivery;
+	int log_level; /* enum log_level */
+	uint64_t message_size_max;
+	uint64_t workers;
+	uint64_t io_threads;
+	uint64_t connections_max;
+	uint64_t stop_timeout_s;
+	char *user;     /* NULL: stay who we are */
+	char *pid_file; /* NULL: none */
+
+	char *store_path;
+	uint64_t store_compression;
+
+	char *tls_certificate; /* NULL: no TLS */
+	char *tls_key;
+
+	struct config_listener *listeners;
+	size_t listener_count;
+	struct config_sync_user *sync_users;
+	size_t sync_user_count;
+	struct config_peer *peers;
+	size_t peer_count;
+};
+
+/*
+ * Reads and checks the file; on 0 *config_r is the caller's until config_free(). Does not read the
+ * files that it names. Errors: ERR_NOT_FOUND, ERR_IO (the file cannot be read), ERR_INVALID
+ * (FILE:LINE and the reason).
+ */
+int config_load(const char *file, struct config **config_r, struct error *error);
+/* Sets *config to NULL. A NULL *config is allowed. */
+void config_free(struct config **config);
+
+/*
+ * Reads the secret in a password file, without the line's end, to *secret. ERR_INVALID: empty, too
+ * long, more than one line; ERR_REFUSED: other users may read or write the file; ERR_NOT_FOUND,
+ * ERR_IO.
+ */
+int config_secret_read(const char *file, struct buffer *secret, struct error *error);
+
+/* Prints every key with its type, bounds, default and help. */
+void config_help(FILE *out);
+
+#endif

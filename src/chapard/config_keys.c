@@ -1,0 +1,117 @@
+/*
+ * config_keys: the table of all configuration keys. packaging/man/chapard.conf.5 tells the same at
+ * greater length; a test compares the two.
+ */
+#include "chapard/config_private.h"
+
+#include <string.h>
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+
+#define AT(type, field) offsetof(struct type, field)
+#define TLS_CHOICES "none|starttls|implicit"
+
+static const struct config_key root_keys[] = {
+	{ "node", CONFIG_NAME, AT(config, node), .is_required = true,
+		.help = "Name of this node: unique among all nodes that replicate with each "
+			"other." },
+	{ "allow-plaintext-loopback", CONFIG_BOOL, AT(config, allow_plaintext_loopback),
+		.default_text = "false",
+		.help = "Allow clients on this machine to log in without TLS." },
+	{ "create-accounts-on-delivery", CONFIG_BOOL, AT(config, create_accounts_on_delivery),
+		.default_text = "false",
+		.help = "Make an account when mail for it arrives by LMTP; else such mail is "
+			"refused." },
+	{ "log-level", CONFIG_CHOICE, AT(config, log_level), .default_text = "info",
+		.choices = "debug|info|warning|error",
+		.help = "Least level of the events that are logged to standard error." },
+	{ "message-size-max", CONFIG_NUMBER, AT(config, message_size_max), .default_text = "64M",
+		.minimum = 64 * KIB, .maximum = 128 * MIB,
+		.help = "Largest message taken from clients and by LMTP, in bytes." },
+	{ "workers", CONFIG_NUMBER, AT(config, workers), .default_text = "32", .minimum = 1,
+		.maximum = 1024, .help = "Number of threads that run the commands of clients." },
+	{ "io-threads", CONFIG_NUMBER, AT(config, io_threads), .default_text = "2", .minimum = 1,
+		.maximum = 64, .help = "Number of threads that read and write sockets." },
+	{ "connections-max", CONFIG_NUMBER, AT(config, connections_max), .default_text = "10000",
+		.minimum = 1, .maximum = 1000000,
+		.help = "Number of clients served at one time; further ones are told to come "
+			"back." },
+	{ "stop-timeout", CONFIG_NUMBER, AT(config, stop_timeout_s), .default_text = "10",
+		.minimum = 0, .maximum = 600,
+		.help = "Seconds that clients are given to take their last words when the daemon "
+			"stops." },
+	{ "user", CONFIG_STRING, AT(config, user),
+		.help = "System user that the daemon becomes after it has bound its addresses." },
+	{ "pid-file", CONFIG_PATH, AT(config, pid_file),
+		.help = "File that holds the process id from when clients are served until the "
+			"end." },
+};
+
+static const struct config_key store_keys[] = {
+	{ "path", CONFIG_PATH, AT(config, store_path), .is_required = true,
+		.help = "Folder of the store; made if it does not exist." },
+	{ "compression", CONFIG_NUMBER, AT(config, store_compression), .default_text = "1",
+		.minimum = 0, .maximum = 19,
+		.help = "zstd level for message bodies; 0 stores them as they are." },
+};
+
+static const struct config_key tls_keys[] = {
+	{ "certificate", CONFIG_PATH, AT(config, tls_certificate), .is_required = true,
+		.help = "PEM file with the certificate and its chain; read again on SIGHUP." },
+	{ "key", CONFIG_PATH, AT(config, tls_key),
+		.help = "PEM file with the private key; by default in the certificate's file." },
+};
+
+static const struct config_key listener_keys[] = {
+	{ "address", CONFIG_ADDRESS, AT(config_listener, address), .is_required = true,
+		.help = "HOST:PORT, [IPV6]:PORT, *:PORT (all addresses) or unix:PATH; "
+			"port 0 takes a free one." },
+	{ "protocol", CONFIG_CHOICE, AT(config_listener, protocol), .choices = "imap|lmtp",
+		.help = "What is spoken there; by default what the title says (imap, imaps, "
+			"lmtp)." },
+	{ "tls", CONFIG_CHOICE, AT(config_listener, tls), .choices = TLS_CHOICES,
+		.help = "By default implicit for the title imaps, else starttls where a tls "
+			"section "
+			"is given." },
+};
+
+static const struct config_key sync_user_keys[] = {
+	{ "password-file", CONFIG_PATH, AT(config_sync_user, password_file), .is_required = true,
+		.help = "File whose one line is the password; not readable for others." },
+};
+
+static const struct config_key peer_keys[] = {
+	{ "address", CONFIG_ADDRESS, AT(config_peer, address), .is_required = true,
+		.help = "HOST:PORT of the peer's IMAP listener, or unix:PATH." },
+	{ "user", CONFIG_NAME, AT(config_peer, user), .is_required = true,
+		.help = "Name under which the peer knows us (its sync-user)." },
+	{ "password-file", CONFIG_PATH, AT(config_peer, password_file), .is_required = true,
+		.help = "File whose one line is our password there; not readable for others." },
+	{ "tls", CONFIG_CHOICE, AT(config_peer, tls), .default_text = "starttls",
+		.choices = TLS_CHOICES, .help = "How the connection is protected." },
+	{ "ca-file", CONFIG_PATH, AT(config_peer, ca_file),
+		.help = "PEM file of the CAs that may vouch for the peer; by default the "
+			"system's." },
+	{ "pin", CONFIG_PIN, AT(config_peer, pin),
+		.help = "SHA-256 of the peer's certificate: exactly that one is accepted." },
+};
+
+#define KEYS(table) (table), sizeof(table) / sizeof((table)[0])
+
+/* clang-format off */
+const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
+	{ "", KEYS(root_keys), .help = "Keys outside of any section." },
+	{ "store", KEYS(store_keys), .is_required = true, .help = "Where the mail is kept." },
+	{ "tls", KEYS(tls_keys), .help = "The certificate of this server." },
+	{ "listen", KEYS(listener_keys), sizeof(struct config_listener), AT(config, listeners),
+		AT(config, listener_count), 63, .is_required = true,
+		.help = "An address that clients are served on. The title names it in the log." },
+	{ "sync-user", KEYS(sync_user_keys), sizeof(struct config_sync_user), AT(config, sync_users),
+		AT(config, sync_user_count), CONFIG_SYNC_USER_COUNT_MAX,
+		.help = "A node that may replicate all accounts. The title is the name it logs in with." },
+	{ "peer", KEYS(peer_keys), sizeof(struct config_peer), AT(config, peers),
+		AT(config, peer_count), CONFIG_PEER_COUNT_MAX,
+		.help = "A node that our changes are sent to and taken from. The title names the channel." },
+};
+/* clang-format on */

@@ -23,7 +23,8 @@ LAYERS = [
     ["net"],
     ["sieve"],
     ["imap", "lmtp", "pop3", "managesieve", "http", "csync"],
-    ["chapard", "chapar"],
+    ["chapard"],
+    ["chapar"],
 ]
 RANK = {folder: rank for rank, row in enumerate(LAYERS) for folder in row}
 

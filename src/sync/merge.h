@@ -1,59 +1,66 @@
 /*
- * merge: bringing two copies of an account together. No I/O, no store, no clock: records go in, records come
- * out; the daemon, bundles and the simulation run this same code.
+ * merge: bringing two copies of an account together. No I/O, no store, no clock: records go in,
+ * records come out; the daemon, bundles and the simulation run this same code.
  *
- * Join, per record (commutative, associative, idempotent): per flag the greater stamp; the greater placement
- * stamp, and with equal placement the greater UID; for mailboxes name and options by the greater stamp,
- * UIDVALIDITY and UIDNEXT the greater, deletion and forward final; registers the greater stamp.
+ * Join, per record (commutative, associative, idempotent): per flag the greater stamp; the greater
+ * placement stamp, and with equal placement the greater UID; for mailboxes name and options by the
+ * greater stamp, UIDVALIDITY and UIDNEXT the greater, deletion and forward final; registers the
+ * greater stamp.
  *
- * Place, by the one side that integrates, knowing both sides' UIDNEXTs: every live message is shown at a UID
- * that both sides may show. A UID is good for a side that shows this very message there, or whose UIDNEXT is
- * not above it. A message whose UID is not good for both gets the next one above both, in order of instance.
+ * Place, by the one side that integrates, knowing both sides' UIDNEXTs: every live message is shown
+ * at a UID that both sides may show. A UID is good for a side that shows this very message there,
+ * or whose UIDNEXT is not above it. A message whose UID is not good for both gets the next one
+ * above both, in order of instance.
  *
- * Modseq: the greater of both; where content changes on a side and that is not above the highest that either
- * has shown, a fresh tick above both.
+ * Modseq: the greater of both; where content changes on a side and that is not above the highest
+ * that either has shown, a fresh tick above both.
  */
 #ifndef CHAPAR_SYNC_MERGE_H
 #define CHAPAR_SYNC_MERGE_H
 
 #include "sync/changes.h"
 
-/* Join; results borrow from the inputs and `arena`. The two must be the same record. ERR_ILLEGAL: one instance with
- * two GUIDs, one mailbox id with two... (what cannot be joined). */
-int merge_message(const struct message_record *a, const struct message_record *b, struct arena *arena,
-	struct message_record *joined_r);
+#include "base/error.h"
+
+/* Join; results borrow from the inputs and `arena`. The two must be the same record. ERR_ILLEGAL:
+ * one instance with two GUIDs, one mailbox id with two... (what cannot be joined). */
+int merge_message(const struct message_record *a, const struct message_record *b,
+	struct arena *arena, struct message_record *joined_r);
 void merge_mailbox(const struct mailbox_record *a, const struct mailbox_record *b,
 	struct mailbox_record *joined_r);
 void merge_register(const struct register_record *a, const struct register_record *b,
 	struct register_record *joined_r);
 
-/* The integrating side's own copy, for looking things up. Functions return 0, ERR_NOT_FOUND or worse. */
+/* The integrating side's own copy, for looking things up. Functions return 0, ERR_NOT_FOUND or
+ * worse. */
 struct merge_copy {
 	void *context;
 	int (*message)(void *context, struct stamp instance, struct message_record *message_r);
 	int (*mailbox)(void *context, struct id128 id, struct mailbox_record *mailbox_r);
-	int (*each_mailbox)(void *context, account_mailbox_function *function, void *function_context);
+	int (*each_mailbox)(
+		void *context, account_mailbox_function *function, void *function_context);
 	/* messages now shown in a mailbox */
 	int (*each_shown)(void *context, struct id128 mailbox, account_message_function *function,
 		void *function_context);
 	/* as each_register of one record */
-	int (*find_register)(void *context, enum record_kind kind, struct id128 mailbox, struct bytes key,
-		struct register_record *record_r);
+	int (*find_register)(void *context, enum record_kind kind, struct id128 mailbox,
+		struct bytes key, struct register_record *record_r);
 };
 
 struct merge_input {
 	struct merge_copy mine;
-	const struct change_set *my_changes;    /* since the common point: my_changes->since is its sequence here */
+	const struct change_set
+		*my_changes; /* since the common point: my_changes->since is its sequence here */
 	const struct change_set *their_changes; /* since the common point, on their side */
-	uint64_t node;       /* the integrating node, for stamps it must make */
-	uint64_t clock_last; /* its account clock */
+	uint64_t node;                          /* the integrating node, for stamps it must make */
+	uint64_t clock_last;                    /* its account clock */
 	uint64_t now_ms;
-	uint64_t my_highest; /* greatest modseq it has shown */
+	uint64_t my_highest;       /* greatest modseq it has shown */
 	uint32_t uidvalidity_last; /* greatest UIDVALIDITY the account used here */
 	/*
-	 * A repair: both change sets hold all records of the compared ranges, not changes since a point. A message
-	 * of mine that they lack and whose placement was common (placed_sequence <= my_changes->since) was
-	 * deleted there.
+	 * A repair: both change sets hold all records of the compared ranges, not changes since a
+	 * point. A message of mine that they lack and whose placement was common (placed_sequence
+	 * <= my_changes->since) was deleted there.
 	 */
 	bool is_repair;
 };
@@ -73,8 +80,8 @@ struct merge_conflict {
 	uint32_t uid;          /* the retired UID, or 0 */
 };
 
-/* What to write on the integrating side, in this order: mailboxes, messages in (mailbox, UID) order, registers. All
- * modseqs are final. Borrows from `arena` and the inputs. */
+/* What to write on the integrating side, in this order: mailboxes, messages in (mailbox, UID)
+ * order, registers. All modseqs are final. Borrows from `arena` and the inputs. */
 struct merge_output {
 	struct mailbox_record *mailboxes;
 	size_t mailbox_count;
@@ -92,9 +99,9 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 	struct merge_output *output_r);
 
 /*
- * Legality of a change before it replaces `mine` (NULL: new here): ERR_ILLEGAL with the reason if a modseq or
- * UIDVALIDITY decreases, a flag or placement stamp goes back, a modseq is over `modseq_limit` (the skew allowed), a name
- * or value is malformed.
+ * Legality of a change before it replaces `mine` (NULL: new here): ERR_ILLEGAL with the reason if a
+ * modseq or UIDVALIDITY decreases, a flag or placement stamp goes back, a modseq is over
+ * `modseq_limit` (the skew allowed), a name or value is malformed.
  */
 int merge_check_message(const struct message_record *mine, const struct message_record *theirs,
 	uint64_t modseq_limit, struct error *error);

@@ -1,0 +1,410 @@
+/*
+ * Integrating: the other copy's changes and mine become what both are to have. In order:
+ *
+ * (1) Every record that is among either side's changes is joined with its other version.
+ * (2) A message that is new here, although its sender had it at the common point already, was
+ * deleted here and the tombstone has expired: it gets a new tombstone. What is not so marked is
+ * new, and kept. (3) Mailboxes are settled (merge_mailboxes.c), then messages placed
+ * (merge_place.c). (4) Every record gets the greater modseq of both; where its content changes on a
+ * side and that is not above what either has shown, a fresh tick (P4). Messages get theirs in order
+ * of mailbox and UID.
+ */
+#include "sync/merge_private.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+uint64_t merge_tick(struct merge_state *state)
+{
+	state->clock = max_u64(state->clock + 1, state->input->now_ms * 1024);
+	return state->clock;
+}
+
+struct stamp merge_act(struct merge_state *state)
+{
+	if (stamp_is_none(state->act))
+		state->act = (struct stamp){ merge_tick(state), state->input->node };
+	return state->act;
+}
+
+void merge_note_conflict(struct merge_state *state, enum merge_conflict_kind kind,
+	struct id128 mailbox, struct stamp instance, uint32_t uid)
+{
+	mem_grow((void **)&state->conflicts, &state->conflict_room, state->conflict_count + 1,
+		sizeof(*state->conflicts));
+	state->conflicts[state->conflict_count++] =
+		(struct merge_conflict){ kind, mailbox, instance, uid };
+}
+
+static struct work_mailbox *add_mailbox(struct merge_state *state, struct id128 id)
+{
+	struct work_mailbox *mailbox = arena_zalloc(state->arena, sizeof(*mailbox));
+
+	mailbox->joined.id = id;
+	mem_grow((void **)&state->mailbox_list, &state->mailbox_room, state->mailbox_count + 1,
+		sizeof(struct work_mailbox *));
+	state->mailbox_list[state->mailbox_count++] = mailbox;
+	map_put(&state->mailboxes, bytes_of(mailbox->joined.id.bytes, sizeof(id.bytes)), mailbox);
+	return mailbox;
+}
+
+int merge_find_mailbox(struct merge_state *state, struct id128 id, struct work_mailbox **mailbox_r)
+{
+	const struct merge_copy *mine = &state->input->mine;
+	struct work_mailbox *mailbox =
+		map_get(&state->mailboxes, bytes_of(id.bytes, sizeof(id.bytes)));
+	struct mailbox_record record;
+	int rc;
+
+	if (mailbox == NULL) {
+		rc = mine->mailbox(mine->context, id, &record);
+		if (rc < 0)
+			return rc;
+		mailbox = add_mailbox(state, id);
+		mailbox->has_mine = true;
+		mailbox->mine = record;
+		mailbox->joined = record;
+		mailbox->next = record.uidnext;
+	}
+	*mailbox_r = mailbox;
+	return 0;
+}
+
+struct work_mailbox *merge_new_mailbox(
+	struct merge_state *state, const struct mailbox_record *record)
+{
+	struct work_mailbox *mailbox = add_mailbox(state, record->id);
+
+	mailbox->joined = *record;
+	mailbox->next = record->uidnext > 0 ? record->uidnext : 1;
+	return mailbox;
+}
+
+static struct work_message *add_message(
+	struct merge_state *state, const struct message_record *joined)
+{
+	struct work_message *message = arena_zalloc(state->arena, sizeof(*message));
+
+	message->joined = *joined;
+	mem_grow((void **)&state->message_list, &state->message_room, state->message_count + 1,
+		sizeof(struct work_message *));
+	state->message_list[state->message_count++] = message;
+	map_put(&state->messages,
+		bytes_of(&message->joined.instance, sizeof(message->joined.instance)), message);
+	return message;
+}
+
+struct work_message *merge_take_mine(struct merge_state *state, const struct message_record *mine)
+{
+	struct work_message *message = add_message(state, mine);
+
+	message->has_mine = true;
+	message->mine = *mine;
+	return message;
+}
+
+void merge_expunge(struct merge_state *state, struct work_message *message)
+{
+	message->joined.placed = merge_act(state);
+	message->joined.placed_in = (struct id128){ { 0 } };
+	merge_note_conflict(state, MERGE_DELETED_LONG_AGO, message->joined.mailbox,
+		message->joined.instance, message->joined.uid);
+}
+
+static int take_mailboxes(struct merge_state *state)
+{
+	const struct change_set *mine = state->input->my_changes,
+				*theirs = state->input->their_changes;
+	struct work_mailbox *mailbox;
+
+	for (size_t i = 0; i < mine->mailbox_count; i++) {
+		int rc = merge_find_mailbox(state, mine->mailboxes[i].id, &mailbox);
+
+		if (rc < 0)
+			return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+		mailbox->is_mine_changed = true;
+	}
+	for (size_t i = 0; i < theirs->mailbox_count; i++) {
+		const struct mailbox_record *record = &theirs->mailboxes[i];
+		int rc = merge_find_mailbox(state, record->id, &mailbox);
+
+		if (rc == ERR_NOT_FOUND)
+			mailbox = merge_new_mailbox(state, record);
+		else if (rc < 0)
+			return rc;
+		if (mailbox->theirs != NULL)
+			return error_set(
+				state->error, ERR_ILLEGAL, "a mailbox occurs twice in one change");
+		mailbox->theirs = record;
+		merge_mailbox(&mailbox->joined, record, &mailbox->joined);
+		mailbox->next = mailbox->joined.uidnext;
+	}
+	return 0;
+}
+
+static int take_their_message(struct merge_state *state, const struct message_change *change)
+{
+	const struct merge_copy *mine = &state->input->mine;
+	const struct message_record *record = &change->record;
+	struct work_message *message =
+		map_get(&state->messages, bytes_of(&record->instance, sizeof(record->instance)));
+	struct message_record own;
+	int rc;
+
+	if (message == NULL) {
+		rc = mine->message(mine->context, record->instance, &own);
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+		message = rc == 0 ? merge_take_mine(state, &own) : add_message(state, record);
+	}
+	if (message->theirs != NULL)
+		return error_set(state->error, ERR_ILLEGAL, "a message occurs twice in one change");
+	message->theirs = change;
+	if (!message->has_mine) {
+		if (change->was_common && message_is_shown(record))
+			merge_expunge(state, message);
+		return 0;
+	}
+	if (stamp_compare(message->mine.placed, record->placed) != 0 && !change->was_common &&
+		message->mine.placed_sequence > state->input->my_changes->since)
+		merge_note_conflict(state, MERGE_PLACED_TWICE, message->mine.mailbox,
+			record->instance, message->mine.uid);
+	rc = merge_message(&message->mine, record, state->arena, &message->joined);
+	if (rc < 0)
+		return error_set(state->error, rc, "one message (%llu.%llx) with two contents",
+			(unsigned long long)record->instance.modseq,
+			(unsigned long long)record->instance.node);
+	return 0;
+}
+
+static int take_messages(struct merge_state *state)
+{
+	const struct merge_input *input = state->input;
+	const struct change_set *mine = input->my_changes, *theirs = input->their_changes;
+	int rc = 0;
+
+	for (size_t i = 0; i < mine->message_count; i++)
+		merge_take_mine(state, &mine->messages[i].record)->is_mine_changed = true;
+	for (size_t i = 0; rc == 0 && i < theirs->message_count; i++)
+		rc = take_their_message(state, &theirs->messages[i]);
+	for (size_t i = 0; rc == 0 && input->is_repair && i < state->message_count; i++) {
+		struct work_message *message = state->message_list[i];
+
+		if (message->theirs == NULL && message_is_shown(&message->mine) &&
+			message->mine.placed_sequence <= mine->since)
+			merge_expunge(state, message);
+	}
+	return rc;
+}
+
+/*
+ * The modseq of what a record becomes. What they have of a record that is not among their changes
+ * is not known here, only that mine changed since: that is a change for them.
+ */
+static uint64_t result_modseq(
+	struct merge_state *state, uint64_t greatest, bool changes_mine, bool changes_theirs)
+{
+	if ((changes_mine || changes_theirs) && greatest <= state->top)
+		return merge_tick(state);
+	return greatest;
+}
+
+static int compare_mailbox_id(const void *a, const void *b)
+{
+	struct work_mailbox *const *mailbox_a = a, *const *mailbox_b = b;
+
+	return id128_compare((*mailbox_a)->joined.id, (*mailbox_b)->joined.id);
+}
+
+static bool must_write_mailbox(const struct merge_state *state, const struct work_mailbox *mailbox)
+{
+	const struct mailbox_record *joined = &mailbox->joined, *mine = &mailbox->mine;
+
+	if (!mailbox->has_mine || !mailbox_same(joined, mine) || joined->modseq != mine->modseq ||
+		joined->uidnext != mine->uidnext)
+		return true;
+	return state->input->is_repair && mailbox->theirs != NULL &&
+	       mailbox->theirs->uidnext < joined->uidnext;
+}
+
+static void put_mailboxes(struct merge_state *state, struct merge_output *output)
+{
+	output->mailboxes =
+		arena_alloc(state->arena, (state->mailbox_count + 1) * sizeof(*output->mailboxes));
+	qsort(state->mailbox_list, state->mailbox_count, sizeof(struct work_mailbox *),
+		compare_mailbox_id);
+	for (size_t i = 0; i < state->mailbox_count; i++) {
+		struct work_mailbox *mailbox = state->mailbox_list[i];
+		struct mailbox_record *joined = &mailbox->joined;
+		bool changes_mine = !mailbox->has_mine || !mailbox_same(joined, &mailbox->mine);
+		bool changes_theirs = mailbox->theirs != NULL
+					      ? !mailbox_same(joined, mailbox->theirs)
+					      : mailbox->is_mine_changed;
+
+		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
+		if (must_write_mailbox(state, mailbox))
+			output->mailboxes[output->mailbox_count++] = *joined;
+	}
+}
+
+static int compare_shown(const void *a, const void *b)
+{
+	const struct message_record *message_a = &(*(struct work_message *const *)a)->joined;
+	const struct message_record *message_b = &(*(struct work_message *const *)b)->joined;
+	int order = id128_compare(message_a->mailbox, message_b->mailbox);
+
+	if (order == 0 && message_a->uid != message_b->uid)
+		order = message_a->uid < message_b->uid ? -1 : 1;
+	return order != 0 ? order : stamp_compare(message_a->instance, message_b->instance);
+}
+
+static void put_messages(struct merge_state *state, struct merge_output *output)
+{
+	output->messages =
+		arena_alloc(state->arena, (state->message_count + 1) * sizeof(*output->messages));
+	qsort(state->message_list, state->message_count, sizeof(struct work_message *),
+		compare_shown);
+	for (size_t i = 0; i < state->message_count; i++) {
+		struct work_message *message = state->message_list[i];
+		struct message_record *joined = &message->joined;
+		bool changes_mine = !message->has_mine || !message_same(joined, &message->mine);
+		bool changes_theirs = message->theirs != NULL
+					      ? !message_same(joined, &message->theirs->record)
+					      : message->is_mine_changed;
+
+		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
+		if (changes_mine || joined->modseq != message->mine.modseq)
+			output->messages[output->message_count++] = *joined;
+	}
+}
+
+static struct bytes register_map_key(struct arena *arena, const struct register_record *record)
+{
+	unsigned char *key = arena_alloc(arena, 1 + sizeof(record->mailbox) + record->key.len);
+
+	key[0] = (unsigned char)record->kind;
+	memcpy(key + 1, record->mailbox.bytes, sizeof(record->mailbox));
+	if (record->key.len > 0)
+		memcpy(key + 1 + sizeof(record->mailbox), record->key.ptr, record->key.len);
+	return bytes_of(key, 1 + sizeof(record->mailbox) + record->key.len);
+}
+
+/* Joins one register of theirs, or (theirs is NULL) looks at one that only I changed. */
+static int put_register(struct merge_state *state, const struct register_record *theirs,
+	const struct register_record *changed_mine, struct merge_output *output)
+{
+	const struct merge_copy *copy = &state->input->mine;
+	struct register_record mine, joined;
+	bool has_mine = true;
+
+	if (changed_mine != NULL) {
+		mine = *changed_mine;
+	} else {
+		int rc = copy->find_register(
+			copy->context, theirs->kind, theirs->mailbox, theirs->key, &mine);
+
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+		has_mine = rc == 0;
+	}
+	joined = has_mine ? mine : *theirs;
+	if (has_mine && theirs != NULL)
+		merge_register(&mine, theirs, &joined);
+	joined.modseq =
+		result_modseq(state, joined.modseq, !has_mine || !register_same(&joined, &mine),
+			theirs == NULL || !register_same(&joined, theirs));
+	if (!has_mine || !register_same(&joined, &mine) || joined.modseq != mine.modseq)
+		output->registers[output->register_count++] = joined;
+	return 0;
+}
+
+static int put_registers(struct merge_state *state, struct merge_output *output)
+{
+	const struct change_set *mine = state->input->my_changes,
+				*theirs = state->input->their_changes;
+	struct map changed = { 0 }, seen = { 0 };
+	int rc = 0;
+
+	output->registers = arena_alloc(state->arena,
+		(mine->register_count + theirs->register_count + 1) * sizeof(*output->registers));
+	for (size_t i = 0; i < mine->register_count; i++)
+		map_put(&changed, register_map_key(state->arena, &mine->registers[i]),
+			&mine->registers[i]);
+	for (size_t i = 0; rc == 0 && i < theirs->register_count; i++) {
+		struct bytes key = register_map_key(state->arena, &theirs->registers[i]);
+
+		if (map_get(&seen, key) != NULL)
+			rc = error_set(
+				state->error, ERR_ILLEGAL, "a register occurs twice in one change");
+		else
+			rc = put_register(
+				state, &theirs->registers[i], map_get(&changed, key), output);
+		map_put(&seen, key, &theirs->registers[i]);
+	}
+	for (size_t i = 0; rc == 0 && i < mine->register_count; i++)
+		if (map_get(&seen, register_map_key(state->arena, &mine->registers[i])) == NULL)
+			rc = put_register(state, NULL, &mine->registers[i], output);
+	map_deinit(&changed);
+	map_deinit(&seen);
+	return rc;
+}
+
+/* The clock goes on above everything that either side knows. */
+static void observe(struct merge_state *state)
+{
+	const struct change_set *theirs = state->input->their_changes;
+
+	state->clock = max_u64(state->input->clock_last, state->top);
+	for (size_t i = 0; i < theirs->mailbox_count; i++)
+		state->clock = max_u64(state->clock, theirs->mailboxes[i].modseq);
+	for (size_t i = 0; i < theirs->message_count; i++)
+		state->clock = max_u64(state->clock, theirs->messages[i].record.modseq);
+	for (size_t i = 0; i < theirs->register_count; i++)
+		state->clock = max_u64(state->clock, theirs->registers[i].modseq);
+}
+
+int merge_integrate(const struct merge_input *input, struct arena *arena, struct error *error,
+	struct merge_output *output_r)
+{
+	struct merge_state state = { .input = input, .arena = arena, .error = error };
+	struct merge_output output = { 0 };
+	int rc;
+
+	state.top = max_u64(input->my_highest, input->their_changes->highest);
+	observe(&state);
+	rc = take_mailboxes(&state);
+	if (rc == 0)
+		rc = take_messages(&state);
+	if (rc == 0)
+		rc = merge_settle_mailboxes(&state);
+	if (rc == 0)
+		rc = merge_place(&state);
+	if (rc == 0) {
+		put_mailboxes(&state, &output);
+		put_messages(&state, &output);
+		rc = put_registers(&state, &output);
+	}
+	if (rc == 0) {
+		output.clock_last = state.clock;
+		output.conflict_count = state.conflict_count;
+		output.conflicts =
+			arena_alloc(arena, (state.conflict_count + 1) * sizeof(*output.conflicts));
+		if (state.conflict_count > 0)
+			memcpy(output.conflicts, state.conflicts,
+				state.conflict_count * sizeof(*output.conflicts));
+		*output_r = output;
+	}
+	free(state.conflicts);
+	free(state.mailbox_list);
+	free(state.message_list);
+	map_deinit(&state.mailboxes);
+	map_deinit(&state.messages);
+	map_deinit(&state.names);
+	return rc;
+}

@@ -1,0 +1,265 @@
+/*
+ * The mailbox level of a merge. After it:
+ * (1) No two live mailboxes have one name. Of several, INBOX or else the greatest (UIDVALIDITY, id)
+ * stays, the others forward to it: a total order that no copy disagrees on, so all unite the same
+ * way. (2) Every placed message has a live home. Mail in a deleted mailbox that forwards nowhere
+ * goes to the live mailbox of its name, or to one whose id derives from the deleted one's, so that
+ * all copies revive the same. (3) The messages of mine whose home differs from where they are shown
+ * are in the working state.
+ */
+#include "sync/merge_private.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#define INBOX_NAME "INBOX"
+
+static bool is_inbox(const struct work_mailbox *mailbox)
+{
+	return bytes_equal_string(mailbox->joined.name, INBOX_NAME);
+}
+
+static int compare_rank(const struct work_mailbox *a, const struct work_mailbox *b)
+{
+	if (is_inbox(a) != is_inbox(b))
+		return is_inbox(a) ? 1 : -1;
+	if (a->joined.uidvalidity != b->joined.uidvalidity)
+		return a->joined.uidvalidity < b->joined.uidvalidity ? -1 : 1;
+	return id128_compare(a->joined.id, b->joined.id);
+}
+
+static bool has_forward(const struct mailbox_record *mailbox)
+{
+	return !mailbox_is_live(mailbox) && !id128_is_none(mailbox->forward);
+}
+
+static int greatest_of_circle(
+	struct merge_state *state, struct work_mailbox *start, struct work_mailbox **greatest_r)
+{
+	struct work_mailbox *greatest = start, *at = start;
+
+	do {
+		int rc = merge_find_mailbox(state, at->joined.forward, &at);
+
+		if (rc < 0)
+			return rc;
+		if (compare_rank(at, greatest) > 0)
+			greatest = at;
+	} while (at != start);
+	*greatest_r = greatest;
+	return 0;
+}
+
+int merge_home(struct merge_state *state, struct id128 id, struct work_mailbox **home_r)
+{
+	struct work_mailbox *at;
+	int rc = merge_find_mailbox(state, id, &at);
+
+	state->walk++;
+	while (rc == 0 && has_forward(&at->joined)) {
+		if (at->walk == state->walk)
+			return greatest_of_circle(state, at, home_r);
+		at->walk = state->walk;
+		rc = merge_find_mailbox(state, at->joined.forward, &at);
+	}
+	if (rc == ERR_NOT_FOUND)
+		return error_set(
+			state->error, ERR_ILLEGAL, "a message or forward names an unknown mailbox");
+	*home_r = at;
+	return rc;
+}
+
+/* Where the mailbox's mail is shown on my copy now; NULL: nowhere. */
+static int home_before(
+	struct merge_state *state, struct work_mailbox *mailbox, struct work_mailbox **home_r)
+{
+	struct work_mailbox *at = mailbox;
+	int rc = 0;
+
+	state->walk++;
+	*home_r = NULL;
+	while (rc == 0 && at->has_mine && at->walk != state->walk) {
+		at->walk = state->walk;
+		if (mailbox_is_live(&at->mine)) {
+			*home_r = at;
+			return 0;
+		}
+		if (!has_forward(&at->mine))
+			return 0;
+		rc = merge_find_mailbox(state, at->mine.forward, &at);
+	}
+	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+}
+
+static int load_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	struct merge_state *state = context;
+	struct work_mailbox *work;
+
+	return merge_find_mailbox(state, mailbox->id, &work);
+}
+
+static int compare_rank_falling(const void *a, const void *b)
+{
+	struct work_mailbox *const *mailbox_a = a, *const *mailbox_b = b;
+
+	return compare_rank(*mailbox_b, *mailbox_a);
+}
+
+/* Reads all mailboxes of mine and unites those of one name. */
+static int unite_names(struct merge_state *state)
+{
+	const struct merge_copy *mine = &state->input->mine;
+	int rc = mine->each_mailbox(mine->context, load_mailbox, state);
+
+	if (rc < 0)
+		return rc;
+	qsort(state->mailbox_list, state->mailbox_count, sizeof(struct work_mailbox *),
+		compare_rank_falling);
+	for (size_t i = 0; i < state->mailbox_count; i++) {
+		struct work_mailbox *mailbox = state->mailbox_list[i], *stays;
+
+		if (!mailbox_is_live(&mailbox->joined))
+			continue;
+		stays = map_get(&state->names, mailbox->joined.name);
+		if (stays == NULL) {
+			map_put(&state->names, mailbox->joined.name, mailbox);
+			continue;
+		}
+		mailbox->joined.deleted = merge_act(state);
+		mailbox->joined.forward = stays->joined.id;
+		merge_note_conflict(
+			state, MERGE_MAILBOXES_UNITED, mailbox->joined.id, (struct stamp){ 0 }, 0);
+	}
+	state->has_names = true;
+	return 0;
+}
+
+static bool is_name_in_question(const struct work_mailbox *mailbox)
+{
+	return !mailbox->has_mine || !bytes_equal(mailbox->joined.name, mailbox->mine.name) ||
+	       mailbox_is_live(&mailbox->joined) != mailbox_is_live(&mailbox->mine);
+}
+
+static struct work_mailbox *make_successor(
+	struct merge_state *state, const struct work_mailbox *deleted, struct id128 id)
+{
+	struct mailbox_record record = {
+		.id = id,
+		.name_stamp = deleted->joined.name_stamp,
+		.name = deleted->joined.name,
+		.special_use_stamp = deleted->joined.special_use_stamp,
+		.special_use = deleted->joined.special_use,
+		.uidvalidity = deleted->joined.uidvalidity,
+		.uidnext = 1,
+	};
+
+	if (record.uidvalidity < UINT32_MAX)
+		record.uidvalidity++;
+	return merge_new_mailbox(state, &record);
+}
+
+/* Gives the mail of a deleted mailbox that leads nowhere a live home, or one step towards it. */
+static int revive(struct merge_state *state, struct work_mailbox *deleted)
+{
+	struct work_mailbox *to;
+	struct id128 id;
+	int rc;
+
+	if (!state->has_names) {
+		rc = unite_names(state);
+		if (rc < 0)
+			return rc;
+	}
+	to = map_get(&state->names, deleted->joined.name);
+	if (to == NULL) {
+		id = id128_derive("revived", bytes_of(deleted->joined.id.bytes, sizeof(id.bytes)));
+		rc = merge_find_mailbox(state, id, &to);
+		if (rc == ERR_NOT_FOUND)
+			to = make_successor(state, deleted, id);
+		else if (rc < 0)
+			return rc;
+		if (mailbox_is_live(&to->joined) && map_get(&state->names, to->joined.name) == NULL)
+			map_put(&state->names, to->joined.name, to);
+		merge_note_conflict(
+			state, MERGE_MAILBOX_REVIVED, deleted->joined.id, (struct stamp){ 0 }, 0);
+	}
+	deleted->joined.forward = to->joined.id;
+	return 0;
+}
+
+static int find_live_homes(struct merge_state *state)
+{
+	for (size_t i = 0; i < state->message_count; i++) {
+		const struct message_record *message = &state->message_list[i]->joined;
+		struct work_mailbox *home;
+		int rc;
+
+		if (id128_is_none(message->placed_in))
+			continue;
+		rc = merge_home(state, message->placed_in, &home);
+		while (rc == 0 && !mailbox_is_live(&home->joined)) {
+			rc = revive(state, home);
+			if (rc == 0)
+				rc = merge_home(state, message->placed_in, &home);
+		}
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int take_shown(void *context, const struct message_record *message)
+{
+	struct merge_state *state = context;
+	struct bytes key = bytes_of(&message->instance, sizeof(message->instance));
+
+	if (map_get(&state->messages, key) == NULL)
+		merge_take_mine(state, message);
+	return 0;
+}
+
+/* Takes in what I show of mailboxes that no longer lead where they did. */
+static int scan_closed(struct merge_state *state)
+{
+	const struct merge_copy *mine = &state->input->mine;
+
+	for (size_t i = 0; i < state->mailbox_count; i++) {
+		struct work_mailbox *mailbox = state->mailbox_list[i], *before;
+		int rc;
+
+		if (!mailbox->has_mine || mailbox_is_live(&mailbox->joined) ||
+			(!mailbox_is_live(&mailbox->mine) &&
+				id128_equal(mailbox->joined.forward, mailbox->mine.forward)))
+			continue;
+		rc = home_before(state, mailbox, &before);
+		if (rc < 0)
+			return rc;
+		if (before == NULL || before->is_scanned)
+			continue;
+		before->is_scanned = true;
+		rc = mine->each_shown(mine->context, before->mine.id, take_shown, state);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int merge_settle_mailboxes(struct merge_state *state)
+{
+	size_t message_count;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && !state->has_names && i < state->mailbox_count; i++)
+		if (is_name_in_question(state->mailbox_list[i]))
+			rc = unite_names(state);
+	do {
+		message_count = state->message_count;
+		if (rc == 0)
+			rc = find_live_homes(state);
+		if (rc == 0)
+			rc = scan_closed(state);
+	} while (rc == 0 && state->message_count > message_count);
+	return rc;
+}

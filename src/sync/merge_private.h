@@ -1,0 +1,81 @@
+/*
+ * merge_private: the working state of one merge_integrate(), shared by its parts.
+ *
+ * Only what the change touches is in it: the records of both change sets, the mailboxes they name,
+ * and the messages shown in mailboxes that this merge closes. All names of the account are read
+ * only if a name can have come into conflict.
+ */
+#ifndef CHAPAR_SYNC_MERGE_PRIVATE_H
+#define CHAPAR_SYNC_MERGE_PRIVATE_H
+
+#include "sync/merge.h"
+
+#include "base/map.h"
+
+struct work_mailbox {
+	struct mailbox_record joined;        /* as it will be */
+	struct mailbox_record mine;          /* valid if has_mine */
+	const struct mailbox_record *theirs; /* NULL: not among their changes */
+	bool has_mine;
+	bool is_mine_changed; /* among my changes */
+	bool is_scanned; /* the messages that I show where it led before are in the working state */
+	uint32_t next;   /* the next UID above both sides' UIDNEXT */
+	uint64_t walk;   /* number of the last walk along forwards that came by */
+};
+
+struct work_message {
+	struct message_record joined;
+	struct message_record mine;          /* valid if has_mine */
+	const struct message_change *theirs; /* NULL: not among their changes */
+	bool has_mine;
+	bool is_mine_changed;
+};
+
+struct merge_state {
+	const struct merge_input *input;
+	struct arena *arena;
+	struct error *error;
+	struct map mailboxes; /* id -> struct work_mailbox */
+	struct work_mailbox **mailbox_list;
+	size_t mailbox_count, mailbox_room;
+	struct map messages; /* instance -> struct work_message */
+	struct work_message **message_list;
+	size_t message_count, message_room;
+	struct map names; /* name -> live struct work_mailbox; valid if has_names */
+	bool has_names;
+	uint64_t clock;
+	uint64_t top;     /* greatest modseq that either side has shown */
+	struct stamp act; /* of what this merge decides itself; none until it is needed */
+	uint64_t walk;
+	struct merge_conflict *conflicts;
+	size_t conflict_count, conflict_room;
+};
+
+/* The next clock value. */
+uint64_t merge_tick(struct merge_state *state);
+/* The stamp of this merge's own acts: above all that either side knows. */
+struct stamp merge_act(struct merge_state *state);
+void merge_note_conflict(struct merge_state *state, enum merge_conflict_kind kind,
+	struct id128 mailbox, struct stamp instance, uint32_t uid);
+
+/* The mailbox as this merge sees it; ERR_NOT_FOUND if neither side has told of it. */
+int merge_find_mailbox(struct merge_state *state, struct id128 id, struct work_mailbox **mailbox_r);
+struct work_mailbox *merge_new_mailbox(
+	struct merge_state *state, const struct mailbox_record *mailbox);
+/* Takes a record of mine (not yet there) into the working state. */
+struct work_message *merge_take_mine(struct merge_state *state, const struct message_record *mine);
+/* Makes a tombstone of it. */
+void merge_expunge(struct merge_state *state, struct work_message *message);
+
+/*
+ * Where the mail of mailbox `id` lives now: the end of its forwards. If they run in a circle (two
+ * copies forwarded to each other's mailbox), the greatest of the circle is the end; it is not live
+ * then.
+ */
+int merge_home(struct merge_state *state, struct id128 id, struct work_mailbox **home_r);
+/* Unites mailboxes of one name, and gives mail in deleted ones a live home. */
+int merge_settle_mailboxes(struct merge_state *state);
+/* Gives every message of the working state a UID that both sides may show. */
+int merge_place(struct merge_state *state);
+
+#endif

@@ -65,6 +65,7 @@ struct mail_body;
 int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **body_r);
 void mail_body_free(struct mail_body **body);
 const struct guid *mail_body_guid(const struct mail_body *body);
+uint64_t mail_body_size(const struct mail_body *body); /* bytes, as received */
 /* Inside a commit: makes the body known to it, so that account_put_message() stores it with the first message
  * that shows it. A body that no message comes to show is not stored. `body` must outlive the commit. */
 void mail_body_add(struct account_write *write, const struct mail_body *body);

@@ -1,0 +1,254 @@
+#include "mail/mail.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/pack.h"
+#include "mail/mail_private.h"
+#include "mail/tables.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define WATCH_BUCKET_COUNT 1024
+
+struct mail_watch {
+	struct mail_watch *next;
+	uint32_t account;
+	void (*function)(void *context);
+	void *context;
+};
+
+struct mail {
+	struct store *store;
+	const struct clock *clock;
+	uint64_t node;
+	pthread_mutex_t watch_lock; /* held while watchers are called: mail_watch_free() waits for them */
+	struct mail_watch *watches[WATCH_BUCKET_COUNT];
+};
+
+static struct mail_watch **watch_bucket(struct mail *mail, uint32_t account)
+{
+	return &mail->watches[account % WATCH_BUCKET_COUNT];
+}
+
+static void store_changed(void *context, const struct bytes *keys, size_t count)
+{
+	struct mail *mail = context;
+
+	pthread_mutex_lock(&mail->watch_lock);
+	for (size_t i = 0; i < count; i++) {
+		uint32_t account;
+
+		if (keys[i].len != 4)
+			continue;
+		account = get_u32(keys[i].ptr);
+		for (struct mail_watch *watch = *watch_bucket(mail, account); watch != NULL;
+			watch = watch->next)
+			if (watch->account == account)
+				watch->function(watch->context);
+	}
+	pthread_mutex_unlock(&mail->watch_lock);
+}
+
+int mail_open(struct store *store, const struct clock *clock, struct mail **mail_r)
+{
+	struct mail *mail = mem_zalloc(sizeof(*mail));
+
+	mail->store = store;
+	mail->clock = clock;
+	mail->node = store_node_id(store);
+	pthread_mutex_init(&mail->watch_lock, NULL);
+	store_listen(store, store_changed, mail);
+	*mail_r = mail;
+	return 0;
+}
+
+void mail_close(struct mail **mail)
+{
+	if (*mail == NULL)
+		return;
+	store_unlisten((*mail)->store, store_changed, *mail);
+	pthread_mutex_destroy(&(*mail)->watch_lock);
+	free(*mail);
+	*mail = NULL;
+}
+
+struct store *mail_store(struct mail *mail)
+{
+	return mail->store;
+}
+
+uint64_t mail_node(const struct mail *mail)
+{
+	return mail->node;
+}
+
+uint64_t mail_now_ms(const struct mail *mail)
+{
+	return clock_now_ms(mail->clock);
+}
+
+int mail_read_begin(struct mail *mail, uint64_t position, struct kv_txn **kv_r)
+{
+	return store_read_begin(mail->store, position, kv_r);
+}
+
+void mail_read_end(struct kv_txn **kv)
+{
+	store_read_end(kv);
+}
+
+struct commit_context {
+	struct mail *mail;
+	uint32_t account;
+	mail_run *run;
+	void *context;
+};
+
+static int commit_run(struct store_write *store, void *context)
+{
+	struct commit_context *commit = context;
+	struct account_write write;
+	int rc = account_write_begin(
+		&write, store, commit->mail->node, mail_now_ms(commit->mail), commit->account);
+
+	if (rc == 0)
+		rc = commit->run(&write, commit->context);
+	return account_write_end(&write, rc);
+}
+
+int mail_commit(struct mail *mail, uint32_t account, mail_run *run, void *context, struct error *error,
+	uint64_t *position_r)
+{
+	struct commit_context commit = { mail, account, run, context };
+	uint64_t position;
+
+	return store_commit(
+		mail->store, commit_run, &commit, error, position_r != NULL ? position_r : &position);
+}
+
+struct create_context {
+	struct mail *mail;
+	struct bytes name;
+	uint32_t number;
+};
+
+static int create_run(struct store_write *store, void *context)
+{
+	struct create_context *create = context;
+	int rc = account_create(store, create->mail->node, mail_now_ms(create->mail), create->name,
+		&create->number);
+
+	/* Another session may have been quicker. */
+	return rc == ERR_EXISTS ? account_find(store_write_kv(store), create->name, &create->number) : rc;
+}
+
+int mail_account_open(struct mail *mail, struct bytes name, bool create, struct error *error,
+	uint32_t *number_r)
+{
+	struct create_context context = { mail, name, 0 };
+	struct kv_txn *kv = NULL;
+	uint64_t position;
+	int rc = mail_read_begin(mail, 0, &kv);
+
+	if (rc < 0)
+		return error_set(error, rc, "cannot read the store");
+	rc = account_find(kv, name, number_r);
+	mail_read_end(&kv);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	if (!create)
+		return error_set(error, ERR_NOT_FOUND, "no account of that name");
+	rc = store_commit(mail->store, create_run, &context, error, &position);
+	if (rc < 0)
+		return rc;
+	*number_r = context.number;
+	/* Make it visible to reads that do not know its position. */
+	rc = mail_read_begin(mail, position, &kv);
+	mail_read_end(&kv);
+	return rc;
+}
+
+int mail_credentials_get(struct mail *mail, uint32_t account, struct buffer *blob_r)
+{
+	struct arena *arena = arena_new();
+	struct register_record record;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(mail, 0, &kv);
+
+	if (rc == 0)
+		rc = account_get_register(kv, account, RECORD_ACCOUNT, (struct id128){ { 0 } },
+			BYTES_LITERAL("credentials"), arena, &record);
+	if (rc == 0 && !record.is_set)
+		rc = ERR_NOT_FOUND;
+	if (rc == 0)
+		buffer_append_bytes(blob_r, record.value);
+	mail_read_end(&kv);
+	arena_free(&arena);
+	return rc;
+}
+
+int register_write(struct account_write *write, enum record_kind kind, struct bytes key, bool is_set,
+	struct bytes value)
+{
+	struct register_record record = {
+		.kind = kind, .key = key, .is_set = is_set, .value = value
+	};
+
+	record.stamp = account_stamp(write);
+	record.modseq = record.stamp.modseq;
+	return account_put_register(write, &record);
+}
+
+static int credentials_run(struct account_write *write, void *context)
+{
+	const struct bytes *blob = context;
+
+	return register_write(write, RECORD_ACCOUNT, BYTES_LITERAL("credentials"), true, *blob);
+}
+
+int mail_credentials_set(struct mail *mail, uint32_t account, struct bytes blob, struct error *error)
+{
+	struct kv_txn *kv = NULL;
+	uint64_t position;
+	int rc = mail_commit(mail, account, credentials_run, &blob, error, &position);
+
+	if (rc < 0)
+		return rc;
+	rc = mail_read_begin(mail, position, &kv);
+	mail_read_end(&kv);
+	return rc;
+}
+
+struct mail_watch *mail_watch_new(struct mail *mail, uint32_t account, void (*function)(void *context),
+	void *context)
+{
+	struct mail_watch *watch = mem_zalloc(sizeof(*watch));
+	struct mail_watch **bucket = watch_bucket(mail, account);
+
+	watch->account = account;
+	watch->function = function;
+	watch->context = context;
+	pthread_mutex_lock(&mail->watch_lock);
+	watch->next = *bucket;
+	*bucket = watch;
+	pthread_mutex_unlock(&mail->watch_lock);
+	return watch;
+}
+
+void mail_watch_free(struct mail *mail, struct mail_watch **watch)
+{
+	if (*watch == NULL)
+		return;
+	pthread_mutex_lock(&mail->watch_lock);
+	for (struct mail_watch **at = watch_bucket(mail, (*watch)->account); *at != NULL;
+		at = &(*at)->next) {
+		if (*at == *watch) {
+			*at = (*watch)->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&mail->watch_lock);
+	free(*watch);
+	*watch = NULL;
+}

@@ -1,0 +1,129 @@
+#include "mail/mail.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "mail/mime_summary.h"
+#include "mail/tables.h"
+
+#include <stdlib.h>
+
+struct mail_body {
+	struct store_body *stored;
+	struct buffer summary;
+	uint64_t size;
+};
+
+int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **body_r)
+{
+	struct mail_body *body = mem_zalloc(sizeof(*body));
+	int rc = store_body_prepare(mail_store(mail), raw, &body->stored);
+
+	if (rc == 0)
+		mime_summary_make(raw, &body->summary);
+	body->size = raw.len;
+	if (rc < 0)
+		mail_body_free(&body);
+	else
+		*body_r = body;
+	return rc;
+}
+
+void mail_body_free(struct mail_body **body)
+{
+	if (*body == NULL)
+		return;
+	store_body_free(&(*body)->stored);
+	buffer_deinit(&(*body)->summary);
+	free(*body);
+	*body = NULL;
+}
+
+const struct guid *mail_body_guid(const struct mail_body *body)
+{
+	return store_body_guid(body->stored);
+}
+
+uint64_t mail_body_size(const struct mail_body *body)
+{
+	return body->size;
+}
+
+void mail_body_add(struct account_write *write, const struct mail_body *body)
+{
+	void *bodies = write->bodies;
+
+	mem_grow(&bodies, &write->body_room, write->body_count + 1, sizeof(const struct mail_body *));
+	write->bodies = bodies;
+	write->bodies[write->body_count++] = body;
+}
+
+static const struct mail_body *body_find(const struct account_write *write, const struct guid *guid)
+{
+	for (size_t i = write->body_count; i > 0; i--)
+		if (guid_equal(mail_body_guid(write->bodies[i - 1]), guid))
+			return write->bodies[i - 1];
+	return NULL;
+}
+
+static struct bytes summary_key(const struct guid *guid)
+{
+	return bytes_of(guid->bytes, sizeof(guid->bytes));
+}
+
+int mail_body_reference(struct account_write *write, const struct guid *guid)
+{
+	const struct mail_body *body;
+	int rc = store_body_reference(write->store, guid);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	body = body_find(write, guid);
+	if (body == NULL)
+		return ERR_NOT_FOUND;
+	rc = store_body_add(write->store, body->stored);
+	if (rc < 0)
+		return rc;
+	return store_put_unlogged(
+		write->store, MAIL_TABLE_SUMMARY, summary_key(guid), buffer_bytes(&body->summary));
+}
+
+int mail_body_release(struct account_write *write, const struct guid *guid)
+{
+	int rc = store_body_release(write->store, guid);
+
+	if (rc < 0)
+		return rc;
+	if (store_body_exists(write->kv, guid, NULL) == 0)
+		return 0;
+	rc = store_delete_unlogged(write->store, MAIL_TABLE_SUMMARY, summary_key(guid));
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+{
+	return store_body_read(mail_store(mail), kv, guid, out);
+}
+
+int message_summary(struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+{
+	struct buffer body = { 0 };
+	struct bytes value;
+	int rc = kv_get(kv, MAIL_TABLE_SUMMARY, summary_key(guid), &value);
+
+	if (rc == 0) {
+		struct mime_summary summary;
+
+		if (mime_summary_open(value, &summary) == 0) {
+			buffer_append_bytes(out, value);
+			return 0;
+		}
+	} else if (rc != ERR_NOT_FOUND) {
+		return rc;
+	}
+	/* Not there (an index made anew), damaged, or of an older version: derive it again. */
+	rc = store_body_read(mail_store(mail), kv, guid, &body);
+	if (rc == 0)
+		mime_summary_make(buffer_bytes(&body), out);
+	buffer_deinit(&body);
+	return rc;
+}

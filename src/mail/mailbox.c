@@ -1,0 +1,334 @@
+/* Mailboxes and subscriptions as users change them: each call one durable commit. */
+#include "mail/mail.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "mail/mail_private.h"
+
+#include <stdlib.h>
+
+#define HIERARCHY_SEPARATOR '/'
+
+/* Length of the valid UTF-8 sequence at the front of `s`, or 0. */
+static size_t utf8_length(struct bytes s)
+{
+	static const unsigned smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	unsigned char first = s.ptr[0];
+	size_t len = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+	unsigned code = len == 1 ? first : first & (0xffu >> (len + 1));
+
+	if (len > s.len || (first >= 0x80 && first < 0xc2) || first > 0xf4)
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if ((s.ptr[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (s.ptr[i] & 0x3fu);
+	}
+	if (code < smallest[len] || (code >= 0xd800 && code < 0xe000) || code > 0x10ffff)
+		return 0;
+	return len;
+}
+
+int mailbox_name_check(struct bytes name, struct error *error)
+{
+	if (name.len == 0)
+		return error_set(error, ERR_INVALID, "mailbox name is empty");
+	if (name.len > MAILBOX_NAME_SIZE_MAX)
+		return error_set(error, ERR_INVALID, "mailbox name is longer than %d bytes",
+			MAILBOX_NAME_SIZE_MAX);
+	if (name.ptr[0] == HIERARCHY_SEPARATOR || name.ptr[name.len - 1] == HIERARCHY_SEPARATOR)
+		return error_set(error, ERR_INVALID, "mailbox name begins or ends with '/'");
+	for (size_t i = 0, len; i < name.len; i += len) {
+		len = utf8_length(bytes_of(name.ptr + i, name.len - i));
+		if (len == 0)
+			return error_set(error, ERR_INVALID, "mailbox name is not UTF-8 at byte %zu", i);
+		if (name.ptr[i] < ' ' || name.ptr[i] == 0x7f)
+			return error_set(error, ERR_INVALID,
+				"mailbox name has a control character at byte %zu", i);
+		if (name.ptr[i] == HIERARCHY_SEPARATOR && name.ptr[i + 1] == HIERARCHY_SEPARATOR)
+			return error_set(error, ERR_INVALID, "mailbox name has an empty level");
+	}
+	return 0;
+}
+
+static bool name_is_inbox(struct bytes name)
+{
+	return bytes_equal_string_nocase(name, "INBOX");
+}
+
+static int mailbox_make(struct account_write *write, struct bytes name, struct bytes special_use,
+	struct id128 *id_r)
+{
+	struct mailbox_record mailbox = { .id = id128_random(), .name = name, .uidnext = 1 };
+
+	mailbox.name_stamp = account_stamp(write);
+	mailbox.modseq = mailbox.name_stamp.modseq;
+	mailbox.uidvalidity = account_uidvalidity_new(write);
+	if (special_use.len > 0) {
+		mailbox.special_use = special_use;
+		mailbox.special_use_stamp = mailbox.name_stamp;
+	}
+	*id_r = mailbox.id;
+	return account_put_mailbox(write, &mailbox);
+}
+
+/* Makes the levels above `name` that are not there. */
+static int parents_make(struct account_write *write, struct bytes name)
+{
+	struct mailbox_record found;
+	struct id128 id;
+
+	for (size_t i = 0; i < name.len; i++) {
+		struct bytes parent = bytes_of(name.ptr, i);
+		int rc;
+
+		if (name.ptr[i] != HIERARCHY_SEPARATOR)
+			continue;
+		rc = account_find_mailbox(write->kv, write->header.number, parent, write->arena, &found);
+		if (rc == ERR_NOT_FOUND)
+			rc = mailbox_make(write, parent, bytes_of(NULL, 0), &id);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+struct mailbox_context {
+	struct bytes name;
+	struct bytes to; /* rename: the new name; create: special use */
+	struct id128 id;
+	bool subscribed;
+	const char *reason;
+};
+
+static int create_run(struct account_write *write, void *context)
+{
+	struct mailbox_context *create = context;
+	struct mailbox_record found;
+	int rc = account_find_mailbox(
+		write->kv, write->header.number, create->name, write->arena, &found);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc < 0 ? rc : ERR_EXISTS;
+	rc = parents_make(write, create->name);
+	return rc < 0 ? rc : mailbox_make(write, create->name, create->to, &create->id);
+}
+
+int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struct bytes special_use,
+	struct error *error, struct id128 *id_r, uint64_t *position_r)
+{
+	struct mailbox_context create = { .name = name, .to = special_use };
+	int rc = mailbox_name_check(name, error);
+
+	if (rc < 0)
+		return rc;
+	rc = mail_commit(mail, account, create_run, &create, error, position_r);
+	if (rc == ERR_EXISTS)
+		return error_set(error, rc, "a mailbox of that name exists already");
+	if (rc == 0)
+		*id_r = create.id;
+	return rc;
+}
+
+struct shown_messages {
+	struct message_record *messages;
+	size_t count, room;
+};
+
+static int collect_shown(void *context, const struct message_record *message)
+{
+	struct shown_messages *shown = context;
+	void *messages = shown->messages;
+
+	mem_grow(&messages, &shown->room, shown->count + 1, sizeof(*shown->messages));
+	shown->messages = messages;
+	shown->messages[shown->count++] = *message;
+	return 0;
+}
+
+static int delete_run(struct account_write *write, void *context)
+{
+	struct mailbox_context *remove = context;
+	struct shown_messages shown = { 0 };
+	struct mailbox_record mailbox;
+	int rc = account_find_mailbox(
+		write->kv, write->header.number, remove->name, write->arena, &mailbox);
+
+	if (rc == 0)
+		rc = account_each_message(write->kv, write->header.number, mailbox.id, 1, UINT32_MAX,
+			write->arena, collect_shown, &shown);
+	/* A delete expunges exactly the messages its issuer could see: those shown here now. */
+	for (size_t i = 0; i < shown.count && rc == 0; i++)
+		rc = message_remove(write, &shown.messages[i]);
+	free(shown.messages);
+	if (rc < 0)
+		return rc;
+	mailbox.deleted = account_stamp(write);
+	mailbox.modseq = mailbox.deleted.modseq;
+	return account_put_mailbox(write, &mailbox);
+}
+
+int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struct error *error,
+	uint64_t *position_r)
+{
+	struct mailbox_context remove = { .name = name };
+	int rc;
+
+	if (name_is_inbox(name))
+		return error_set(error, ERR_REFUSED, "INBOX cannot be deleted");
+	rc = mail_commit(mail, account, delete_run, &remove, error, position_r);
+	return rc == ERR_NOT_FOUND ? error_set(error, rc, "no such mailbox") : rc;
+}
+
+/* Renaming INBOX leaves it in place and moves what it shows (RFC 3501, section 6.3.5). */
+static int rename_inbox(struct account_write *write, const struct mailbox_record *inbox, struct id128 to)
+{
+	struct shown_messages shown = { 0 };
+	struct mailbox_record target;
+	int rc = account_each_message(write->kv, write->header.number, inbox->id, 1, UINT32_MAX,
+		write->arena, collect_shown, &shown);
+	uint32_t uid = 1;
+
+	if (rc == 0)
+		rc = account_write_flush(write);
+	if (rc == 0)
+		rc = account_get_mailbox(write->kv, write->header.number, to, write->arena, &target);
+	if (rc == 0)
+		uid = target.uidnext;
+	for (size_t i = 0; i < shown.count && rc == 0; i++) {
+		struct message_record *message = &shown.messages[i];
+
+		message->placed = account_stamp(write);
+		message->placed_in = message->mailbox = to;
+		message->uid = uid++;
+		message->modseq = message->placed.modseq;
+		message->savedate_ms = write->now_ms;
+		rc = account_put_message(write, message);
+	}
+	free(shown.messages);
+	return rc;
+}
+
+struct rename_children {
+	struct account_write *write;
+	struct bytes from, to;
+	struct mailbox_record *found;
+	size_t count, room;
+};
+
+static int collect_child(void *context, const struct mailbox_record *mailbox)
+{
+	struct rename_children *children = context;
+	void *found = children->found;
+
+	if (!mailbox_is_live(mailbox) || mailbox->name.len <= children->from.len ||
+		!bytes_start_with(mailbox->name, children->from) ||
+		mailbox->name.ptr[children->from.len] != HIERARCHY_SEPARATOR)
+		return 0;
+	mem_grow(&found, &children->room, children->count + 1, sizeof(*children->found));
+	children->found = found;
+	children->found[children->count++] = *mailbox;
+	return 0;
+}
+
+static int rename_one(struct account_write *write, struct mailbox_record *mailbox, struct bytes name)
+{
+	mailbox->name = name;
+	mailbox->name_stamp = account_stamp(write);
+	mailbox->modseq = mailbox->name_stamp.modseq;
+	return account_put_mailbox(write, mailbox);
+}
+
+static int rename_tree(struct account_write *write, struct mailbox_record *mailbox, struct bytes to)
+{
+	struct rename_children children = { .write = write, .from = mailbox->name, .to = to };
+	int rc = account_each_mailbox(
+		write->kv, write->header.number, write->arena, collect_child, &children);
+
+	if (rc == 0)
+		rc = rename_one(write, mailbox, to);
+	for (size_t i = 0; i < children.count && rc == 0; i++) {
+		struct bytes rest = children.found[i].name;
+		const char *name;
+
+		bytes_skip(&rest, children.from.len);
+		name = arena_printf(write->arena, "%.*s%.*s", BYTES_ARGS(to), BYTES_ARGS(rest));
+		if (strlen(name) > MAILBOX_NAME_SIZE_MAX)
+			rc = ERR_TOO_LARGE;
+		else
+			rc = rename_one(write, &children.found[i], bytes_of_string(name));
+	}
+	free(children.found);
+	return rc;
+}
+
+static int rename_run(struct account_write *write, void *context)
+{
+	struct mailbox_context *rename = context;
+	struct mailbox_record mailbox, found;
+	struct id128 made;
+	int rc = account_find_mailbox(
+		write->kv, write->header.number, rename->name, write->arena, &mailbox);
+
+	if (rc < 0)
+		return rc;
+	rc = account_find_mailbox(write->kv, write->header.number, rename->to, write->arena, &found);
+	if (rc != ERR_NOT_FOUND)
+		return rc < 0 ? rc : ERR_EXISTS;
+	rc = parents_make(write, rename->to);
+	if (rc < 0)
+		return rc;
+	if (!name_is_inbox(rename->name))
+		return rename_tree(write, &mailbox, rename->to);
+	rc = mailbox_make(write, rename->to, bytes_of(NULL, 0), &made);
+	return rc < 0 ? rc : rename_inbox(write, &mailbox, made);
+}
+
+int mailbox_rename(struct mail *mail, uint32_t account, struct bytes from, struct bytes to,
+	struct error *error, uint64_t *position_r)
+{
+	struct mailbox_context rename = { .name = from, .to = to };
+	int rc = mailbox_name_check(to, error);
+
+	if (rc < 0)
+		return rc;
+	if (to.len > from.len && bytes_start_with(to, from) && to.ptr[from.len] == HIERARCHY_SEPARATOR &&
+		!name_is_inbox(from))
+		return error_set(error, ERR_INVALID, "a mailbox cannot be renamed into itself");
+	rc = mail_commit(mail, account, rename_run, &rename, error, position_r);
+	if (rc == ERR_NOT_FOUND)
+		return error_set(error, rc, "no such mailbox");
+	if (rc == ERR_EXISTS)
+		return error_set(error, rc, "a mailbox of the new name exists already");
+	if (rc == ERR_TOO_LARGE)
+		return error_set(error, ERR_INVALID, "a child's name would become too long");
+	return rc;
+}
+
+static int subscribe_run(struct account_write *write, void *context)
+{
+	struct mailbox_context *subscribe = context;
+	struct register_record found;
+	int rc = account_get_register(write->kv, write->header.number, RECORD_SUBSCRIPTION,
+		(struct id128){ { 0 } }, subscribe->name, write->arena, &found);
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	if ((rc == 0 && found.is_set) == subscribe->subscribed)
+		return 0;
+	return register_write(write, RECORD_SUBSCRIPTION, subscribe->name, subscribe->subscribed,
+		bytes_of(NULL, 0));
+}
+
+int mailbox_subscribe(struct mail *mail, uint32_t account, struct bytes name, bool subscribed,
+	struct error *error, uint64_t *position_r)
+{
+	struct mailbox_context subscribe = { .name = name, .subscribed = subscribed };
+	int rc = mailbox_name_check(name, error);
+
+	if (rc < 0)
+		return rc;
+	if (name_is_inbox(name))
+		subscribe.name = BYTES_LITERAL("INBOX");
+	return mail_commit(mail, account, subscribe_run, &subscribe, error, position_r);
+}

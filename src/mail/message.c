@@ -1,0 +1,463 @@
+/* Messages as users change them: append, flags, copy, move, expunge. */
+#include "mail/mail.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "mail/mail_private.h"
+
+#include <stdlib.h>
+
+struct bytes flag_canonical(struct bytes name)
+{
+	static const char *const system_flags[] = { "\\Answered", "\\Deleted", "\\Draft", "\\Flagged",
+		"\\Seen" };
+
+	for (size_t i = 0; i < sizeof(system_flags) / sizeof(system_flags[0]); i++)
+		if (bytes_equal_string_nocase(name, system_flags[i]))
+			return bytes_of_string(system_flags[i]);
+	return name;
+}
+
+/* ---- append ---- */
+
+/* A mailbox to put something into: the live one of that id, or where a united one's mail went. */
+static int target_find(struct account_write *write, struct id128 id, struct mailbox_record *mailbox_r)
+{
+	int rc;
+
+	for (int hops = 0; hops < 100; hops++) {
+		rc = account_get_mailbox(write->kv, write->header.number, id, write->arena, mailbox_r);
+		if (rc < 0 || mailbox_is_live(mailbox_r))
+			return rc;
+		if (id128_is_none(mailbox_r->forward))
+			return ERR_NOT_FOUND;
+		id = mailbox_r->forward;
+	}
+	return ERR_CORRUPT;
+}
+
+int message_append(struct account_write *write, struct id128 mailbox, struct message_record *message)
+{
+	message->instance = account_stamp(write);
+	message->placed = message->instance;
+	message->modseq = message->instance.modseq;
+	message->placed_in = message->mailbox = mailbox;
+	message->savedate_ms = write->now_ms;
+	for (size_t i = 0; i < message->flag_count; i++) {
+		message->flags[i].stamp = message->instance;
+		message->flags[i].is_set = true;
+	}
+	return account_put_message(write, message);
+}
+
+struct append_context {
+	struct id128 mailbox;
+	const struct append_message *messages;
+	size_t count;
+	uint32_t uidvalidity;
+	uint32_t uid;
+};
+
+static int append_one(struct account_write *write, struct id128 mailbox, uint32_t uid,
+	const struct append_message *from)
+{
+	struct message_record message = { .guid = *mail_body_guid(from->body),
+		.size = mail_body_size(from->body),
+		.internaldate = from->internaldate,
+		.internaldate_zone = from->internaldate_zone,
+		.uid = uid };
+
+	/* Through message_flag_put() for the order of names and their being there once. */
+	for (size_t i = 0; i < from->flag_count; i++) {
+		struct flag_state flag = { flag_canonical(from->flags[i]), { 1, 0 }, true };
+		int rc = message_flag_put(&message, write->arena, flag);
+
+		if (rc < 0)
+			return rc;
+	}
+	mail_body_add(write, from->body);
+	return message_append(write, mailbox, &message);
+}
+
+static int append_run(struct account_write *write, void *context)
+{
+	struct append_context *append = context;
+	struct mailbox_record mailbox;
+	int rc = target_find(write, append->mailbox, &mailbox);
+
+	if (rc < 0)
+		return rc;
+	append->uidvalidity = mailbox.uidvalidity;
+	append->uid = mailbox.uidnext;
+	for (size_t i = 0; i < append->count && rc == 0; i++)
+		rc = append_one(
+			write, mailbox.id, mailbox.uidnext + (uint32_t)i, &append->messages[i]);
+	return rc;
+}
+
+int mailbox_append(struct mail *mail, uint32_t account, struct id128 mailbox,
+	const struct append_message *messages, size_t count, struct error *error, uint32_t *uidvalidity_r,
+	uint32_t *uid_r, uint64_t *position_r)
+{
+	struct append_context append = { .mailbox = mailbox, .messages = messages, .count = count };
+	int rc = mail_commit(mail, account, append_run, &append, error, position_r);
+
+	if (rc == ERR_NOT_FOUND)
+		return error_set(error, rc, "the mailbox does not exist any more");
+	if (rc < 0)
+		return rc;
+	*uidvalidity_r = append.uidvalidity;
+	*uid_r = append.uid;
+	return 0;
+}
+
+struct deliver_context {
+	struct mail *mail;
+	const uint32_t *accounts;
+	size_t count;
+	const struct append_message *message;
+};
+
+static int deliver_one(struct account_write *write, const struct append_message *message)
+{
+	struct mailbox_record inbox;
+	int rc = account_find_mailbox(
+		write->kv, write->header.number, BYTES_LITERAL("INBOX"), write->arena, &inbox);
+
+	return rc < 0 ? rc : append_one(write, inbox.id, inbox.uidnext, message);
+}
+
+static int deliver_run(struct store_write *store, void *context)
+{
+	struct deliver_context *deliver = context;
+	int rc = 0;
+
+	for (size_t i = 0; i < deliver->count && rc == 0; i++) {
+		struct account_write write;
+
+		rc = account_write_begin(&write, store, mail_node(deliver->mail),
+			mail_now_ms(deliver->mail), deliver->accounts[i]);
+		if (rc == 0)
+			rc = deliver_one(&write, deliver->message);
+		rc = account_write_end(&write, rc);
+	}
+	return rc;
+}
+
+int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count, const struct mail_body *body,
+	struct error *error, int *results_r)
+{
+	struct append_message message = { .body = body,
+		.internaldate = (int64_t)(mail_now_ms(mail) / 1000) };
+	struct deliver_context deliver = { mail, accounts, count, &message };
+	uint64_t position;
+	int rc = store_commit(mail_store(mail), deliver_run, &deliver, error, &position);
+
+	for (size_t i = 0; i < count; i++)
+		results_r[i] = rc;
+	if (rc == 0 || count == 1)
+		return rc;
+	/* One bad account must not keep the message from the others: each on its own. */
+	for (size_t i = 0; i < count; i++) {
+		deliver.accounts = &accounts[i];
+		deliver.count = 1;
+		results_r[i] = store_commit(mail_store(mail), deliver_run, &deliver, error, &position);
+	}
+	return 0;
+}
+
+/* ---- taking a set of messages in steps ---- */
+
+struct step {
+	struct id128 mailbox;
+	const struct uid_set *uids; /* NULL: all */
+	size_t range_index;         /* where the next step goes on ... */
+	uint32_t next_uid;          /* ... and at which UID of that range, or 0 for its first */
+	struct message_record *messages;
+	size_t count, room;
+	bool is_done;
+};
+
+static int collect_step(void *context, const struct message_record *message)
+{
+	struct step *step = context;
+	void *messages = step->messages;
+
+	mem_grow(&messages, &step->room, step->count + 1, sizeof(*step->messages));
+	step->messages = messages;
+	step->messages[step->count++] = *message;
+	step->next_uid = message->uid + 1;
+	return step->count >= MAIL_STEP_COUNT_MAX ? 1 : 0;
+}
+
+/* Reads the next messages of the set, at most MAIL_STEP_COUNT_MAX; is_done when there are no more after them. */
+static int step_read(struct account_write *write, struct step *step)
+{
+	static const struct uid_range everything = { 1, UINT32_MAX };
+	const struct uid_range *ranges = step->uids != NULL ? step->uids->ranges : &everything;
+	size_t range_count = step->uids != NULL ? step->uids->count : 1;
+	int rc = 0;
+
+	step->count = 0;
+	for (; step->range_index < range_count; step->range_index++) {
+		const struct uid_range *range = &ranges[step->range_index];
+		uint32_t first = step->next_uid > range->first ? step->next_uid : range->first;
+
+		if (first > range->last)
+			continue;
+		rc = account_each_message(write->kv, write->header.number, step->mailbox, first,
+			range->last, write->arena, collect_step, step);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+	}
+	step->is_done = true;
+	return 0;
+}
+
+static int step_commit(struct mail *mail, uint32_t account, struct step *step, mail_run *run, void *context,
+	struct error *error, uint64_t *position_r)
+{
+	int rc = 0;
+
+	while (rc == 0 && !step->is_done)
+		rc = mail_commit(mail, account, run, context, error, position_r);
+	free(step->messages);
+	step->messages = NULL;
+	return rc;
+}
+
+/* ---- flags ---- */
+
+struct store_context {
+	struct step step;
+	enum flag_operation operation;
+	const struct bytes *flags;
+	size_t flag_count;
+	uint64_t unchanged_since;
+	struct uid_set *changed;
+	struct uid_set *modified;
+};
+
+static bool flag_is_named(const struct store_context *context, struct bytes name)
+{
+	for (size_t i = 0; i < context->flag_count; i++)
+		if (bytes_equal_nocase(flag_canonical(context->flags[i]), name))
+			return true;
+	return false;
+}
+
+/* The flag's name as this message has it already: keywords are the same in any case. */
+static struct bytes flag_known_name(const struct message_record *message, struct bytes name)
+{
+	name = flag_canonical(name);
+	for (size_t i = 0; i < message->flag_count; i++)
+		if (bytes_equal_nocase(message->flags[i].name, name))
+			return message->flags[i].name;
+	return name;
+}
+
+static int flag_change(struct account_write *write, struct message_record *message, struct bytes name,
+	bool is_set, struct stamp *stamp)
+{
+	struct flag_state flag = { flag_known_name(message, name), { 0, 0 }, is_set };
+
+	if (message_has_flag(message, flag.name) == is_set)
+		return 0;
+	if (stamp_is_none(*stamp))
+		*stamp = account_stamp(write);
+	flag.stamp = *stamp;
+	return message_flag_put(message, write->arena, flag);
+}
+
+static int flags_apply(struct account_write *write, const struct store_context *context,
+	struct message_record *message, struct stamp *stamp)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < context->flag_count && rc == 0; i++)
+		rc = flag_change(
+			write, message, context->flags[i], context->operation != FLAGS_REMOVE, stamp);
+	if (context->operation != FLAGS_REPLACE)
+		return rc;
+	for (size_t i = 0; i < message->flag_count && rc == 0; i++)
+		if (message->flags[i].is_set && !flag_is_named(context, message->flags[i].name))
+			rc = flag_change(write, message, message->flags[i].name, false, stamp);
+	return rc;
+}
+
+static int store_run(struct account_write *write, void *context)
+{
+	struct store_context *store = context;
+	int rc = step_read(write, &store->step);
+
+	for (size_t i = 0; i < store->step.count && rc == 0; i++) {
+		struct message_record *message = &store->step.messages[i];
+		struct stamp stamp = { 0, 0 };
+
+		if (message->modseq > store->unchanged_since) {
+			uid_set_add(store->modified, message->uid, message->uid);
+			continue;
+		}
+		rc = flags_apply(write, store, message, &stamp);
+		if (rc < 0 || stamp_is_none(stamp))
+			continue;
+		message->modseq = stamp.modseq;
+		uid_set_add(store->changed, message->uid, message->uid);
+		rc = account_put_message(write, message);
+	}
+	return rc;
+}
+
+int message_store(struct mail *mail, uint32_t account, struct id128 mailbox, const struct uid_set *uids,
+	enum flag_operation operation, const struct bytes *flags, size_t flag_count,
+	uint64_t unchanged_since, struct error *error, struct uid_set *changed_r,
+	struct uid_set *modified_r, uint64_t *position_r)
+{
+	struct store_context store = { .step = { .mailbox = mailbox, .uids = uids },
+		.operation = operation,
+		.flags = flags,
+		.flag_count = flag_count,
+		.unchanged_since = unchanged_since,
+		.changed = changed_r,
+		.modified = modified_r };
+	int rc = step_commit(mail, account, &store.step, store_run, &store, error, position_r);
+
+	if (rc == ERR_TOO_LARGE)
+		return error_set(error, rc, "a message has more than %d flags", MESSAGE_FLAG_COUNT_MAX);
+	return rc;
+}
+
+/* ---- expunge ---- */
+
+int message_remove(struct account_write *write, const struct message_record *message)
+{
+	struct message_record gone = *message;
+
+	gone.placed = account_stamp(write);
+	gone.placed_in = gone.mailbox = (struct id128){ { 0 } };
+	gone.uid = 0;
+	gone.modseq = gone.placed.modseq;
+	return account_put_message(write, &gone);
+}
+
+struct expunge_context {
+	struct step step;
+	struct uid_set *expunged;
+};
+
+static int expunge_run(struct account_write *write, void *context)
+{
+	struct expunge_context *expunge = context;
+	int rc = step_read(write, &expunge->step);
+
+	for (size_t i = 0; i < expunge->step.count && rc == 0; i++) {
+		const struct message_record *message = &expunge->step.messages[i];
+
+		if (!message_has_flag(message, BYTES_LITERAL("\\Deleted")))
+			continue;
+		uid_set_add(expunge->expunged, message->uid, message->uid);
+		rc = message_remove(write, message);
+	}
+	return rc;
+}
+
+int message_expunge(struct mail *mail, uint32_t account, struct id128 mailbox, const struct uid_set *uids,
+	struct error *error, struct uid_set *expunged_r, uint64_t *position_r)
+{
+	struct expunge_context expunge = { .step = { .mailbox = mailbox, .uids = uids },
+		.expunged = expunged_r };
+
+	return step_commit(mail, account, &expunge.step, expunge_run, &expunge, error, position_r);
+}
+
+/* ---- copy and move ---- */
+
+struct copy_context {
+	struct step step;
+	struct id128 to;
+	bool is_move;
+	struct copy_result result;
+	size_t room;
+};
+
+static int copy_one(struct account_write *write, struct copy_context *copy, struct message_record message,
+	struct id128 to, uint32_t uid)
+{
+	struct flag_state *flags;
+	size_t count = 0;
+
+	message.uid = uid;
+	if (copy->is_move) {
+		/* The instance stays: a flag set elsewhere meanwhile finds the message where it went. */
+		message.placed = account_stamp(write);
+		message.placed_in = message.mailbox = to;
+		message.modseq = message.placed.modseq;
+		message.savedate_ms = write->now_ms;
+		return account_put_message(write, &message);
+	}
+	flags = arena_alloc(write->arena, message.flag_count * sizeof(*flags));
+	for (size_t i = 0; i < message.flag_count; i++)
+		if (message.flags[i].is_set)
+			flags[count++] = message.flags[i];
+	message.flags = flags;
+	message.flag_count = count;
+	return message_append(write, to, &message);
+}
+
+static int copy_run(struct account_write *write, void *context)
+{
+	struct copy_context *copy = context;
+	struct mailbox_record to;
+	int rc = target_find(write, copy->to, &to);
+
+	if (rc == 0)
+		rc = step_read(write, &copy->step);
+	if (rc < 0)
+		return rc;
+	copy->result.uidvalidity = to.uidvalidity;
+	for (size_t i = 0; i < copy->step.count && rc == 0; i++) {
+		uint32_t uid = to.uidnext + (uint32_t)i;
+		void *pairs = copy->result.pairs;
+
+		mem_grow(&pairs, &copy->room, copy->result.count + 1, sizeof(*copy->result.pairs));
+		copy->result.pairs = pairs;
+		copy->result.pairs[copy->result.count++] =
+			(struct uid_pair){ copy->step.messages[i].uid, uid };
+		rc = copy_one(write, copy, copy->step.messages[i], to.id, uid);
+	}
+	return rc;
+}
+
+/* COPY is all or nothing (RFC 3501, section 6.4.7): all steps in the one commit. */
+static int copy_all_run(struct account_write *write, void *context)
+{
+	struct copy_context *copy = context;
+	int rc = 0;
+
+	while (rc == 0 && !copy->step.is_done) {
+		rc = copy_run(write, copy);
+		if (rc == 0)
+			rc = account_write_flush(write);
+	}
+	return rc;
+}
+
+int message_copy(struct mail *mail, uint32_t account, struct id128 from, struct id128 to,
+	const struct uid_set *uids, bool is_move, struct error *error, struct copy_result *result_r,
+	uint64_t *position_r)
+{
+	struct copy_context copy = { .step = { .mailbox = from, .uids = uids },
+		.to = to,
+		.is_move = is_move };
+	int rc = step_commit(mail, account, &copy.step, is_move ? copy_run : copy_all_run, &copy, error,
+		position_r);
+
+	if (rc == ERR_NOT_FOUND)
+		rc = error_set(error, rc, "the target mailbox does not exist");
+	if (rc < 0) {
+		free(copy.result.pairs);
+		return rc;
+	}
+	*result_r = copy.result;
+	return 0;
+}

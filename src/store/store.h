@@ -1,0 +1,92 @@
+/*
+ * store: one node's data: append-only log segments, which are the truth, and an index made from them.
+ *
+ * A commit is a function run by the one committer thread inside the open index transaction. What it puts and
+ * deletes is logged as it is (effects, not requests), so that replay is deterministic; all commits that wait
+ * are made durable by one fdatasync of the log (group commit) and acknowledged. The index transaction is
+ * committed when a reader asks for it or after a few milliseconds, with the log position inside.
+ *
+ * Any thread may call any function, store_close() apart. Nothing here logs: callers do.
+ */
+#ifndef CHAPAR_STORE_STORE_H
+#define CHAPAR_STORE_STORE_H
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "kv/kv.h"
+
+/* Tables below are the store's own; the mail layer's begin here. */
+#define STORE_TABLE_FIRST_FREE 16
+#define STORE_TABLE_COUNT 48
+
+struct store;
+struct store_write; /* a commit being run */
+struct store_body;  /* a message body made ready: hashed and compressed */
+
+/* ---- commits ---- */
+
+/* Runs on the committer's thread; must not block. A negative return undoes all it did. */
+typedef int store_run(struct store_write *write, void *context);
+
+/*
+ * Runs `run` and returns once its effects are durable; *position_r is then what store_read_begin() takes to see
+ * them. Returns run's negative code, or ERR_FULL, ERR_IO, ERR_CLOSED, ERR_UNAVAILABLE with nothing changed.
+ */
+int store_commit(struct store *store, store_run *run, void *context, struct error *error,
+	uint64_t *position_r);
+/* For reading inside the commit: sees its own changes and those of commits before it. */
+struct kv_txn *store_write_kv(struct store_write *write);
+int store_put(struct store_write *write, unsigned table, struct bytes key, struct bytes value);
+int store_delete(struct store_write *write, unsigned table, struct bytes key); /* ERR_NOT_FOUND */
+/* For derived data, which can be made again: not logged, may be gone after a crash. */
+int store_put_unlogged(struct store_write *write, unsigned table, struct bytes key, struct bytes value);
+int store_delete_unlogged(struct store_write *write, unsigned table, struct bytes key);
+
+/* ---- reading ---- */
+
+/* A read snapshot that shows at least everything up to `position` (0: whatever is applied). */
+int store_read_begin(struct store *store, uint64_t position, struct kv_txn **txn_r);
+void store_read_end(struct kv_txn **txn); /* NULL is allowed */
+
+/* ---- bodies, by GUID ---- */
+
+/* Hashes and compresses on the caller's thread. `raw` stays borrowed until store_body_free(). */
+int store_body_prepare(struct store *store, struct bytes raw, struct store_body **body_r);
+void store_body_free(struct store_body **body);
+const struct guid *store_body_guid(const struct store_body *body);
+/* Stores it if it is not there, and counts one reference. `body` must live until the commit returned. */
+int store_body_add(struct store_write *write, const struct store_body *body);
+/* One reference more. A held body is held no longer. ERR_NOT_FOUND. */
+int store_body_reference(struct store_write *write, const struct guid *guid);
+/* One reference less; at none the body is gone and its space can be reclaimed. */
+int store_body_release(struct store_write *write, const struct guid *guid);
+/* Stores it without a reference, for a commit to come; if it is there already, nothing happens. */
+int store_body_hold(struct store_write *write, const struct store_body *body);
+/* Drops held bodies that were never referenced and are older than `before_ms`. */
+int store_body_drop_held(struct store *store, uint64_t before_ms);
+/* 0 and its size in bytes (size_r may be NULL), held ones too; ERR_NOT_FOUND. */
+int store_body_exists(struct kv_txn *kv, const struct guid *guid, uint64_t *size_r);
+/* Appends the body to *out. ERR_NOT_FOUND; ERR_CORRUPT: its checksum is wrong. */
+int store_body_read(struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+
+/* ---- dirty feed ---- */
+
+/* Puts `key` into the feed under a new feed sequence; an older entry of the same key goes (coalescing). */
+int feed_mark(struct store_write *write, struct bytes key);
+/* The first entry above `after`; appends its key. ERR_NOT_FOUND at the end. */
+int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct buffer *key_r);
+
+/* Called on the committer's thread with the keys fed, after they became visible to readers; must not block. */
+typedef void store_listener(void *context, const struct bytes *keys, size_t count);
+void store_listen(struct store *store, store_listener *listener, void *context);
+/* After it returns the listener is not running and will not be called again. */
+void store_unlisten(struct store *store, store_listener *listener, void *context);
+
+/* ---- identity ---- */
+
+/* This node's id: random, not 0, made with the store. */
+uint64_t store_node_id(const struct store *store);
+
+#endif

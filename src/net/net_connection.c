@@ -1,0 +1,324 @@
+#include "net/net_private.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/un.h>
+
+#define KEEPALIVE_IDLE_S                                                                           \
+	600 /* so that a client that vanished is noticed, without waking phones often */
+#define KEEPALIVE_INTERVAL_S 60
+#define KEEPALIVE_COUNT 5
+
+static void socket_tune(int fd)
+{
+	int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S,
+	    count = KEEPALIVE_COUNT;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
+static void peer_find(struct net_connection *connection, const struct listener *listener, int fd)
+{
+	struct sockaddr_storage address = { 0 };
+	socklen_t len = sizeof(address);
+	struct ucred credentials;
+	socklen_t credentials_len = sizeof(credentials);
+
+	if (listener->path != NULL) {
+		snprintf(connection->peer, sizeof(connection->peer), "unix:%s", listener->path);
+		snprintf(connection->peer_address, sizeof(connection->peer_address), "unix");
+		connection->is_loopback = true;
+		connection->has_uid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials,
+					      &credentials_len) == 0;
+		connection->uid = connection->has_uid ? credentials.uid : 0;
+		return;
+	}
+	socket_tune(fd);
+	/* A client that has gone already has no address: it is noticed on the first read. */
+	if (getpeername(fd, (struct sockaddr *)&address, &len) != 0)
+		address.ss_family = AF_INET;
+	net_address_text((struct sockaddr *)&address, connection->peer);
+	net_address_host((struct sockaddr *)&address, connection->peer_address);
+	connection->is_loopback = net_address_is_loopback((struct sockaddr *)&address);
+}
+
+struct net_connection *connection_new(
+	struct net_server *server, const struct listener *listener, int fd)
+{
+	struct net_connection *connection = mem_zalloc(sizeof(*connection));
+
+	atomic_init(&connection->ref_count, 1);
+	connection->server = server;
+	connection->protocol = listener->protocol;
+	connection->context = listener->context;
+	connection->tls_mode = listener->tls;
+	connection->idle_timeout_s = server->idle_timeout_s;
+	connection->phase = PHASE_NEW;
+	connection->stream.fd = fd;
+	connection->activity_ms = clock_monotonic_ms();
+	pthread_mutex_init(&connection->mutex, NULL);
+	peer_find(connection, listener, fd);
+	return connection;
+}
+
+struct net_connection *net_connection_ref(struct net_connection *connection)
+{
+	atomic_fetch_add(&connection->ref_count, 1);
+	return connection;
+}
+
+void net_connection_unref(struct net_connection **connection)
+{
+	struct net_connection *last = *connection;
+
+	*connection = NULL;
+	if (last == NULL || atomic_fetch_sub(&last->ref_count, 1) != 1)
+		return;
+	net_stream_close(&last->stream);
+	buffer_deinit(&last->input);
+	buffer_deinit(&last->output);
+	pthread_mutex_destroy(&last->mutex);
+	free(last);
+}
+
+void connection_post(struct net_connection *connection)
+{
+	if (!connection->is_closed)
+		io_thread_post(connection->io, connection);
+}
+
+size_t connection_pending(const struct net_connection *connection)
+{
+	return connection->output.len - connection->output_start;
+}
+
+static void output_drop(struct net_connection *connection)
+{
+	connection->output_start = 0;
+	buffer_clear(&connection->output);
+	buffer_deinit(&connection->output);
+}
+
+void connection_flush(struct net_connection *connection)
+{
+	uint64_t sent_size = 0;
+
+	while (connection_pending(connection) > 0 && !connection->is_broken) {
+		struct bytes rest = buffer_bytes(&connection->output);
+		enum net_io io;
+		size_t n;
+
+		bytes_skip(&rest, connection->output_start);
+		io = net_stream_write(&connection->stream, rest, &n);
+		if (io == NET_IO_WANT_WRITE || io == NET_IO_WANT_READ) {
+			connection->is_blocked = true;
+			break;
+		}
+		if (io != NET_IO_OK)
+			connection->is_broken = true;
+		connection->output_start += n;
+		sent_size += n;
+	}
+	if (sent_size > 0) {
+		connection->activity_ms = clock_monotonic_ms();
+		atomic_fetch_add(&connection->server->output_size, sent_size);
+	}
+	if (connection_pending(connection) == 0 || connection->is_broken)
+		output_drop(connection);
+	else if (connection->output_start > NET_OUTPUT_HIGH_WATER) {
+		buffer_consume(&connection->output, connection->output_start);
+		connection->output_start = 0;
+	}
+}
+
+void net_connection_write(struct net_connection *connection, struct bytes bytes)
+{
+	pthread_mutex_lock(&connection->mutex);
+	if (!connection->is_broken && !connection->is_closed) {
+		buffer_append_bytes(&connection->output, bytes);
+		if (connection_pending(connection) >= NET_FLUSH_SIZE && !connection->is_blocked) {
+			connection_flush(connection);
+			if (connection->is_blocked)
+				connection_post(connection);
+		}
+	}
+	pthread_mutex_unlock(&connection->mutex);
+}
+
+void net_connection_write_string(struct net_connection *connection, const char *text)
+{
+	net_connection_write(connection, bytes_of_string(text));
+}
+
+void net_connection_printf(struct net_connection *connection, const char *format, ...)
+{
+	struct buffer text = { 0 };
+	va_list args;
+
+	va_start(args, format);
+	buffer_vprintf(&text, format, args);
+	va_end(args);
+	net_connection_write(connection, buffer_bytes(&text));
+	buffer_deinit(&text);
+}
+
+size_t net_connection_output_pending(struct net_connection *connection)
+{
+	size_t size;
+
+	pthread_mutex_lock(&connection->mutex);
+	size = connection_pending(connection);
+	pthread_mutex_unlock(&connection->mutex);
+	return size;
+}
+
+bool net_connection_is_full(struct net_connection *connection)
+{
+	return net_connection_output_pending(connection) >= NET_OUTPUT_HIGH_WATER;
+}
+
+bool net_connection_is_gone(struct net_connection *connection)
+{
+	bool is_gone;
+
+	pthread_mutex_lock(&connection->mutex);
+	is_gone = connection->is_broken || connection->is_closed || connection->kick_wanted;
+	pthread_mutex_unlock(&connection->mutex);
+	return is_gone;
+}
+
+void net_connection_set_idle_timeout(struct net_connection *connection, unsigned seconds)
+{
+	connection->idle_timeout_s = seconds;
+	connection->is_timer_changed = true;
+}
+
+void net_connection_set_deadline(struct net_connection *connection, unsigned seconds)
+{
+	connection->deadline_ms = seconds == 0 ? 0 : clock_monotonic_ms() + seconds * 1000ull;
+	connection->is_timer_changed = true;
+}
+
+const char *net_connection_peer(const struct net_connection *connection)
+{
+	return connection->peer;
+}
+
+const char *net_connection_peer_address(const struct net_connection *connection)
+{
+	return connection->peer_address;
+}
+
+const char *net_connection_id(const struct net_connection *connection)
+{
+	return connection->id;
+}
+
+bool net_connection_is_loopback(const struct net_connection *connection)
+{
+	return connection->is_loopback;
+}
+
+bool net_connection_is_tls(const struct net_connection *connection)
+{
+	return atomic_load(&connection->is_tls);
+}
+
+bool net_connection_can_start_tls(const struct net_connection *connection)
+{
+	return connection->tls_mode == NET_TLS_START && !atomic_load(&connection->is_tls) &&
+	       connection->server->certificate_path != NULL;
+}
+
+const char *net_connection_tls_text(const struct net_connection *connection)
+{
+	return connection->tls_text;
+}
+
+int net_connection_peer_uid(const struct net_connection *connection, uid_t *uid_r)
+{
+	if (!connection->has_uid)
+		return ERR_NOT_FOUND;
+	*uid_r = connection->uid;
+	return 0;
+}
+
+void net_connection_wake(struct net_connection *connection)
+{
+	pthread_mutex_lock(&connection->mutex);
+	if (!connection->wake_wanted && !connection->is_closed) {
+		connection->wake_wanted = true;
+		if (!connection->busy) /* else the worker sees it when it is done */
+			connection_post(connection);
+	}
+	pthread_mutex_unlock(&connection->mutex);
+}
+
+void net_connection_close(struct net_connection *connection)
+{
+	pthread_mutex_lock(&connection->mutex);
+	connection->kick_wanted = true;
+	connection_post(connection);
+	pthread_mutex_unlock(&connection->mutex);
+}
+
+struct bytes connection_input(const struct net_connection *connection)
+{
+	struct bytes input = buffer_bytes(&connection->input);
+
+	bytes_skip(&input, connection->input_start);
+	return input;
+}
+
+void connection_consume(struct net_connection *connection, size_t len)
+{
+	connection->input_start += len;
+	assert(connection->input_start <= connection->input.len);
+	if (connection->input_start < connection->input.len)
+		return;
+	connection->input_start = 0;
+	buffer_clear(&connection->input);
+	if (connection->input.room > NET_KEEP_SIZE)
+		buffer_deinit(&connection->input);
+}
+
+enum net_frame connection_frame(struct net_connection *connection)
+{
+	for (;;) {
+		struct bytes input = connection_input(connection);
+		struct net_unit unit = { 0 };
+		enum net_frame frame;
+
+		if (input.len == 0)
+			return NET_FRAME_MORE;
+		frame = connection->protocol->frame(connection->session, input, &unit);
+		switch (frame) {
+		case NET_FRAME_READY:
+			assert(unit.len > 0 && unit.len <= input.len);
+			connection->unit_len = unit.len;
+			return frame;
+		case NET_FRAME_SKIP:
+			assert(unit.len > 0 && unit.len <= input.len);
+			connection_consume(connection, unit.len);
+			break;
+		case NET_FRAME_BAD:
+			net_connection_write(connection, unit.reply);
+			return frame;
+		case NET_FRAME_MORE:
+			net_connection_write(connection, unit.reply);
+			if (input.len >= connection->protocol->input_max)
+				return NET_FRAME_BAD;
+			connection->input_wanted = unit.wanted;
+			return frame;
+		}
+	}
+}

@@ -1,0 +1,55 @@
+/*
+ * mime_text: what a message says: header fields and text parts as UTF-8, and searching in them (RFC
+ * 3501, 6.4.4: substrings, without regard to case).
+ *
+ * Text is compared in a folded form: UTF-8 with simple case folding (Unicode, one character to one
+ * character: not "ss" for sharp s), runs of white space left as they are. Damaged or undeclared
+ * 8-bit text is read as UTF-8 if it is that, else as Windows-1252; what cannot be converted becomes
+ * U+FFFD. Pure; any thread.
+ */
+#ifndef CHAPAR_MAIL_MIME_TEXT_H
+#define CHAPAR_MAIL_MIME_TEXT_H
+
+#include "base/buffer.h"
+#include "mail/mime_structure.h"
+
+#define MIME_CHARSET_NAME_SIZE_MAX 64 /* bytes of a charset's name; longer ones are unknown */
+#define MIME_NEEDLE_SIZE_MAX 8192     /* bytes of a search string */
+
+/* Appends `text` in `charset` as UTF-8. ERR_INVALID, and nothing appended, if the charset is not
+ * known. */
+int mime_to_utf8(struct bytes text, struct bytes charset, struct buffer *out);
+
+/* Appends an unstructured field value as UTF-8, unfolded, encoded words (RFC 2047) decoded, as one
+ * line. */
+void mime_header_decode(struct bytes value, struct buffer *out);
+
+/* Appends the folded form of UTF-8 text; octets that are no UTF-8 become U+FFFD. */
+void mime_fold_case(struct bytes utf8, struct buffer *out);
+
+/* Appends the body of a part with its transfer encoding removed. False: unknown encoding, appended
+ * as it is. */
+bool mime_transfer_decode(struct bytes body, struct bytes encoding, struct buffer *out);
+
+/* The sought string in folded form; `charset` is IMAP's, "" or US-ASCII is the default. */
+struct mime_needle {
+	struct buffer folded; /* private */
+	bool is_ascii;        /* private */
+};
+
+/* On 0 the caller's until mime_needle_deinit(). ERR_INVALID: unknown charset, or text not of it;
+ * ERR_TOO_LARGE. */
+int mime_needle_init(struct mime_needle *needle, struct bytes text, struct bytes charset);
+void mime_needle_deinit(struct mime_needle *needle);
+
+/* An empty needle is in every field that exists and in every text. */
+
+/* The raw header may be a whole message's start, or the `fields` of a summary that has the name. */
+bool mime_search_header(
+	struct bytes message, struct bytes field_name, const struct mime_needle *needle);
+/* Text parts and the headers of attached messages, decoded. */
+bool mime_search_body(struct bytes message, const struct mime_needle *needle);
+/* The header too. */
+bool mime_search_text(struct bytes message, const struct mime_needle *needle);
+
+#endif

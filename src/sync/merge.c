@@ -141,6 +141,10 @@ static int take_mailboxes(struct merge_state *state)
 		if (mailbox->theirs != NULL)
 			return error_set(
 				state->error, ERR_ILLEGAL, "a mailbox occurs twice in one change");
+		if (mailbox->has_mine && merge_is_inbox(&mailbox->mine) &&
+			(!merge_is_inbox(record) || !mailbox_is_live(record)))
+			return error_set(
+				state->error, ERR_ILLEGAL, "INBOX cannot be renamed or deleted");
 		mailbox->theirs = record;
 		merge_mailbox(&mailbox->joined, record, &mailbox->joined);
 		mailbox->next = mailbox->joined.uidnext;
@@ -378,6 +382,10 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 
 	state.top = max_u64(input->my_highest, input->their_changes->highest);
 	observe(&state);
+	mem_grow((void **)&state.mailbox_list, &state.mailbox_room, 1,
+		sizeof(struct work_mailbox *));
+	mem_grow((void **)&state.message_list, &state.message_room, 1,
+		sizeof(struct work_message *));
 	rc = take_mailboxes(&state);
 	if (rc == 0)
 		rc = take_messages(&state);

@@ -2,7 +2,7 @@
  * Legality (P5): what may take the place of a record here, whoever sends it. Form first (every
  * value within its bounds and of one piece), then that nothing goes back.
  */
-#include "sync/merge.h"
+#include "sync/merge_private.h"
 
 #include "mail/mail.h"
 
@@ -144,9 +144,8 @@ int merge_check_mailbox(const struct mailbox_record *mine, const struct mailbox_
 			error, "a mailbox's name or special use goes back to an earlier one");
 	if (stamp_compare(theirs->deleted, mine->deleted) < 0)
 		return illegal(error, "a deleted mailbox returns");
-	if (mailbox_is_live(mine) && bytes_equal_string(mine->name, "INBOX") &&
-		!bytes_equal(theirs->name, mine->name))
-		return illegal(error, "INBOX cannot be renamed");
+	if (merge_is_inbox(mine) && (!merge_is_inbox(theirs) || !mailbox_is_live(theirs)))
+		return illegal(error, "INBOX cannot be renamed or deleted");
 	return 0;
 }
 

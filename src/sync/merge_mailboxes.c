@@ -13,17 +13,12 @@
 
 #include <stdlib.h>
 
-#define INBOX_NAME "INBOX"
-
-static bool is_inbox(const struct work_mailbox *mailbox)
-{
-	return bytes_equal_string(mailbox->joined.name, INBOX_NAME);
-}
-
 static int compare_rank(const struct work_mailbox *a, const struct work_mailbox *b)
 {
-	if (is_inbox(a) != is_inbox(b))
-		return is_inbox(a) ? 1 : -1;
+	bool is_inbox = merge_is_inbox(&a->joined);
+
+	if (is_inbox != merge_is_inbox(&b->joined))
+		return is_inbox ? 1 : -1;
 	if (a->joined.uidvalidity != b->joined.uidvalidity)
 		return a->joined.uidvalidity < b->joined.uidvalidity ? -1 : 1;
 	return id128_compare(a->joined.id, b->joined.id);

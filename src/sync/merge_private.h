@@ -51,6 +51,15 @@ struct merge_state {
 	size_t conflict_count, conflict_room;
 };
 
+/*
+ * INBOX is made with its name and never gets it by a rename, so its name has no stamp; another
+ * mailbox that a broken peer named so is as good as any other.
+ */
+static inline bool merge_is_inbox(const struct mailbox_record *mailbox)
+{
+	return stamp_is_none(mailbox->name_stamp) && bytes_equal_string(mailbox->name, "INBOX");
+}
+
 /* The next clock value. */
 uint64_t merge_tick(struct merge_state *state);
 /* The stamp of this merge's own acts: above all that either side knows. */

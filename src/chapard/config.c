@@ -334,9 +334,9 @@ static int secret_check(const char *file, struct buffer *secret, struct error *e
 		return error_set(error, ERR_INVALID, "%s: longer than %d bytes", file,
 			CONFIG_SECRET_SIZE_MAX);
 	if (secret->len > 0 && secret->data[secret->len - 1] == '\n')
-		secret->len--;
+		secret->data[--secret->len] = '\0';
 	if (secret->len > 0 && secret->data[secret->len - 1] == '\r')
-		secret->len--;
+		secret->data[--secret->len] = '\0';
 	if (secret->len == 0)
 		return error_set(error, ERR_INVALID, "%s: empty", file);
 	for (size_t i = 0; i < secret->len; i++)

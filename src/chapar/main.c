@@ -1,0 +1,219 @@
+/*
+ * chapar: the operator's tool. See chapar(1).
+ */
+#include "base/arena.h"
+#include "chapar/tool_options.h"
+#include "chapar/tool_password.h"
+#include "chapar/tool_run.h"
+#include "chapard/admin.h"
+#include "chapard/config.h"
+#include "chapard/exit_code.h"
+#include "chapard/privileges.h"
+
+#include <stdlib.h>
+#include <sysexits.h>
+
+#define ADD_COUNT_MAX 100 /* accounts in one request */
+
+struct words {
+	const char *list[2 * ADD_COUNT_MAX + 4];
+	size_t count;
+};
+
+static void word_add(struct words *words, const char *text)
+{
+	assert(words->count < sizeof(words->list) / sizeof(words->list[0]));
+	words->list[words->count++] = text;
+}
+
+static int words_run(struct node *node, const struct words *words, struct error *error)
+{
+	return node_run(node, words->list, words->count, stdout, error);
+}
+
+/* ---- account add, account passwd ---- */
+
+static int names_add(struct node *node, const struct tool_options *options, struct error *error)
+{
+	struct buffer password = { 0 };
+	int rc = password_read(options->password_file, &password, error);
+
+	for (size_t i = 0; i < options->name_count && rc == 0;) {
+		struct words words = { { "account-add" }, 1 };
+
+		for (int k = 0; k < ADD_COUNT_MAX && i < options->name_count; k++, i++) {
+			word_add(&words, options->names[i]);
+			word_add(&words, buffer_string(&password));
+		}
+		rc = words_run(node, &words, error);
+	}
+	buffer_deinit(&password);
+	return rc;
+}
+
+/* Cuts "NAME:PASSWORD" in two. Names may not hold a colon here; passwords may. */
+static int pair_split(char *line, char **password_r, struct error *error)
+{
+	char *colon = strchr(line, ':');
+
+	if (colon == NULL)
+		return error_set(error, ERR_INVALID, "\"%.100s\" is not NAME:PASSWORD", line);
+	*colon = '\0';
+	*password_r = colon + 1;
+	return 0;
+}
+
+/* Reads up to ADD_COUNT_MAX pairs and has them added. ERR_NOT_FOUND: the file has ended. */
+static int lines_add(struct node *node, FILE *in, struct arena *arena, struct error *error)
+{
+	struct words words = { { "account-add" }, 1 };
+	struct buffer line = { 0 };
+	struct error end = { 0 };
+	char *name, *password;
+	int rc = 0, end_rc = 0;
+
+	for (int i = 0; i < ADD_COUNT_MAX && rc == 0; i++) {
+		end_rc = line_read(in, &line, &end);
+		if (end_rc < 0)
+			break;
+		if (line.len == 0)
+			continue;
+		name = arena_string(arena, buffer_bytes(&line));
+		rc = pair_split(name, &password, error);
+		if (rc < 0)
+			break;
+		word_add(&words, name);
+		word_add(&words, password);
+	}
+	if (rc == 0 && words.count > 1)
+		rc = words_run(node, &words, error);
+	if (rc == 0 && end_rc < 0) {
+		rc = end_rc;
+		*error = end;
+	}
+	buffer_deinit(&line);
+	return rc;
+}
+
+static int file_add(struct node *node, const struct tool_options *options, struct error *error)
+{
+	struct arena *arena = arena_new();
+	FILE *in = NULL;
+	int rc = input_open(options->from_file, &in, error);
+	bool is_open = rc == 0;
+
+	while (rc == 0) {
+		arena_reset(arena);
+		rc = lines_add(node, in, arena, error);
+	}
+	/* What ended the loop is the end of the file, if the last lines went well. */
+	if (is_open && rc == ERR_NOT_FOUND && feof(in))
+		rc = 0;
+	input_close(&in);
+	arena_free(&arena);
+	return rc;
+}
+
+static int account_passwd(
+	struct node *node, const struct tool_options *options, struct error *error)
+{
+	struct words words = { { "account-passwd", options->names[0] }, 2 };
+	struct buffer password = { 0 };
+	int rc = password_read(options->password_file, &password, error);
+
+	if (rc == 0) {
+		word_add(&words, buffer_string(&password));
+		rc = words_run(node, &words, error);
+	}
+	buffer_deinit(&password);
+	return rc;
+}
+
+/* ---- all commands ---- */
+
+static int simple_run(struct node *node, const char *command, const struct tool_options *options,
+	struct error *error)
+{
+	struct words words = { { command }, 1 };
+
+	if (options->is_json)
+		word_add(&words, "--json");
+	if (options->with_bodies)
+		word_add(&words, "--bodies");
+	if (options->account != NULL)
+		word_add(&words, options->account);
+	return words_run(node, &words, error);
+}
+
+static int command_run(struct node *node, const struct tool_options *options, struct error *error)
+{
+	switch (options->command) {
+	case TOOL_ACCOUNT_ADD:
+		return options->from_file != NULL ? file_add(node, options, error)
+						  : names_add(node, options, error);
+	case TOOL_ACCOUNT_LIST:
+		return simple_run(node, "account-list", options, error);
+	case TOOL_ACCOUNT_PASSWD:
+		return account_passwd(node, options, error);
+	case TOOL_CHANNEL_LIST:
+		return simple_run(node, "channel-list", options, error);
+	case TOOL_COMPACT:
+		return simple_run(node, "compact", options, error);
+	case TOOL_STATUS:
+		return simple_run(node, "status", options, error);
+	case TOOL_VERIFY:
+		return simple_run(node, "verify", options, error);
+	default:
+		return error_set(error, ERR_INVALID, "not a command for a node");
+	}
+}
+
+static int tool_run(
+	const struct config *config, const struct tool_options *options, struct error *error)
+{
+	struct node *node;
+	int rc = privileges_drop(config->user, false, error);
+
+	if (rc < 0)
+		return rc;
+	if (options->command == TOOL_REBUILD)
+		return node_rebuild(config, stdout, error);
+	rc = node_open(config, &node, error);
+	if (rc < 0)
+		return rc;
+	rc = command_run(node, options, error);
+	node_close(&node);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct tool_options options;
+	struct config *config;
+	struct error error = { 0 };
+	int rc;
+
+	if (tool_options_parse(argc, (const char *const *)argv, &options, &error) < 0) {
+		fprintf(stderr, "chapar: %s (see chapar help)\n", error.text);
+		return EX_USAGE;
+	}
+	if (options.command == TOOL_HELP) {
+		tool_help(stdout);
+		return 0;
+	}
+	if (options.command == TOOL_VERSION) {
+		puts("chapar " CHAPAR_VERSION);
+		return 0;
+	}
+	if (config_load(options.config_file, &config, &error) < 0) {
+		fprintf(stderr, "chapar: %s\n", error.text);
+		return EX_CONFIG;
+	}
+	rc = tool_run(config, &options, &error);
+	if (rc < 0)
+		fprintf(stderr, "chapar: %s\n", error.code != 0 ? error.text : error_name(rc));
+	config_free(&config);
+	if (fflush(stdout) != 0 && rc == 0)
+		rc = ERR_IO;
+	return exit_code_of(rc);
+}

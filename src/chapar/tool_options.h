@@ -1,0 +1,48 @@
+/*
+ * tool_options: the command line of `chapar`, parsed. Pure.
+ */
+#ifndef CHAPAR_CHAPAR_TOOL_OPTIONS_H
+#define CHAPAR_CHAPAR_TOOL_OPTIONS_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define TOOL_NAME_COUNT_MAX 1000 /* accounts named on one command line */
+
+enum tool_command_id {
+	TOOL_ACCOUNT_ADD,
+	TOOL_ACCOUNT_LIST,
+	TOOL_ACCOUNT_PASSWD,
+	TOOL_CHANNEL_LIST,
+	TOOL_COMPACT,
+	TOOL_HELP,
+	TOOL_REBUILD,
+	TOOL_STATUS,
+	TOOL_VERIFY,
+	TOOL_VERSION
+};
+
+/* All strings borrow from the arguments. */
+struct tool_options {
+	const char *config_file;
+	enum tool_command_id command;
+	bool is_json;
+	bool with_bodies;
+	const char *password_file; /* "-": standard input; NULL: ask */
+	const char *from_file;     /* likewise; NULL: none */
+	const char *account;       /* NULL: all */
+	const char *const *names;  /* of accounts */
+	size_t name_count;
+};
+
+/* ERR_INVALID with the reason: no such command or option, or one that the command does not take. */
+int tool_options_parse(
+	int argc, const char *const *argv, struct tool_options *options_r, struct error *error);
+
+/* Prints all commands with their options. */
+void tool_help(FILE *out);
+
+#endif

@@ -1,0 +1,133 @@
+#include "chapar/tool_run.h"
+
+#include "base/mem.h"
+#include "chapard/admin.h"
+#include "chapard/control.h"
+#include "net/net_client.h"
+#include "store/store.h"
+
+#include <stdlib.h>
+
+#define CONNECT_TIMEOUT_MS 5000
+
+struct node {
+	struct net_client *client; /* NULL: the store is open here */
+	struct store *store;
+	struct mail *mail;
+	struct admin admin;
+};
+
+/* ERR_UNAVAILABLE, ERR_NOT_FOUND: no daemon runs. */
+static int daemon_connect(const struct config *config, struct node *node, struct error *error)
+{
+	char *path = control_path(config->store_path);
+	int rc;
+
+	node->client = net_client_new();
+	rc = net_client_connect(node->client, path, 0, CONNECT_TIMEOUT_MS, error);
+	if (rc < 0)
+		net_client_free(&node->client);
+	free(path);
+	return rc;
+}
+
+static int store_use(const struct config *config, struct node *node, struct error *error)
+{
+	int rc = chapar_store_open(config, &node->store, error);
+
+	if (rc == ERR_UNAVAILABLE)
+		return error_set(error, rc,
+			"the store %s is in use, but no daemon answers at its %s",
+			config->store_path, CONTROL_SOCKET_NAME);
+	if (rc < 0)
+		return rc;
+	rc = mail_open(node->store, clock_system(), &node->mail);
+	if (rc < 0)
+		return error_set(error, rc, "%s: %s", config->store_path, error_name(rc));
+	node->admin = (struct admin){ .mail = node->mail, .node_name = config->node };
+	return 0;
+}
+
+int node_open(const struct config *config, struct node **node_r, struct error *error)
+{
+	struct node *node = mem_zalloc(sizeof(*node));
+	int rc = daemon_connect(config, node, error);
+
+	if (rc == ERR_UNAVAILABLE || rc == ERR_NOT_FOUND)
+		rc = store_use(config, node, error);
+	if (rc == 0) {
+		*node_r = node;
+		node = NULL;
+	}
+	node_close(&node);
+	return rc;
+}
+
+void node_close(struct node **node)
+{
+	if (*node == NULL)
+		return;
+	net_client_free(&(*node)->client);
+	mail_close(&(*node)->mail);
+	store_close(&(*node)->store);
+	free(*node);
+	*node = NULL;
+}
+
+static int daemon_run(struct node *node, struct bytes request, FILE *out, struct error *error)
+{
+	int rc = net_client_write(node->client, request, -1, error);
+
+	if (rc == 0)
+		rc = net_client_write(node->client, BYTES_LITERAL("\n"), -1, error);
+	while (rc == 0) {
+		struct bytes line;
+
+		/* A command may take long between two lines; the daemon tells when it stops. */
+		rc = net_client_read_line(node->client, CONTROL_LINE_SIZE_MAX, &line, -1, error);
+		if (rc < 0)
+			break;
+		if (bytes_peek(line) != '=')
+			return control_result_parse(line, error);
+		bytes_skip(&line, 1);
+		fwrite(line.ptr, 1, line.len, out);
+		putc('\n', out);
+	}
+	return error_prefix(error, "the daemon");
+}
+
+static int store_run_request(
+	struct node *node, struct bytes request, FILE *out, struct error *error)
+{
+	struct admin_call *call;
+	struct buffer output = { 0 };
+	int rc = admin_call_new(&node->admin, request, &call, error);
+
+	if (rc < 0)
+		return rc;
+	do {
+		rc = admin_call_step(call, &output, error);
+		fwrite(buffer_string(&output), 1, output.len, out);
+		buffer_clear(&output);
+	} while (rc == ADMIN_MORE);
+	buffer_deinit(&output);
+	admin_call_free(&call);
+	return rc;
+}
+
+int node_run(
+	struct node *node, const char *const *words, size_t count, FILE *out, struct error *error)
+{
+	struct buffer request = { 0 };
+	int rc;
+
+	admin_request_encode(words, count, &request);
+	if (node->client != NULL)
+		rc = daemon_run(node, buffer_bytes(&request), out, error);
+	else
+		rc = store_run_request(node, buffer_bytes(&request), out, error);
+	if (request.data != NULL)
+		explicit_bzero(request.data, request.room); /* it may hold passwords */
+	buffer_deinit(&request);
+	return rc;
+}

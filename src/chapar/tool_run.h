@@ -1,0 +1,21 @@
+/*
+ * tool_run: runs a request on a node: by its daemon, over the control socket; or, while that is
+ * stopped, here, with the store opened for it.
+ */
+#ifndef CHAPAR_CHAPAR_TOOL_RUN_H
+#define CHAPAR_CHAPAR_TOOL_RUN_H
+
+#include "chapard/config.h"
+
+struct node;
+
+/* `config` stays borrowed. ERR_UNAVAILABLE: the store is in use, but no daemon answers; those of
+ * store_open(). */
+int node_open(const struct config *config, struct node **node_r, struct error *error);
+void node_close(struct node **node); /* Sets *node to NULL. A NULL *node is allowed. */
+
+/* Runs one admin request (chapard/admin.h); its output goes to `out` as it comes. */
+int node_run(
+	struct node *node, const char *const *words, size_t count, FILE *out, struct error *error);
+
+#endif

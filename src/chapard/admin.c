@@ -1,0 +1,170 @@
+#include "chapard/admin.h"
+
+#include "base/mem.h"
+#include "chapard/admin_private.h"
+
+#include <stdlib.h>
+
+static const struct admin_command commands[] = {
+	/* name, options, number of arguments: at least, at most */
+	{ "account-add", 0, 2, ADMIN_ARGUMENT_COUNT_MAX, admin_account_add }, /* NAME PASSWORD … */
+	{ "account-passwd", 0, 2, 2, admin_account_passwd },                  /* NAME PASSWORD */
+	{ "account-list", ADMIN_OPTION_JSON, 0, 0, admin_account_list },
+	{ "verify", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 0, 1, admin_verify }, /* [NAME] */
+	{ "status", ADMIN_OPTION_JSON, 0, 0, admin_status },
+	{ "channel-list", ADMIN_OPTION_JSON, 0, 0, admin_channel_list },
+	{ "compact", 0, 0, 0, admin_compact },
+};
+
+static const struct {
+	const char *text;
+	enum admin_option option;
+} options[] = {
+	{ "--json", ADMIN_OPTION_JSON },
+	{ "--bodies", ADMIN_OPTION_BODIES },
+};
+
+void admin_request_encode(const char *const *words, size_t count, struct buffer *request)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			buffer_append_byte(request, ' ');
+		for (const char *c = words[i]; *c != '\0'; c++)
+			if ((unsigned char)*c <= ' ' || *c == '%' || *c == 0x7f)
+				buffer_printf(request, "%%%02X", (unsigned)(unsigned char)*c);
+			else
+				buffer_append_byte(request, *c);
+	}
+}
+
+static int hex_digit(int byte)
+{
+	if (byte >= '0' && byte <= '9')
+		return byte - '0';
+	if (byte >= 'A' && byte <= 'F')
+		return byte - 'A' + 10;
+	return -1;
+}
+
+/* Decodes one word. ERR_INVALID: a bad %XX, or a NUL. */
+static int word_decode(struct arena *arena, struct bytes word, const char **text_r)
+{
+	char *text = arena_alloc(arena, word.len + 1);
+	size_t len = 0;
+
+	while (word.len > 0) {
+		int byte = bytes_peek(word);
+
+		if (byte == '%') {
+			int high = word.len < 3 ? -1 : hex_digit(word.ptr[1]);
+			int low = word.len < 3 ? -1 : hex_digit(word.ptr[2]);
+
+			if (high < 0 || low < 0)
+				return ERR_INVALID;
+			byte = high * 16 + low;
+			bytes_skip(&word, 2);
+		}
+		if (byte == '\0')
+			return ERR_INVALID;
+		text[len++] = (char)byte;
+		bytes_skip(&word, 1);
+	}
+	text[len] = '\0';
+	*text_r = text;
+	return 0;
+}
+
+static int words_decode(struct admin_call *call, struct bytes request, struct error *error)
+{
+	size_t room = 0;
+
+	for (;;) {
+		struct bytes word = bytes_take(&request, bytes_find(request, ' '));
+
+		if (call->argument_count == ADMIN_ARGUMENT_COUNT_MAX + 1)
+			return error_set(error, ERR_INVALID, "more than %d arguments",
+				ADMIN_ARGUMENT_COUNT_MAX);
+		mem_grow((void **)&call->arguments, &room, call->argument_count + 1,
+			sizeof(*call->arguments));
+		if (word_decode(call->arena, word, &call->arguments[call->argument_count]) < 0)
+			return error_set(error, ERR_INVALID, "malformed argument");
+		call->argument_count++;
+		if (request.len == 0)
+			return 0;
+		bytes_skip(&request, 1);
+	}
+}
+
+static const struct admin_command *command_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static unsigned option_find(const struct admin_command *command, const char *text)
+{
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (strcmp(options[i].text, text) == 0)
+			return (unsigned)options[i].option & command->options;
+	return 0;
+}
+
+/* Takes the command's name and its options, which come first, off the arguments. */
+static int call_parse(struct admin_call *call, struct error *error)
+{
+	size_t index = 1;
+
+	call->command = command_find(call->arguments[0]);
+	if (call->command == NULL)
+		return error_set(error, ERR_INVALID, "no such command: %.40s", call->arguments[0]);
+	for (; index < call->argument_count; index++) {
+		unsigned option = option_find(call->command, call->arguments[index]);
+
+		if (option == 0)
+			break;
+		call->options |= option;
+	}
+	call->argument_count -= index;
+	memmove(call->arguments, call->arguments + index,
+		call->argument_count * sizeof(*call->arguments));
+	if (call->argument_count < call->command->argument_count_min ||
+		call->argument_count > call->command->argument_count_max)
+		return error_set(error, ERR_INVALID, "%s: wrong arguments", call->command->name);
+	return 0;
+}
+
+int admin_call_new(
+	struct admin *admin, struct bytes request, struct admin_call **call_r, struct error *error)
+{
+	struct admin_call *call = mem_zalloc(sizeof(*call));
+	int rc;
+
+	call->admin = admin;
+	call->arena = arena_new();
+	rc = words_decode(call, request, error);
+	if (rc == 0)
+		rc = call_parse(call, error);
+	if (rc == 0) {
+		*call_r = call;
+		call = NULL;
+	}
+	admin_call_free(&call);
+	return rc;
+}
+
+void admin_call_free(struct admin_call **call)
+{
+	if (*call == NULL)
+		return;
+	free((*call)->arguments);
+	arena_free(&(*call)->arena);
+	free(*call);
+	*call = NULL;
+}
+
+int admin_call_step(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	return call->command->step(call, out, error);
+}

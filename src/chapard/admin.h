@@ -1,0 +1,55 @@
+/*
+ * admin: what operators do with a node: commands that the daemon runs for the tool, over the
+ * control socket, and that the tool runs by itself while the daemon is stopped.
+ *
+ * A request is one line: the command and its arguments, separated by blanks; bytes up to the blank,
+ * '%' and DEL are written as %XX. A call works in steps, so that whoever runs it can send on what
+ * it put out and see to others; each step is short (one account, some dozen commits). Output is
+ * text for people, or one JSON value if the argument --json is given.
+ */
+#ifndef CHAPAR_CHAPARD_ADMIN_H
+#define CHAPAR_CHAPARD_ADMIN_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include "mail/mail.h"
+
+#define ADMIN_REQUEST_SIZE_MAX (1024 * 1024) /* bytes */
+#define ADMIN_ARGUMENT_COUNT_MAX 4096
+
+/* What only a running daemon can tell; both append a JSON object or lines of text. */
+struct admin_live {
+	void *context;
+	void (*status)(void *context, bool is_json, struct buffer *out);
+	void (*channels)(void *context, bool is_json, struct buffer *out);
+};
+
+struct admin {
+	struct mail *mail;
+	const char *node_name;
+	const struct admin_live
+		*live; /* NULL: the daemon is stopped, the tool has opened the store */
+};
+
+struct admin_call;
+
+/* Appends the request's line, without its end. */
+void admin_request_encode(const char *const *words, size_t count, struct buffer *request);
+
+/* `admin` stays borrowed. ERR_INVALID: no such command, or arguments that it does not take. */
+int admin_call_new(
+	struct admin *admin, struct bytes request, struct admin_call **call_r, struct error *error);
+/* Frees it, also before it is done. Sets *call to NULL. A NULL *call is allowed. */
+void admin_call_free(struct admin_call **call);
+
+enum admin_step { ADMIN_DONE, ADMIN_MORE };
+
+/*
+ * Goes on; what it has to say is appended to *out in whole lines. ADMIN_MORE: call again. A
+ * negative code ends the call: ERR_CORRUPT (verify found damage: told in *out), ERR_NOT_FOUND,
+ * ERR_EXISTS, ERR_INVALID, and those of mail.h.
+ */
+int admin_call_step(struct admin_call *call, struct buffer *out, struct error *error);
+
+#endif

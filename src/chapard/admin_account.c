@@ -1,0 +1,141 @@
+#include "chapard/admin_private.h"
+
+#include "chapard/json.h"
+#include "mail/password.h"
+
+/* Passwords take their time to hash, on purpose: few in one step. */
+#define ADD_STEP 4
+
+static int name_normalize(
+	const char *name, char name_r[ACCOUNT_NAME_SIZE_MAX + 1], struct error *error)
+{
+	int rc = account_name_normalize(bytes_of_string(name), name_r);
+
+	if (rc < 0)
+		return error_set(error, rc,
+			"\"%.100s\": an account's name has 1 to %d bytes, no control characters, "
+			"no '/'",
+			name, ACCOUNT_NAME_SIZE_MAX);
+	return 0;
+}
+
+int admin_account_find(
+	struct admin_call *call, const char *name, uint32_t *number_r, struct error *error)
+{
+	char normal[ACCOUNT_NAME_SIZE_MAX + 1];
+	int rc = name_normalize(name, normal, error);
+
+	if (rc < 0)
+		return rc;
+	rc = mail_account_open(call->admin->mail, bytes_of_string(normal), false, error, number_r);
+	if (rc == ERR_NOT_FOUND)
+		return error_set(error, rc, "no account \"%s\"", normal);
+	return rc;
+}
+
+/* Only what password.h makes of a password is stored, and replicated. */
+static int password_put(
+	struct admin_call *call, uint32_t number, const char *password, struct error *error)
+{
+	struct buffer credentials = { 0 };
+	int rc = credentials_make(bytes_of_string(password), NULL, &credentials, error);
+
+	if (rc == 0)
+		rc = mail_credentials_set(
+			call->admin->mail, number, buffer_bytes(&credentials), error);
+	buffer_deinit(&credentials);
+	return rc;
+}
+
+static int account_make(
+	struct admin_call *call, const char *name, const char *password, struct error *error)
+{
+	char normal[ACCOUNT_NAME_SIZE_MAX + 1];
+	uint32_t number;
+	int rc = name_normalize(name, normal, error);
+
+	if (rc < 0)
+		return rc;
+	rc = mail_account_open(call->admin->mail, bytes_of_string(normal), false, NULL, &number);
+	if (rc == 0)
+		return error_set(error, ERR_EXISTS, "account \"%s\" is there already", normal);
+	if (rc == ERR_NOT_FOUND)
+		rc = mail_account_open(
+			call->admin->mail, bytes_of_string(normal), true, error, &number);
+	if (rc < 0)
+		return rc;
+	return password_put(call, number, password, error);
+}
+
+/* Arguments: NAME PASSWORD, any number of times. */
+int admin_account_add(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	if (call->argument_count % 2 != 0)
+		return error_set(error, ERR_INVALID, "every account needs a password");
+	for (int i = 0; i < ADD_STEP && call->argument_index < call->argument_count; i++) {
+		const char *name = call->arguments[call->argument_index];
+		const char *password = call->arguments[call->argument_index + 1];
+		int rc = account_make(call, name, password, error);
+
+		if (rc < 0)
+			return rc;
+		buffer_printf(out, "added %s\n", name);
+		call->argument_index += 2;
+	}
+	return call->argument_index < call->argument_count ? ADMIN_MORE : ADMIN_DONE;
+}
+
+int admin_account_passwd(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	uint32_t number;
+	int rc = admin_account_find(call, call->arguments[0], &number, error);
+
+	if (rc == 0)
+		rc = password_put(call, number, call->arguments[1], error);
+	if (rc == 0)
+		buffer_printf(out, "changed %s\n", call->arguments[0]);
+	return rc < 0 ? rc : ADMIN_DONE;
+}
+
+static void account_tell(
+	struct admin_call *call, const struct account_header *header, struct buffer *out)
+{
+	if (!admin_has(call, ADMIN_OPTION_JSON)) {
+		buffer_printf(out, "%-32s %10llu messages %14llu bytes\n", header->name,
+			(unsigned long long)header->message_count,
+			(unsigned long long)header->byte_count);
+		return;
+	}
+	json_member_string(
+		out, call->item_count == 0 ? "[{" : ",{", "name", bytes_of_string(header->name));
+	json_member_number(out, ",", "messages", header->message_count);
+	json_member_number(out, ",", "bytes", header->byte_count);
+	json_member_number(out, ",", "highestmodseq", header->highest);
+	json_member_number(out, ",", "sequence", header->sequence);
+	buffer_printf(out, ",\"digest\":\"%016llx%016llx\"}\n",
+		(unsigned long long)header->digest.high, (unsigned long long)header->digest.low);
+}
+
+int admin_account_list(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(call->admin->mail, 0, &kv);
+
+	for (int i = 0; i < ADMIN_LIST_STEP && rc == 0; i++) {
+		rc = account_next(kv, call->account, &header);
+		if (rc < 0)
+			break;
+		account_tell(call, &header, out);
+		call->account = header.number;
+		call->item_count++;
+	}
+	mail_read_end(&kv);
+	if (rc == 0)
+		return ADMIN_MORE;
+	if (rc != ERR_NOT_FOUND)
+		return error_set(error, rc, "the accounts cannot be read: %s", error_name(rc));
+	if (admin_has(call, ADMIN_OPTION_JSON))
+		buffer_append_string(out, call->item_count == 0 ? "[]\n" : "]\n");
+	return ADMIN_DONE;
+}

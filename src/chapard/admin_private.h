@@ -1,0 +1,55 @@
+/*
+ * admin_private: a running command, for admin*.c only.
+ */
+#ifndef CHAPAR_CHAPARD_ADMIN_PRIVATE_H
+#define CHAPAR_CHAPARD_ADMIN_PRIVATE_H
+
+#include "chapard/admin.h"
+
+#include "base/arena.h"
+
+#define ADMIN_LIST_STEP 200 /* accounts told in one step */
+
+/* One step: enum admin_step, or a negative code. */
+typedef int admin_step_function(struct admin_call *call, struct buffer *out, struct error *error);
+
+enum admin_option { ADMIN_OPTION_JSON = 1, ADMIN_OPTION_BODIES = 2 };
+
+struct admin_command {
+	const char *name;
+	unsigned options; /* that it takes */
+	size_t argument_count_min, argument_count_max;
+	admin_step_function *step;
+};
+
+struct admin_call {
+	struct admin *admin;
+	const struct admin_command *command;
+	struct arena *arena; /* of the arguments */
+	unsigned options;    /* given */
+	const char **arguments;
+	size_t argument_count;
+
+	/* Where a command goes on. */
+	size_t argument_index;
+	uint32_t account;
+	uint64_t item_count; /* accounts told or looked at */
+	uint64_t message_count, byte_count;
+	uint64_t finding_count; /* of verify */
+};
+
+static inline bool admin_has(const struct admin_call *call, enum admin_option option)
+{
+	return (call->options & (unsigned)option) != 0;
+}
+
+/* admin_account.c */
+admin_step_function admin_account_add, admin_account_list, admin_account_passwd;
+/* admin_store.c */
+admin_step_function admin_verify, admin_compact, admin_status, admin_channel_list;
+
+/* Finds an account by its name as a person writes it. ERR_NOT_FOUND, ERR_INVALID. */
+int admin_account_find(
+	struct admin_call *call, const char *name, uint32_t *number_r, struct error *error);
+
+#endif

@@ -1,0 +1,171 @@
+#include "chapard/admin_private.h"
+
+#include "chapard/json.h"
+
+/* ---- verify ---- */
+
+struct finding_context {
+	struct admin_call *call;
+	struct buffer *out;
+	const char *account;
+};
+
+static void finding_tell(void *context, const char *text)
+{
+	struct finding_context *finding = context;
+	struct admin_call *call = finding->call;
+
+	if (admin_has(call, ADMIN_OPTION_JSON)) {
+		json_member_string(finding->out, call->finding_count == 0 ? "[{" : ",{", "account",
+			bytes_of_string(finding->account));
+		json_member_string(finding->out, ",", "finding", bytes_of_string(text));
+		buffer_append_string(finding->out, "}\n");
+	} else {
+		buffer_printf(finding->out, "%s: %s\n", finding->account, text);
+	}
+	call->finding_count++;
+}
+
+static int verify_finish(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	if (admin_has(call, ADMIN_OPTION_JSON))
+		buffer_append_string(out, call->finding_count == 0 ? "[]\n" : "]\n");
+	else
+		buffer_printf(
+			out, "%llu accounts verified\n", (unsigned long long)call->item_count);
+	if (call->finding_count > 0)
+		return error_set(error, ERR_CORRUPT, "%llu findings",
+			(unsigned long long)call->finding_count);
+	return ADMIN_DONE;
+}
+
+/* The account named, or the next one. ERR_NOT_FOUND: no more. */
+static int verify_next(
+	struct admin_call *call, struct account_header *header_r, struct error *error)
+{
+	struct kv_txn *kv = NULL;
+	uint32_t number;
+	int rc;
+
+	if (call->argument_count == 1) {
+		if (call->item_count > 0)
+			return ERR_NOT_FOUND;
+		rc = admin_account_find(call, call->arguments[0], &number, error);
+		if (rc < 0)
+			return rc;
+		call->account = number - 1;
+	}
+	rc = mail_read_begin(call->admin->mail, 0, &kv);
+	if (rc == 0)
+		rc = account_next(kv, call->account, header_r);
+	mail_read_end(&kv);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		error_set(error, rc, "the accounts cannot be read: %s", error_name(rc));
+	return rc;
+}
+
+int admin_verify(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	struct finding_context finding = { .call = call, .out = out };
+	struct account_header header;
+	int rc = verify_next(call, &header, error);
+
+	if (rc == ERR_NOT_FOUND && error->code == 0)
+		return verify_finish(call, out, error);
+	if (rc < 0)
+		return rc;
+	finding.account = header.name;
+	rc = account_verify(call->admin->mail, header.number, admin_has(call, ADMIN_OPTION_BODIES),
+		finding_tell, &finding);
+	call->account = header.number;
+	call->item_count++;
+	if (rc < 0 && rc != ERR_CORRUPT)
+		return error_set(
+			error, rc, "%s cannot be verified: %s", header.name, error_name(rc));
+	return ADMIN_MORE;
+}
+
+/* ---- status ---- */
+
+static int totals_add(struct admin_call *call, struct error *error)
+{
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(call->admin->mail, 0, &kv);
+
+	for (int i = 0; i < ADMIN_LIST_STEP && rc == 0; i++) {
+		rc = account_next(kv, call->account, &header);
+		if (rc < 0)
+			break;
+		call->account = header.number;
+		call->item_count++;
+		call->message_count += header.message_count;
+		call->byte_count += header.byte_count;
+	}
+	mail_read_end(&kv);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		error_set(error, rc, "the accounts cannot be read: %s", error_name(rc));
+	return rc;
+}
+
+static void status_json(struct admin_call *call, struct buffer *out)
+{
+	const struct admin *admin = call->admin;
+
+	json_member_string(out, "{", "node", bytes_of_string(admin->node_name));
+	buffer_printf(out, ",\"node-id\":\"%016llx\"", (unsigned long long)mail_node(admin->mail));
+	json_member_bool(out, ",", "running", admin->live != NULL);
+	json_member_number(out, ",", "accounts", call->item_count);
+	json_member_number(out, ",", "messages", call->message_count);
+	json_member_number(out, ",", "bytes", call->byte_count);
+	if (admin->live != NULL) {
+		buffer_append_string(out, ",\n\"daemon\":");
+		admin->live->status(admin->live->context, true, out);
+		buffer_append_string(out, ",\n\"channels\":");
+		admin->live->channels(admin->live->context, true, out);
+	}
+	buffer_append_string(out, "}\n");
+}
+
+static void status_text(struct admin_call *call, struct buffer *out)
+{
+	const struct admin *admin = call->admin;
+
+	buffer_printf(out, "node      %s (id %016llx), %s\n", admin->node_name,
+		(unsigned long long)mail_node(admin->mail),
+		admin->live != NULL ? "running" : "stopped");
+	buffer_printf(out, "accounts  %llu with %llu messages, %llu bytes\n",
+		(unsigned long long)call->item_count, (unsigned long long)call->message_count,
+		(unsigned long long)call->byte_count);
+	if (admin->live == NULL)
+		return;
+	admin->live->status(admin->live->context, false, out);
+	admin->live->channels(admin->live->context, false, out);
+}
+
+int admin_status(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	int rc = totals_add(call, error);
+
+	if (rc == 0)
+		return ADMIN_MORE;
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	if (admin_has(call, ADMIN_OPTION_JSON))
+		status_json(call, out);
+	else
+		status_text(call, out);
+	return ADMIN_DONE;
+}
+
+int admin_channel_list(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	const struct admin_live *live = call->admin->live;
+
+	if (live == NULL)
+		return error_set(error, ERR_UNAVAILABLE, "the daemon is stopped: no channel runs");
+	live->channels(live->context, admin_has(call, ADMIN_OPTION_JSON), out);
+	if (admin_has(call, ADMIN_OPTION_JSON))
+		buffer_append_byte(out, '\n');
+	return ADMIN_DONE;
+}

@@ -1,0 +1,214 @@
+#include "chapard/daemon_private.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "chapard/privileges.h"
+#include "chapard/storage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Descriptors beside those of clients: segments, index, channels, listeners. */
+#define DESCRIPTOR_COUNT_EXTRA 256
+
+static void signals_mask(sigset_t *signals)
+{
+	sigemptyset(signals);
+	sigaddset(signals, SIGTERM);
+	sigaddset(signals, SIGINT);
+	sigaddset(signals, SIGHUP);
+}
+
+/* As many descriptors as the system gives: each client needs one. */
+static void descriptors_raise(const struct config *config)
+{
+	struct rlimit limit;
+	char text[32];
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max >= config->connections_max + DESCRIPTOR_COUNT_EXTRA)
+		return;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)limit.rlim_max);
+	log_event(LOG_LEVEL_WARNING, "few-descriptors", "limit", text, "reason",
+		"connections-max cannot be reached", NULL);
+}
+
+static int pid_file_write(const struct daemon *daemon, struct error *error)
+{
+	const char *path = daemon->config->pid_file;
+	FILE *out = fopen(path, "we");
+	bool is_written;
+
+	if (out == NULL)
+		return error_set_errno(error, ERR_IO, errno, "%s", path);
+	/* Scripts of other users may look for us. */
+	is_written = fprintf(out, "%ld\n", (long)getpid()) > 0 && fchmod(fileno(out), 0644) == 0;
+	if (fclose(out) != 0 || !is_written)
+		return error_set_errno(error, ERR_IO, errno, "%s", path);
+	return 0;
+}
+
+/* ---- starting ---- */
+
+/* What belongs to the store's owner. */
+static int store_side_open(struct daemon *daemon, struct error *error)
+{
+	int rc = storage_open(daemon->config, &daemon->store, error);
+
+	if (rc < 0)
+		return rc;
+	rc = mail_open(daemon->store, clock_system(), &daemon->mail);
+	if (rc < 0)
+		return error_set(
+			error, rc, "%s: %s", daemon->config->store_path, error_name(rc));
+	daemon->admin = (struct admin){ .mail = daemon->mail,
+		.node_name = daemon->config->node,
+		.live = &daemon->live };
+	daemon_status_init(daemon);
+	rc = daemon_login_open(daemon, error);
+	if (rc == 0)
+		rc = daemon_fronts_open(daemon, error);
+	if (rc == 0)
+		rc = daemon_listen_control(daemon, error);
+	return rc;
+}
+
+/*
+ * Root binds the addresses, all else is done as the configured user: files of the store must be his,
+ * and daemon_check() must find out what he cannot read.
+ */
+static int parts_start(struct daemon *daemon, struct error *error)
+{
+	const char *user = daemon->config->user;
+	int rc = daemon_server_new(daemon, error);
+
+	if (rc == 0)
+		rc = privileges_drop(user, true, error);
+	if (rc == 0)
+		rc = store_side_open(daemon, error);
+	privileges_regain();
+	if (rc == 0)
+		rc = daemon_listen(daemon, error);
+	if (rc == 0 && daemon->config->pid_file != NULL)
+		rc = pid_file_write(daemon, error);
+	daemon->has_pid_file = rc == 0 && daemon->config->pid_file != NULL;
+	if (rc == 0)
+		rc = privileges_drop(user, false, error);
+	if (rc == 0)
+		rc = net_server_start(daemon->server, error);
+	if (rc == 0)
+		rc = daemon_peers_open(daemon, error);
+	return rc;
+}
+
+int daemon_start(const struct config *config, struct daemon **daemon_r, struct error *error)
+{
+	struct daemon *daemon = mem_zalloc(sizeof(*daemon));
+	char node_id[17];
+	sigset_t signals;
+	int rc;
+
+	daemon->config = config;
+	daemon->started_ms = clock_monotonic_ms();
+	daemon->ports = mem_zalloc_array(config->listener_count, sizeof(*daemon->ports));
+	signals_mask(&signals);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	umask(0077);
+	descriptors_raise(config);
+	rc = parts_start(daemon, error);
+	if (rc < 0) {
+		daemon_stop(&daemon);
+		return rc;
+	}
+	daemon->is_ready = true;
+	daemon_listeners_log(daemon);
+	snprintf(node_id, sizeof(node_id), "%016llx",
+		(unsigned long long)mail_node(daemon->mail));
+	log_event(LOG_LEVEL_INFO, "ready", "node", config->node, "id", node_id, "store",
+		config->store_path, "version", CHAPAR_VERSION, NULL);
+	*daemon_r = daemon;
+	return 0;
+}
+
+/* ---- running and stopping ---- */
+
+static void tls_reload(struct daemon *daemon)
+{
+	struct error error = { 0 };
+	int rc = net_server_reload_tls(daemon->server, &error);
+
+	if (rc == 0)
+		log_event(LOG_LEVEL_INFO, "tls-reloaded", NULL);
+	else if (rc != ERR_NOT_FOUND)
+		log_event(LOG_LEVEL_ERROR, "tls-reload-failed", "error", error.text, "reason",
+			"the old certificate stays", NULL);
+}
+
+void daemon_wait(struct daemon *daemon)
+{
+	sigset_t signals;
+	int number;
+
+	signals_mask(&signals);
+	for (;;) {
+		number = sigwaitinfo(&signals, NULL);
+		if (number == SIGHUP)
+			tls_reload(daemon);
+		else if (number != -1)
+			break;
+	}
+	log_event(LOG_LEVEL_INFO, "stopping", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT",
+		NULL);
+}
+
+void daemon_stop(struct daemon **daemon_p)
+{
+	struct daemon *daemon = *daemon_p;
+
+	if (daemon == NULL)
+		return;
+	*daemon_p = NULL;
+	/* First who makes changes, then what they are made in. */
+	daemon_peers_close(daemon);
+	if (daemon->server != NULL)
+		net_server_stop(daemon->server, (unsigned)daemon->config->stop_timeout_s * 1000);
+	net_server_free(&daemon->server);
+	daemon_fronts_close(daemon);
+	daemon_login_close(daemon);
+	mail_close(&daemon->mail);
+	store_close(&daemon->store);
+	if (daemon->has_pid_file)
+		unlink(daemon->config->pid_file);
+	if (daemon->is_ready)
+		log_event(LOG_LEVEL_INFO, "stopped", NULL);
+	free(daemon->ports);
+	free(daemon);
+}
+
+int daemon_check(const struct config *config, struct error *error)
+{
+	struct daemon daemon = { .config = config };
+	struct buffer secret = { 0 };
+	int rc = daemon_server_new(&daemon, error);
+
+	net_server_free(&daemon.server);
+	if (rc == 0)
+		rc = privileges_drop(config->user, true, error);
+	for (size_t i = 0; i < config->sync_user_count && rc == 0; i++)
+		rc = config_secret_read(config->sync_users[i].password_file, &secret, error);
+	if (rc == 0)
+		rc = daemon_peers_check(config, error);
+	privileges_regain();
+	buffer_deinit(&secret);
+	return rc;
+}

@@ -1,0 +1,78 @@
+/*
+ * daemon_private: the parts of a running node, for daemon*.c only.
+ *
+ * Set up by daemon_start() in one thread, then constant, so that the threads of the server need no lock;
+ * each part is safe for many threads by its own contract.
+ */
+#ifndef CHAPAR_CHAPARD_DAEMON_PRIVATE_H
+#define CHAPAR_CHAPARD_DAEMON_PRIVATE_H
+
+#include "chapard/admin.h"
+#include "chapard/daemon.h"
+#include "imap/imap_server.h"
+#include "mail/mail.h"
+#include "mail/password.h"
+#include "mail/sasl.h"
+#include "net/net_server.h"
+#include "store/store.h"
+
+#define LOGIN_SECRET_SIZE 32 /* bytes */
+
+struct sync_login {
+	const char *name;          /* the configuration's */
+	struct buffer credentials; /* made of its password */
+};
+
+struct daemon {
+	const struct config *config;
+	uint64_t started_ms; /* monotonic */
+
+	struct store *store;
+	struct mail *mail;
+
+	struct sync_login *sync_logins; /* config->sync_user_count */
+	struct password_cache *password_cache;
+	unsigned char login_secret[LOGIN_SECRET_SIZE];
+	struct sasl_authority *authority;
+
+	struct net_server *server;
+	struct imap_server *imap;
+	struct lmtp_server *lmtp;
+	uint16_t *ports; /* of the listeners */
+
+	struct admin admin;
+	struct admin_live live;
+	bool has_pid_file; /* it is ours to remove */
+	bool is_ready;
+};
+
+/* daemon_login.c: who may log in, and as whom */
+int daemon_login_open(struct daemon *daemon, struct error *error);
+void daemon_login_close(struct daemon *daemon);
+/* For imap_server_options; the context is the daemon. */
+bool daemon_is_peer(void *context, const char *user_name);
+
+/* daemon_fronts.c: the IMAP and LMTP servers, and how mail gets from LMTP to the accounts */
+int daemon_fronts_open(struct daemon *daemon, struct error *error);
+void daemon_fronts_close(struct daemon *daemon);
+
+/* daemon_listen.c */
+int daemon_server_new(struct daemon *daemon, struct error *error);
+int daemon_listen(struct daemon *daemon, struct error *error);
+/* As the store's owner, so that the tool reaches the socket. */
+int daemon_listen_control(struct daemon *daemon, struct error *error);
+void daemon_listeners_log(const struct daemon *daemon);
+
+/* daemon_peers.c: the channels to the configured peers */
+int daemon_peers_open(struct daemon *daemon, struct error *error);
+void daemon_peers_close(struct daemon *daemon);
+/* Checks the files that the peers' sections name. */
+int daemon_peers_check(const struct config *config, struct error *error);
+
+/* For admin_live; the context is the daemon. */
+void daemon_peers_tell(void *context, bool is_json, struct buffer *out);
+
+/* daemon_status.c */
+void daemon_status_init(struct daemon *daemon);
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * sasl: the server's side of PLAIN (RFC 4616), LOGIN and SCRAM-SHA-256 (RFC 5802, RFC 7677, without
+ * channel binding), and the client's side of PLAIN and SCRAM-SHA-256 for replication channels.
+ *
+ * All data here are decoded: base64 and the framing of IMAP or another protocol are the caller's.
+ * It says who somebody is (authentication identity) and whom he wants to act for (authorization
+ * identity); whether he may is the caller's to decide.
+ *
+ * Unknown accounts and accounts without usable credentials take the same steps and the same work as
+ * wrong passwords, with a salt that is always the same for the same name.
+ */
+#ifndef CHAPAR_MAIL_SASL_H
+#define CHAPAR_MAIL_SASL_H
+
+#include "mail/password.h"
+
+#define SASL_MESSAGE_SIZE_MAX 4096 /* bytes of one message of either side */
+#define SASL_NAME_SIZE_MAX 512     /* bytes of an identity */
+
+enum sasl_step {
+	SASL_CONTINUE,   /* send the challenge, feed the answer to the next step */
+	SASL_DONE,       /* authenticated: see sasl_server_authcid() */
+	SASL_FAILED,     /* wrong name or password */
+	SASL_MALFORMED,  /* the client does not keep to the mechanism */
+	SASL_UNAVAILABLE /* the credentials could not be looked up now */
+};
+
+/*
+ * What all sessions share. lookup() appends the blob of the account `name` (prepared, as the client
+ * wrote it) to *blob: 0, ERR_NOT_FOUND if there is no such account or no password, or another
+ * error, which makes the step SASL_UNAVAILABLE. It is called by the thread that calls the step.
+ */
+struct sasl_options {
+	int (*lookup)(void *context, struct bytes name, struct buffer *blob);
+	void *context;
+	struct password_cache *cache; /* may be NULL */
+	/* As new passwords are made: what unknown accounts look like. */
+	struct password_parameters parameters;
+	/* At least 16 bytes that stay the same over restarts, for the salts of unknown accounts; or
+	 * none. */
+	struct bytes secret;
+	const char *nonce; /* for tests: instead of a random one */
+};
+
+struct sasl_authority;
+
+/* The options are copied, but for context and cache, which must outlive it. */
+struct sasl_authority *sasl_authority_new(const struct sasl_options *options);
+/* Sets *authority to NULL. A NULL *authority is allowed. */
+void sasl_authority_free(struct sasl_authority **authority);
+
+/*
+ * One line's answer to LOGIN and its kind: SASL_DONE, SASL_FAILED or SASL_UNAVAILABLE. Any thread.
+ */
+enum sasl_step sasl_password_check(
+	struct sasl_authority *authority, struct bytes name, struct bytes password);
+
+/* The names of the mechanisms, separated by spaces; without those that show the password if so
+ * wished. */
+const char *sasl_mechanisms(bool allows_plaintext);
+
+struct sasl_server;
+
+/* ERR_NOT_FOUND: no such mechanism (or it shows the password and that is not allowed). */
+int sasl_server_new(struct sasl_authority *authority, struct bytes mechanism, bool allows_plaintext,
+	struct sasl_server **server_r);
+/* Sets *server to NULL. A NULL *server is allowed. */
+void sasl_server_free(struct sasl_server **server);
+
+/*
+ * One step. `input` is the client's message; for the first step the initial response, whose ptr is
+ * NULL if the client sent none (an empty one has a ptr that is not NULL). On SASL_CONTINUE the
+ * challenge was appended to *challenge; it may be empty. After any other answer no more steps may
+ * follow.
+ */
+enum sasl_step sasl_server_step(
+	struct sasl_server *server, struct bytes input, struct buffer *challenge);
+
+/* After SASL_DONE (or SASL_FAILED, for the log; may then be empty). Borrowed from the server. */
+struct bytes sasl_server_authcid(const struct sasl_server *server);
+/* Whom he wants to be; empty: himself. */
+struct bytes sasl_server_authzid(const struct sasl_server *server);
+
+/* ---- The client's side ---- */
+
+struct sasl_client_options {
+	const char *mechanism; /* "PLAIN" or "SCRAM-SHA-256" */
+	const char *authzid;   /* NULL: none */
+	const char *authcid;
+	const char *password;
+	const char *nonce; /* for tests: instead of a random one */
+};
+
+struct sasl_client;
+
+/* Copies the options. ERR_NOT_FOUND: no such mechanism; ERR_INVALID: name or password not
+ * preparable. */
+int sasl_client_new(const struct sasl_client_options *options, struct sasl_client **client_r);
+/* Sets *client to NULL. A NULL *client is allowed. */
+void sasl_client_free(struct sasl_client **client);
+
+/*
+ * Answers a challenge (for the first step, which makes the initial response, an empty one). 0, or
+ * ERR_INVALID: the server does not keep to the mechanism, asks for more than
+ * SCRAM_ITERATION_COUNT_MAX or less than SCRAM_ITERATION_COUNT_MIN; ERR_REFUSED: it refused us, or
+ * does not know our password itself, so it is not who it says it is.
+ */
+int sasl_client_step(struct sasl_client *client, struct bytes challenge, struct buffer *response);
+
+/*
+ * Whether the server has shown, as far as the mechanism can, that it knows the password. To be
+ * asked when it says that all is well.
+ */
+bool sasl_client_is_done(const struct sasl_client *client);
+
+#endif

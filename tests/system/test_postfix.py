@@ -17,6 +17,7 @@ SMTP_PORT = 4025
 
 MAIN_CF = """
 compatibility_level = 3.6
+import_environment = MAIL_CONFIG LANG=C LD_LIBRARY_PATH POSTLOG_SERVICE POSTLOG_HOSTNAME
 queue_directory = {folder}/queue
 data_directory = {folder}/data
 command_directory = {root}/usr/sbin
@@ -26,7 +27,7 @@ shlib_directory = {root}/usr/lib/postfix
 mail_owner = {owner}
 setgid_group = {group}
 default_privs = nobody
-inet_interfaces = {address}
+inet_interfaces = loopback-only
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 myhostname = mx.local.example

@@ -69,7 +69,7 @@ static int lines_add(struct node *node, FILE *in, struct arena *arena, struct er
 	struct words words = { { "account-add" }, 1 };
 	struct buffer line = { 0 };
 	struct error end = { 0 };
-	char *name, *password;
+	char *name, *password = NULL;
 	int rc = 0, end_rc = 0;
 
 	for (int i = 0; i < ADD_COUNT_MAX && rc == 0; i++) {

@@ -3,8 +3,8 @@
 #include "base/mem.h"
 #include "chapard/admin.h"
 #include "chapard/control.h"
+#include "chapard/storage.h"
 #include "net/net_client.h"
-#include "store/store.h"
 
 #include <stdlib.h>
 
@@ -33,7 +33,7 @@ static int daemon_connect(const struct config *config, struct node *node, struct
 
 static int store_use(const struct config *config, struct node *node, struct error *error)
 {
-	int rc = chapar_store_open(config, &node->store, error);
+	int rc = storage_open(config, &node->store, error);
 
 	if (rc == ERR_UNAVAILABLE)
 		return error_set(error, rc,
@@ -129,5 +129,18 @@ int node_run(
 	if (request.data != NULL)
 		explicit_bzero(request.data, request.room); /* it may hold passwords */
 	buffer_deinit(&request);
+	return rc;
+}
+
+int node_rebuild(const struct config *config, FILE *out, struct error *error)
+{
+	uint64_t commit_count;
+	int rc = storage_rebuild(config, error, &commit_count);
+
+	if (rc == ERR_UNAVAILABLE)
+		return error_set(error, rc, "the store %s is in use: stop the daemon first",
+			config->store_path);
+	if (rc == 0)
+		fprintf(out, "rebuilt from %llu commits\n", (unsigned long long)commit_count);
 	return rc;
 }

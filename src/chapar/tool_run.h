@@ -18,4 +18,8 @@ void node_close(struct node **node); /* Sets *node to NULL. A NULL *node is allo
 int node_run(
 	struct node *node, const char *const *words, size_t count, FILE *out, struct error *error);
 
+/* Makes the index anew from the segments. ERR_UNAVAILABLE: the store is open elsewhere; those of
+ * store_rebuild(). */
+int node_rebuild(const struct config *config, FILE *out, struct error *error);
+
 #endif

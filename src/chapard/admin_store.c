@@ -1,6 +1,7 @@
 #include "chapard/admin_private.h"
 
 #include "chapard/json.h"
+#include "store/store.h"
 
 /* ---- verify ---- */
 
@@ -64,14 +65,28 @@ static int verify_next(
 	return rc;
 }
 
+/* After all accounts: what does not belong to one. */
+static int segments_verify(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	struct finding_context finding = { .call = call, .out = out, .account = "store" };
+	int rc;
+
+	if (call->argument_count == 1 || !admin_has(call, ADMIN_OPTION_BODIES))
+		return 0;
+	rc = store_verify(mail_store(call->admin->mail), finding_tell, &finding, error);
+	return rc == ERR_CORRUPT && call->finding_count > 0 ? 0 : rc;
+}
+
 int admin_verify(struct admin_call *call, struct buffer *out, struct error *error)
 {
 	struct finding_context finding = { .call = call, .out = out };
 	struct account_header header;
 	int rc = verify_next(call, &header, error);
 
-	if (rc == ERR_NOT_FOUND && error->code == 0)
-		return verify_finish(call, out, error);
+	if (rc == ERR_NOT_FOUND && error->code == 0) {
+		rc = segments_verify(call, out, error);
+		return rc < 0 ? rc : verify_finish(call, out, error);
+	}
 	if (rc < 0)
 		return rc;
 	finding.account = header.name;
@@ -83,6 +98,19 @@ int admin_verify(struct admin_call *call, struct buffer *out, struct error *erro
 		return error_set(
 			error, rc, "%s cannot be verified: %s", header.name, error_name(rc));
 	return ADMIN_MORE;
+}
+
+/* ---- compact ---- */
+
+int admin_compact(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	uint64_t freed = 0;
+	int rc = store_compact(mail_store(call->admin->mail), error, &freed);
+
+	if (rc < 0)
+		return rc;
+	buffer_printf(out, "%llu bytes freed\n", (unsigned long long)freed);
+	return ADMIN_DONE;
 }
 
 /* ---- status ---- */
@@ -111,6 +139,7 @@ static int totals_add(struct admin_call *call, struct error *error)
 static void status_json(struct admin_call *call, struct buffer *out)
 {
 	const struct admin *admin = call->admin;
+	struct store_status store;
 
 	json_member_string(out, "{", "node", bytes_of_string(admin->node_name));
 	buffer_printf(out, ",\"node-id\":\"%016llx\"", (unsigned long long)mail_node(admin->mail));
@@ -118,6 +147,14 @@ static void status_json(struct admin_call *call, struct buffer *out)
 	json_member_number(out, ",", "accounts", call->item_count);
 	json_member_number(out, ",", "messages", call->message_count);
 	json_member_number(out, ",", "bytes", call->byte_count);
+	store_get_status(mail_store(admin->mail), &store);
+	json_member_number(out, ",\n\"store\":{", "segments", store.segment_count);
+	json_member_number(out, ",", "log-bytes", store.log_bytes);
+	json_member_number(out, ",", "body-bytes", store.body_bytes);
+	json_member_number(out, ",", "position", store.durable_position);
+	json_member_string(out, ",", "failure",
+		bytes_of_string(store.failure != 0 ? error_name(store.failure) : ""));
+	buffer_append_byte(out, '}');
 	if (admin->live != NULL) {
 		buffer_append_string(out, ",\n\"daemon\":");
 		admin->live->status(admin->live->context, true, out);
@@ -130,6 +167,7 @@ static void status_json(struct admin_call *call, struct buffer *out)
 static void status_text(struct admin_call *call, struct buffer *out)
 {
 	const struct admin *admin = call->admin;
+	struct store_status store;
 
 	buffer_printf(out, "node      %s (id %016llx), %s\n", admin->node_name,
 		(unsigned long long)mail_node(admin->mail),
@@ -137,6 +175,12 @@ static void status_text(struct admin_call *call, struct buffer *out)
 	buffer_printf(out, "accounts  %llu with %llu messages, %llu bytes\n",
 		(unsigned long long)call->item_count, (unsigned long long)call->message_count,
 		(unsigned long long)call->byte_count);
+	store_get_status(mail_store(admin->mail), &store);
+	buffer_printf(out, "store     %llu segments of %llu bytes, %llu of them live bodies%s%s\n",
+		(unsigned long long)store.segment_count, (unsigned long long)store.log_bytes,
+		(unsigned long long)store.body_bytes,
+		store.failure != 0 ? "; WRITING STOPPED: " : "",
+		store.failure != 0 ? error_name(store.failure) : "");
 	if (admin->live == NULL)
 		return;
 	admin->live->status(admin->live->context, false, out);

@@ -38,6 +38,7 @@ struct config_pin {
 };
 
 enum config_protocol { CONFIG_PROTOCOL_IMAP, CONFIG_PROTOCOL_LMTP };
+enum config_account_names { CONFIG_NAMES_LOCAL_PART, CONFIG_NAMES_ADDRESS };
 /* In the order of enum net_tls_mode. */
 enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_START, CONFIG_TLS_IMPLICIT };
 
@@ -71,7 +72,8 @@ struct config {
 	char *node;
 	bool allow_plaintext_loopback;
 	bool create_accounts_on_delivery;
-	int log_level; /* enum log_level */
+	int account_names; /* enum config_account_names */
+	int log_level;     /* enum log_level */
 	uint64_t message_size_max;
 	uint64_t workers;
 	uint64_t io_threads;

@@ -23,6 +23,10 @@ static const struct config_key root_keys[] = {
 		.default_text = "false",
 		.help = "Make an account when mail for it arrives by LMTP; else such mail is "
 			"refused." },
+	{ "account-names", CONFIG_CHOICE, AT(config, account_names), .default_text = "local-part",
+		.choices = "local-part|address",
+		.help = "What of a mail address is the account's name: what is before the @, or "
+			"all." },
 	{ "log-level", CONFIG_CHOICE, AT(config, log_level), .default_text = "info",
 		.choices = "debug|info|warning|error",
 		.help = "Least level of the events that are logged to standard error." },

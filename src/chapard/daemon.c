@@ -16,6 +16,7 @@
 
 /* Descriptors beside those of clients: segments, index, channels, listeners. */
 #define DESCRIPTOR_COUNT_EXTRA 256
+#define STORE_WATCH_S 1 /* seconds between two looks whether the store still works */
 
 static void signals_mask(sigset_t *signals)
 {
@@ -68,23 +69,21 @@ static int store_side_open(struct daemon *daemon, struct error *error)
 		return rc;
 	rc = mail_open(daemon->store, clock_system(), &daemon->mail);
 	if (rc < 0)
-		return error_set(
-			error, rc, "%s: %s", daemon->config->store_path, error_name(rc));
-	daemon->admin = (struct admin){ .mail = daemon->mail,
-		.node_name = daemon->config->node,
-		.live = &daemon->live };
+		return error_set(error, rc, "%s: %s", daemon->config->store_path, error_name(rc));
+	daemon->admin = (struct admin){
+		.mail = daemon->mail, .node_name = daemon->config->node, .live = &daemon->live
+	};
 	daemon_status_init(daemon);
 	rc = daemon_login_open(daemon, error);
-	if (rc == 0)
-		rc = daemon_fronts_open(daemon, error);
-	if (rc == 0)
-		rc = daemon_listen_control(daemon, error);
-	return rc;
+	if (rc < 0)
+		return rc;
+	daemon_fronts_open(daemon);
+	return daemon_listen_control(daemon, error);
 }
 
 /*
- * Root binds the addresses, all else is done as the configured user: files of the store must be his,
- * and daemon_check() must find out what he cannot read.
+ * Root binds the addresses, all else is done as the configured user: files of the store must be
+ * his, and daemon_check() must find out what he cannot read.
  */
 static int parts_start(struct daemon *daemon, struct error *error)
 {
@@ -132,8 +131,7 @@ int daemon_start(const struct config *config, struct daemon **daemon_r, struct e
 	}
 	daemon->is_ready = true;
 	daemon_listeners_log(daemon);
-	snprintf(node_id, sizeof(node_id), "%016llx",
-		(unsigned long long)mail_node(daemon->mail));
+	snprintf(node_id, sizeof(node_id), "%016llx", (unsigned long long)mail_node(daemon->mail));
 	log_event(LOG_LEVEL_INFO, "ready", "node", config->node, "id", node_id, "store",
 		config->store_path, "version", CHAPAR_VERSION, NULL);
 	*daemon_r = daemon;
@@ -154,21 +152,31 @@ static void tls_reload(struct daemon *daemon)
 			"the old certificate stays", NULL);
 }
 
-void daemon_wait(struct daemon *daemon)
+int daemon_wait(struct daemon *daemon)
 {
+	struct timespec period = { .tv_sec = STORE_WATCH_S };
+	struct store_status status;
 	sigset_t signals;
 	int number;
 
 	signals_mask(&signals);
 	for (;;) {
-		number = sigwaitinfo(&signals, NULL);
+		number = sigtimedwait(&signals, NULL, &period);
+		if (number == SIGTERM || number == SIGINT)
+			break;
 		if (number == SIGHUP)
 			tls_reload(daemon);
-		else if (number != -1)
-			break;
+		store_get_status(daemon->store, &status);
+		if (status.failure != 0) {
+			log_event(LOG_LEVEL_ERROR, "store-failed", "error",
+				error_name(status.failure), "reason",
+				"nothing more can be written: the daemon ends", NULL);
+			return status.failure;
+		}
 	}
 	log_event(LOG_LEVEL_INFO, "stopping", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT",
 		NULL);
+	return 0;
 }
 
 void daemon_stop(struct daemon **daemon_p)

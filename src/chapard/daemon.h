@@ -19,8 +19,11 @@ struct daemon;
  */
 int daemon_start(const struct config *config, struct daemon **daemon_r, struct error *error);
 
-/* Waits until the process is told to stop; on SIGHUP it reads certificate and key again. */
-void daemon_wait(struct daemon *daemon);
+/*
+ * Waits until the process is told to stop (0), or the store stops writing, which only a new start
+ * can mend (its code). On SIGHUP it reads certificate and key again.
+ */
+int daemon_wait(struct daemon *daemon);
 
 /*
  * Finishes acknowledged work, tells clients goodbye, stops the channels, closes the store. Sets

@@ -46,8 +46,8 @@ static int listener_bind(
 				    : lmtp_server_protocol(daemon->lmtp),
 		.context = is_imap ? (void *)daemon->imap : (void *)daemon->lmtp,
 	};
-	int rc = net_server_listen(
-		daemon->server, &options, &daemon->ports[listener - daemon->config->listeners], error);
+	int rc = net_server_listen(daemon->server, &options,
+		&daemon->ports[listener - daemon->config->listeners], error);
 
 	if (rc < 0) {
 		error_prefix(error, "listen %s: %s", listener->name, listener->address.text);

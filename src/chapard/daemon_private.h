@@ -1,8 +1,8 @@
 /*
  * daemon_private: the parts of a running node, for daemon*.c only.
  *
- * Set up by daemon_start() in one thread, then constant, so that the threads of the server need no lock;
- * each part is safe for many threads by its own contract.
+ * Set up by daemon_start() in one thread, then constant, so that the threads of the server need no
+ * lock; each part is safe for many threads by its own contract.
  */
 #ifndef CHAPAR_CHAPARD_DAEMON_PRIVATE_H
 #define CHAPAR_CHAPARD_DAEMON_PRIVATE_H
@@ -53,7 +53,7 @@ void daemon_login_close(struct daemon *daemon);
 bool daemon_is_peer(void *context, const char *user_name);
 
 /* daemon_fronts.c: the IMAP and LMTP servers, and how mail gets from LMTP to the accounts */
-int daemon_fronts_open(struct daemon *daemon, struct error *error);
+void daemon_fronts_open(struct daemon *daemon);
 void daemon_fronts_close(struct daemon *daemon);
 
 /* daemon_listen.c */

@@ -6,8 +6,7 @@
 #include "base/clock.h"
 #include "chapard/json.h"
 
-static void status_json(
-	const struct net_server_stats *stats, uint64_t uptime_s, struct buffer *out)
+static void status_json(const struct net_server_stats *stats, uint64_t uptime_s, struct buffer *out)
 {
 	json_member_string(out, "{", "version", bytes_of_string(CHAPAR_VERSION));
 	json_member_number(out, ",", "uptime", uptime_s);
@@ -34,10 +33,11 @@ static void daemon_status(void *context, bool is_json, struct buffer *out)
 		status_json(&stats, uptime_s, out);
 		return;
 	}
-	buffer_printf(out, "daemon    %s, up %llu s\n", CHAPAR_VERSION,
-		(unsigned long long)uptime_s);
+	buffer_printf(
+		out, "daemon    %s, up %llu s\n", CHAPAR_VERSION, (unsigned long long)uptime_s);
 	buffer_printf(out,
-		"clients   %u now, %llu since the start; %llu refused, %llu TLS handshakes failed\n",
+		"clients   %u now, %llu since the start; %llu refused, %llu TLS handshakes "
+		"failed\n",
 		stats.connection_count, (unsigned long long)stats.accepted_count,
 		(unsigned long long)stats.refused_count,
 		(unsigned long long)stats.tls_failed_count);
@@ -48,7 +48,7 @@ static void daemon_status(void *context, bool is_json, struct buffer *out)
 
 void daemon_status_init(struct daemon *daemon)
 {
-	daemon->live = (struct admin_live){ .context = daemon,
-		.status = daemon_status,
-		.channels = daemon_peers_tell };
+	daemon->live = (struct admin_live){
+		.context = daemon, .status = daemon_status, .channels = daemon_peers_tell
+	};
 }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
-enum option { OPTION_CHECK = 256, OPTION_HELP_CONFIG, OPTION_HELP, OPTION_VERSION };
+enum long_option { OPTION_CHECK = 256, OPTION_HELP_CONFIG, OPTION_HELP, OPTION_VERSION };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -48,9 +48,9 @@ static int serve(const struct config *config)
 	rc = daemon_start(config, &daemon, &error);
 	if (rc < 0)
 		return failure(exit_code_of(rc), &error);
-	daemon_wait(daemon);
+	rc = daemon_wait(daemon);
 	daemon_stop(&daemon);
-	return 0;
+	return exit_code_of(rc);
 }
 
 int main(int argc, char **argv)

@@ -3,6 +3,106 @@
  */
 #include "chapard/daemon_private.h"
 
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+/* The handle of a recipient whose account is made when his mail arrives. */
+#define HANDLE_NEW 0
+
+static int account_name(
+	void *context, struct bytes local_part, struct bytes domain, struct buffer *account)
+{
+	struct daemon *daemon = context;
+	struct buffer address = { 0 };
+	char normal[ACCOUNT_NAME_SIZE_MAX + 1];
+	int rc;
+
+	buffer_append_bytes(&address, local_part);
+	if (daemon->config->account_names == CONFIG_NAMES_ADDRESS && domain.len > 0) {
+		buffer_append_byte(&address, '@');
+		buffer_append_bytes(&address, domain);
+	}
+	rc = account_name_normalize(buffer_bytes(&address), normal);
+	if (rc == 0)
+		buffer_append_string(account, normal);
+	buffer_deinit(&address);
+	return rc;
+}
+
+static int recipient_check(void *context, struct bytes account, uint32_t *handle_r)
+{
+	struct daemon *daemon = context;
+	int rc = mail_account_open(daemon->mail, account, false, NULL, handle_r);
+
+	if (rc != ERR_NOT_FOUND || !daemon->config->create_accounts_on_delivery)
+		return rc;
+	*handle_r = HANDLE_NEW;
+	return 0;
+}
+
+/* The recipients' accounts, each once: who is named with several details gets one message. */
+struct delivery {
+	uint32_t *accounts;
+	int *results;
+	size_t count;
+	size_t *indexes; /* of each recipient's account */
+};
+
+static void delivery_add(struct delivery *delivery, size_t recipient, uint32_t account)
+{
+	size_t index = 0;
+
+	while (index < delivery->count && delivery->accounts[index] != account)
+		index++;
+	if (index == delivery->count)
+		delivery->accounts[delivery->count++] = account;
+	delivery->indexes[recipient] = index;
+}
+
+static int recipients_open(struct daemon *daemon, const struct lmtp_recipient *recipients,
+	size_t count, struct delivery *delivery)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint32_t account = recipients[i].handle;
+		int rc = 0;
+
+		if (account == HANDLE_NEW)
+			rc = mail_account_open(
+				daemon->mail, recipients[i].account, true, NULL, &account);
+		if (rc < 0)
+			return rc;
+		delivery_add(delivery, i, account);
+	}
+	return 0;
+}
+
+static int deliver(void *context, struct bytes message, const struct lmtp_recipient *recipients,
+	size_t count, int *results_r)
+{
+	struct daemon *daemon = context;
+	struct delivery delivery = {
+		.accounts = mem_zalloc_array(count, sizeof(*delivery.accounts)),
+		.results = mem_zalloc_array(count, sizeof(*delivery.results)),
+		.indexes = mem_zalloc_array(count, sizeof(*delivery.indexes)),
+	};
+	struct mail_body *body = NULL;
+	int rc = recipients_open(daemon, recipients, count, &delivery);
+
+	if (rc == 0)
+		rc = mail_body_prepare(daemon->mail, message, &body);
+	if (rc == 0)
+		rc = mail_deliver(daemon->mail, delivery.accounts, delivery.count, body, NULL,
+			delivery.results);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		results_r[i] = delivery.results[delivery.indexes[i]];
+	mail_body_free(&body);
+	free(delivery.accounts);
+	free(delivery.results);
+	free(delivery.indexes);
+	return rc;
+}
+
 void daemon_fronts_open(struct daemon *daemon)
 {
 	struct imap_server_options imap = {
@@ -14,11 +114,20 @@ void daemon_fronts_open(struct daemon *daemon)
 		.allow_plaintext_loopback = daemon->config->allow_plaintext_loopback,
 		.version = CHAPAR_VERSION,
 	};
+	struct lmtp_options lmtp = {
+		.backend = { .context = daemon,
+			.recipient_check = recipient_check,
+			.deliver = deliver,
+			.account_name = account_name },
+		.message_size_max = daemon->config->message_size_max,
+	};
 
 	daemon->imap = imap_server_new(&imap);
+	daemon->lmtp = lmtp_server_new(&lmtp);
 }
 
 void daemon_fronts_close(struct daemon *daemon)
 {
 	imap_server_free(&daemon->imap);
+	lmtp_server_free(&daemon->lmtp);
 }

@@ -10,6 +10,7 @@
 #include "chapard/admin.h"
 #include "chapard/daemon.h"
 #include "imap/imap_server.h"
+#include "lmtp/lmtp_server.h"
 #include "mail/mail.h"
 #include "mail/password.h"
 #include "mail/sasl.h"

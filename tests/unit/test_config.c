@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "chapard/config_private.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -317,7 +318,40 @@ static void a_password_file_is_one_line_that_others_cannot_read(void **state)
 	buffer_deinit(&secret);
 }
 
-#ifdef CHAPAR_EXAMPLE_FILE
+/* "log-level" is a line ".B log\-level". */
+static bool manual_tells(const char *manual, const struct config_key *key)
+{
+	struct buffer line = { 0 };
+	bool is_told;
+
+	buffer_append_string(&line, "\n.B ");
+	for (const char *c = key->name; *c != '\0'; c++)
+		buffer_printf(&line, "%s%c", *c == '-' ? "\\" : "", *c);
+	buffer_append_byte(&line, '\n');
+	is_told = strstr(manual, buffer_string(&line)) != NULL;
+	buffer_deinit(&line);
+	return is_told;
+}
+
+static void the_manual_tells_every_key(void **state)
+{
+	struct buffer manual = { 0 };
+	FILE *in = fopen(CHAPAR_MANUAL_FILE, "r");
+	int byte;
+
+	(void)state;
+	assert_non_null(in);
+	while ((byte = getc(in)) != EOF)
+		buffer_append_byte(&manual, byte);
+	fclose(in);
+	for (size_t i = 0; i < CONFIG_SECTION_COUNT; i++)
+		for (size_t k = 0; k < config_sections[i].key_count; k++)
+			if (!manual_tells(buffer_string(&manual), &config_sections[i].keys[k]))
+				fail_msg("%s %s", config_sections[i].name,
+					config_sections[i].keys[k].name);
+	buffer_deinit(&manual);
+}
+
 static void the_example_file_is_right(void **state)
 {
 	struct fixture *fixture = *state;
@@ -326,7 +360,6 @@ static void the_example_file_is_right(void **state)
 	if (rc != 0)
 		fail_msg("%s", fixture->error.text);
 }
-#endif
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_init, fixture_deinit)
 
@@ -342,9 +375,8 @@ int main(void)
 		TEST(a_pin_is_taken_as_openssl_prints_it),
 		TEST(a_file_that_is_not_there_is_told_by_its_name),
 		TEST(a_password_file_is_one_line_that_others_cannot_read),
-#ifdef CHAPAR_EXAMPLE_FILE
+		TEST(the_manual_tells_every_key),
 		TEST(the_example_file_is_right),
-#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

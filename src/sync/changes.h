@@ -1,6 +1,6 @@
 /*
- * changes: a set of records that changed on one copy since a point, with what the receiver must know of the
- * sender to judge them. The currency of every exchange, bundle and merge.
+ * changes: a set of records that changed on one copy since a point, with what the receiver must
+ * know of the sender to judge them. The currency of every exchange, bundle and merge.
  */
 #ifndef CHAPAR_SYNC_CHANGES_H
 #define CHAPAR_SYNC_CHANGES_H
@@ -10,7 +10,7 @@
 /* A message record and what its sender knows of it. */
 struct message_change {
 	struct message_record record; /* local fields are 0 when it came from elsewhere */
-	bool was_common;              /* its placement was part of the common point the set starts from */
+	bool was_common; /* its placement was part of the common point the set starts from */
 };
 
 struct change_set {
@@ -26,5 +26,37 @@ struct change_set {
 	size_t register_count;
 	size_t mailbox_room, message_room, register_room;
 };
+
+/*
+ * A zeroed set is empty. Its arrays are its own, freed by change_set_deinit(); what the records
+ * borrow (names, flags, values) stays where it is.
+ */
+void change_set_deinit(struct change_set *set);
+void change_set_add_mailbox(struct change_set *set, const struct mailbox_record *mailbox);
+void change_set_add_message(
+	struct change_set *set, const struct message_record *message, bool was_common);
+void change_set_add_register(struct change_set *set, const struct register_record *record);
+
+/* Sorts each array by its records' keys; of records that are there twice, the one added last stays.
+ */
+void change_set_normalize(struct change_set *set);
+/* Finds a record in a normalized set, or NULL. */
+const struct mailbox_record *change_set_mailbox(const struct change_set *set, struct id128 id);
+const struct message_change *change_set_message(
+	const struct change_set *set, struct stamp instance);
+const struct register_record *change_set_register(
+	const struct change_set *set, const struct register_record *key);
+
+/*
+ * Reads what an account's records have become since its sequence `since`, at most `count_max`
+ * records: if there were more, set_r->sequence is that of the last one read, and the rest are the
+ * changes since then. The set is normalized; was_common is told as of `since`. Records borrow from
+ * `arena`. On errors *set_r is empty.
+ */
+int change_set_read(struct kv_txn *kv, const struct account_header *header, uint64_t since,
+	size_t count_max, struct arena *arena, struct change_set *set_r);
+/* Adds those live mailboxes that are not in the (normalized) set; it is normalized afterwards. */
+int change_set_add_live_mailboxes(
+	struct kv_txn *kv, uint32_t account, struct arena *arena, struct change_set *set);
 
 #endif

@@ -1,0 +1,164 @@
+#include "sync/body_set.h"
+
+#include "base/mem.h"
+#include "mail/mime_summary.h"
+#include "mail/tables.h"
+#include "sync/responder.h"
+
+#include <stdlib.h>
+
+struct waiting_body {
+	struct guid guid;
+	unsigned char *raw;     /* NULL: it is held on disk */
+	struct mail_body *body; /* likewise */
+};
+
+void body_set_deinit(struct body_set *set)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		mail_body_free(&set->bodies[i]->body);
+		free(set->bodies[i]->raw);
+		free(set->bodies[i]);
+	}
+	free(set->bodies);
+	map_deinit(&set->by_guid);
+	*set = (struct body_set){ 0 };
+}
+
+static struct bytes guid_key(const struct guid *guid)
+{
+	return bytes_of(guid->bytes, sizeof(guid->bytes));
+}
+
+bool body_set_has(const struct body_set *set, const struct guid *guid)
+{
+	return map_get(&set->by_guid, guid_key(guid)) != NULL;
+}
+
+/* Takes over `raw` and `body`. */
+static void add(
+	struct body_set *set, const struct guid *guid, unsigned char *raw, struct mail_body *body)
+{
+	struct waiting_body *waiting = mem_zalloc(sizeof(*waiting));
+
+	*waiting = (struct waiting_body){ *guid, raw, body };
+	mem_grow((void **)&set->bodies, &set->room, set->count + 1, sizeof(struct waiting_body *));
+	set->bodies[set->count++] = waiting;
+	map_put(&set->by_guid, guid_key(&waiting->guid), waiting);
+}
+
+static int check_guid(const struct guid *told, const struct guid *found, struct error *error)
+{
+	return guid_equal(told, found)
+		       ? 0
+		       : error_set(error, ERR_ILLEGAL, "a message's bytes do not match its GUID");
+}
+
+static int keep_in_memory(
+	struct body_set *set, struct mail *mail, const struct body_item *item, struct error *error)
+{
+	unsigned char *raw = mem_dup(item->raw.ptr, item->raw.len);
+	struct mail_body *body = NULL;
+	int rc = mail_body_prepare(mail, bytes_of(raw, item->raw.len), &body);
+
+	if (rc < 0)
+		error_set(error, rc, "a message's body cannot be made ready");
+	else
+		rc = check_guid(&item->guid, mail_body_guid(body), error);
+	if (rc < 0) {
+		mail_body_free(&body);
+		free(raw);
+		return rc;
+	}
+	add(set, &item->guid, raw, body);
+	set->memory_size += item->raw.len;
+	set->memory_count++;
+	return 0;
+}
+
+/* A batch on its way to disk. */
+struct hold {
+	const struct body_item *items;
+	size_t count; /* of those prepared */
+	struct store_body **bodies;
+	struct buffer *summaries;
+};
+
+static int hold_run(struct store_write *write, void *context)
+{
+	const struct hold *hold = context;
+	int rc = 0;
+
+	for (size_t i = 0; i < hold->count && rc == 0; i++) {
+		rc = store_body_hold(write, hold->bodies[i]);
+		if (rc == 0)
+			rc = store_put_unlogged(write, MAIL_TABLE_SUMMARY,
+				guid_key(&hold->items[i].guid), buffer_bytes(&hold->summaries[i]));
+	}
+	return rc;
+}
+
+static int prepare_held(struct hold *hold, struct mail *mail, size_t count, struct error *error)
+{
+	for (size_t i = 0; i < count; i++) {
+		int rc = store_body_prepare(mail_store(mail), hold->items[i].raw, &hold->bodies[i]);
+
+		if (rc < 0)
+			return error_set(error, rc, "a message's body cannot be made ready");
+		hold->count++;
+		rc = check_guid(&hold->items[i].guid, store_body_guid(hold->bodies[i]), error);
+		if (rc < 0)
+			return rc;
+		mime_summary_make(hold->items[i].raw, &hold->summaries[i]);
+	}
+	return 0;
+}
+
+static int hold_on_disk(struct body_set *set, struct mail *mail, const struct body_item *items,
+	size_t count, struct error *error)
+{
+	struct hold hold = { .items = items,
+		.bodies = mem_zalloc_array(count, sizeof(struct store_body *)),
+		.summaries = mem_zalloc_array(count, sizeof(struct buffer)) };
+	uint64_t position;
+	int rc = prepare_held(&hold, mail, count, error);
+
+	if (rc == 0)
+		rc = store_commit(mail_store(mail), hold_run, &hold, error, &position);
+	for (size_t i = 0; i < count; i++) {
+		store_body_free(&hold.bodies[i]);
+		buffer_deinit(&hold.summaries[i]);
+		if (rc == 0 && !body_set_has(set, &items[i].guid))
+			add(set, &items[i].guid, NULL, NULL);
+	}
+	free(hold.bodies);
+	free(hold.summaries);
+	return rc;
+}
+
+int body_set_add(struct body_set *set, struct mail *mail, const struct body_item *items,
+	size_t count, struct error *error)
+{
+	uint64_t size = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].raw.len == 0 || items[i].raw.len > SYNC_BODY_SIZE_MAX)
+			return error_set(error, ERR_TOO_LARGE, "a message is empty or too large");
+		size += items[i].raw.len;
+	}
+	if (set->memory_size + size > BODY_SET_MEMORY_SIZE_MAX ||
+		set->memory_count + count > BODY_SET_MEMORY_COUNT_MAX)
+		return hold_on_disk(set, mail, items, count, error);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		if (!body_set_has(set, &items[i].guid))
+			rc = keep_in_memory(set, mail, &items[i], error);
+	return rc;
+}
+
+void body_set_offer(const struct body_set *set, struct account_write *write)
+{
+	for (size_t i = 0; i < set->count; i++)
+		if (set->bodies[i]->body != NULL)
+			mail_body_add(write, set->bodies[i]->body);
+}

@@ -1,0 +1,28 @@
+/*
+ * conflict: the journal of what merges decided by more than "the later change of one flag wins",
+ * for users and operators to read. Nothing in it needs anyone to act. Local to each copy; not
+ * replicated.
+ */
+#ifndef CHAPAR_SYNC_CONFLICT_H
+#define CHAPAR_SYNC_CONFLICT_H
+
+#include "sync/merge.h"
+
+struct conflict_entry {
+	uint64_t modseq; /* the account's clock at the merge; its time is modseq / 1024 milliseconds
+			    since 1970 */
+	uint64_t peer;   /* node whose changes were merged */
+	struct merge_conflict conflict;
+};
+
+/* Adds entries, as part of the merge's commit. */
+int conflict_put(struct account_write *write, uint64_t peer, const struct merge_conflict *conflicts,
+	size_t count);
+/* Calls `function` for each entry after `modseq`, oldest first, until it returns other than 0,
+ * which it returns. */
+int conflict_each(struct kv_txn *kv, uint32_t account, uint64_t modseq,
+	int (*function)(void *context, const struct conflict_entry *entry), void *context);
+/* A short English phrase of what was done. */
+const char *conflict_text(enum merge_conflict_kind kind);
+
+#endif

@@ -1,0 +1,499 @@
+#include "sync/exchange_private.h"
+
+#include "sync/integrate.h"
+#include "sync/survey.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct exchange *exchange_new(
+	struct mail *mail, uint32_t account, uint64_t peer, const struct common_point *known)
+{
+	struct exchange *exchange = mem_zalloc(sizeof(*exchange));
+
+	exchange->mail = mail;
+	exchange->account = account;
+	exchange->peer = peer;
+	if (known != NULL)
+		exchange->known = *known;
+	exchange->answers_end = &exchange->answers;
+	exchange->scratch = arena_new();
+	exchange->their_arena = arena_new();
+	return exchange;
+}
+
+static void drop_answer(struct exchange *exchange)
+{
+	struct queued_answer *answer = exchange->answers;
+
+	exchange->answers = answer->next;
+	if (exchange->answers == NULL)
+		exchange->answers_end = &exchange->answers;
+	buffer_deinit(&answer->text);
+	free(answer);
+}
+
+void exchange_free(struct exchange **exchange_ptr)
+{
+	struct exchange *exchange = *exchange_ptr;
+
+	if (exchange == NULL)
+		return;
+	while (exchange->answers != NULL)
+		drop_answer(exchange);
+	exchange_push_reset(&exchange->push);
+	exchange_repair_free(&exchange->repair);
+	change_set_deinit(&exchange->theirs);
+	body_set_deinit(&exchange->bodies);
+	free(exchange->wanted);
+	free(exchange->wanted_sizes);
+	arena_free(&exchange->their_arena);
+	arena_free(&exchange->scratch);
+	free(exchange);
+	*exchange_ptr = NULL;
+}
+
+const struct exchange_result *exchange_result(const struct exchange *exchange)
+{
+	return &exchange->result;
+}
+
+void exchange_answer(struct exchange *exchange, struct bytes text)
+{
+	struct queued_answer *answer = mem_zalloc(sizeof(*answer));
+
+	buffer_append_bytes(&answer->text, text);
+	*exchange->answers_end = answer;
+	exchange->answers_end = &answer->next;
+}
+
+/* ---- the beginning: where are we, where is the peer? ---- */
+
+static int survey_send(struct exchange *exchange, struct buffer *request)
+{
+	struct bytes name = bytes_of_string(exchange->name);
+
+	if (exchange->is_asked)
+		return 0;
+	exchange->is_asked = true;
+	survey_request(&name, 1, request);
+	return 1;
+}
+
+static int survey_take(
+	struct exchange *exchange, struct bytes verb, const struct dlist *map, struct bytes text)
+{
+	struct survey_account *accounts;
+	uint64_t cursor;
+	size_t count;
+	int rc = survey_answer(
+		text, exchange->scratch, &accounts, &count, &cursor, &exchange->result.error);
+
+	(void)verb;
+	(void)map;
+	if (rc < 0)
+		return rc;
+	if (count != 1)
+		return error_set(&exchange->result.error, ERR_INVALID, "bad answer to POINTS");
+	exchange->exists_there = accounts[0].exists;
+	exchange->expect = accounts[0].sequence;
+	exchange->their_digest = accounts[0].digest;
+	return 0;
+}
+
+static int survey_finish(struct exchange *exchange)
+{
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc;
+
+	if (!exchange->exists_there)
+		return exchange_begin_push(exchange);
+	rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+	if (rc == 0)
+		rc = account_load(kv, exchange->account, &header);
+	mail_read_end(&kv);
+	if (rc < 0)
+		return rc;
+	if (!digest_equal(header.digest, exchange->their_digest))
+		return exchange_begin_changes(exchange);
+	exchange->point = (struct common_point){ header.sequence, exchange->expect };
+	return exchange_begin_push(exchange);
+}
+
+static const struct exchange_phase survey_phase = { survey_send, survey_take, survey_finish };
+
+static int begin(struct exchange *exchange)
+{
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(exchange->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = account_load(kv, exchange->account, &header);
+	if (rc == 0)
+		rc = point_get(kv, exchange->account, exchange->peer, &exchange->point);
+	mail_read_end(&kv);
+	if (rc < 0)
+		return error_set(&exchange->result.error, rc, "the account cannot be read");
+	memcpy(exchange->name, header.name, sizeof(exchange->name));
+	if (common_point_is_later(exchange->known, exchange->point))
+		exchange->point = exchange->known;
+	if (exchange->point.mine > header.sequence)
+		exchange->point = (struct common_point){ 0 };
+	exchange->expect = exchange->point.theirs;
+	if (exchange->point.mine != 0)
+		return exchange_begin_push(exchange);
+	exchange->phase = &survey_phase;
+	return 0;
+}
+
+/* ---- their changes ---- */
+
+void exchange_forget_theirs(struct exchange *exchange)
+{
+	change_set_deinit(&exchange->theirs);
+	arena_reset(exchange->their_arena);
+	exchange->has_theirs = false;
+	exchange->has_more = true;
+	exchange->theirs.sequence = exchange->point.theirs;
+}
+
+int exchange_take_changes(struct exchange *exchange, const struct dlist *map, struct bytes text)
+{
+	struct error *error = &exchange->result.error;
+	struct change_set *theirs = &exchange->theirs;
+	uint64_t sequence, highest, more = 0, reset = 0;
+	struct bytes verb;
+	int rc;
+
+	text = arena_copy(exchange->their_arena, text);
+	rc = wire_parse(text, exchange->their_arena, &verb, &map, error);
+	if (rc < 0)
+		return rc;
+	if (dlist_get_number(map, "SEQUENCE", UINT64_MAX, &sequence) < 0 ||
+		dlist_get_number(map, "HIGHEST", MODSEQ_MAX, &highest) < 0 ||
+		wire_get_digest(map, "DIGEST", &exchange->their_digest) < 0)
+		return error_set(
+			error, ERR_INVALID, "bad SEQUENCE, HIGHEST or DIGEST in an answer");
+	(void)dlist_get_number(map, "MORE", 1, &more);
+	(void)dlist_get_number(map, "RESET", 1, &reset);
+	if (reset != 0) {
+		/* The peer was never where we thought: what was common is not known. */
+		exchange->point = (struct common_point){ 0 };
+		change_set_deinit(theirs);
+	}
+	rc = wire_get_changes(map, exchange->their_arena, theirs, error);
+	if (rc < 0)
+		return rc;
+	theirs->since = exchange->point.theirs;
+	theirs->sequence = sequence;
+	theirs->highest = highest;
+	exchange->has_more = more != 0;
+	exchange->has_theirs = true;
+	exchange->expect = sequence;
+	return 0;
+}
+
+static int changes_send(struct exchange *exchange, struct buffer *request)
+{
+	struct dlist_writer writer;
+
+	if (exchange->is_asked || !exchange->has_more)
+		return 0;
+	exchange->is_asked = true;
+	writer = wire_begin(request, DLIST_REQUEST, "CHANGES");
+	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
+	dlist_put_number_of(&writer, "SINCE", exchange->theirs.sequence);
+	dlist_end_map(&writer);
+	return 1;
+}
+
+static int changes_take(
+	struct exchange *exchange, struct bytes verb, const struct dlist *map, struct bytes text)
+{
+	exchange->is_asked = false;
+	if (!bytes_equal_string(verb, "CHANGES"))
+		return error_set(&exchange->result.error, ERR_INVALID, "CHANGES was not answered");
+	return exchange_take_changes(exchange, map, text);
+}
+
+static const struct exchange_phase changes_phase = { changes_send, changes_take,
+	exchange_begin_bodies };
+
+int exchange_begin_changes(struct exchange *exchange)
+{
+	exchange_repair_free(&exchange->repair);
+	exchange_forget_theirs(exchange);
+	exchange->is_asked = false;
+	exchange->phase = &changes_phase;
+	return 0;
+}
+
+/* ---- the bodies of their messages ---- */
+
+static int list_wanted(struct exchange *exchange)
+{
+	const struct change_set *theirs = &exchange->theirs;
+	size_t room = 0, sizes_room = 0;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+
+	free(exchange->wanted);
+	free(exchange->wanted_sizes);
+	exchange->wanted = NULL;
+	exchange->wanted_sizes = NULL;
+	exchange->wanted_count = exchange->wanted_next = 0;
+	for (size_t i = 0; i < theirs->message_count && rc == 0; i++) {
+		const struct message_record *message = &theirs->messages[i].record;
+
+		if (!message_is_shown(message) || body_set_has(&exchange->bodies, &message->guid))
+			continue;
+		rc = store_body_exists(kv, &message->guid, NULL);
+		if (rc != ERR_NOT_FOUND)
+			continue;
+		rc = 0;
+		mem_grow((void **)&exchange->wanted, &room, exchange->wanted_count + 1,
+			sizeof(*exchange->wanted));
+		mem_grow((void **)&exchange->wanted_sizes, &sizes_room, exchange->wanted_count + 1,
+			sizeof(*exchange->wanted_sizes));
+		exchange->wanted_sizes[exchange->wanted_count] = message->size;
+		exchange->wanted[exchange->wanted_count++] = message->instance;
+	}
+	mail_read_end(&kv);
+	return rc;
+}
+
+static int get_send(struct exchange *exchange, struct buffer *request)
+{
+	struct dlist_writer writer;
+	uint64_t size = 0;
+
+	if (exchange->wanted_next == exchange->wanted_count ||
+		exchange->awaiting >= EXCHANGE_GET_WINDOW)
+		return 0;
+	writer = wire_begin(request, DLIST_REQUEST, "GET");
+	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
+	dlist_put_atom(&writer, "INSTANCES");
+	dlist_begin_list(&writer);
+	for (size_t count = 0; count < EXCHANGE_GET_BATCH; count++) {
+		size_t next = exchange->wanted_next;
+
+		if (next == exchange->wanted_count ||
+			(count > 0 && size + exchange->wanted_sizes[next] > SYNC_BATCH_SIZE))
+			break;
+		size += exchange->wanted_sizes[next];
+		wire_put_stamp(&writer, exchange->wanted[next]);
+		exchange->wanted_next++;
+	}
+	dlist_end_list(&writer);
+	dlist_end_map(&writer);
+	return 1;
+}
+
+static int get_take(
+	struct exchange *exchange, struct bytes verb, const struct dlist *map, struct bytes text)
+{
+	struct error *error = &exchange->result.error;
+	struct body_item *items;
+	const struct dlist *list;
+	size_t count = 0;
+	int rc;
+
+	(void)text;
+	if (!bytes_equal_string(verb, "BODIES") || dlist_get_list(map, "BODIES", &list) < 0)
+		return error_set(error, ERR_INVALID, "GET was not answered");
+	items = arena_alloc(exchange->scratch, (list->count + 1) * sizeof(*items));
+	for (const struct dlist *at = list->first; at != NULL; at = at->next->next) {
+		if (at->next == NULL || wire_guid(at, &items[count].guid) < 0 ||
+			dlist_text(at->next, &items[count].raw) < 0)
+			return error_set(error, ERR_INVALID, "bad body in an answer");
+		count++;
+	}
+	rc = body_set_add(&exchange->bodies, exchange->mail, items, count, error);
+	if (rc < 0)
+		return rc;
+	exchange->has_got = exchange->has_got || count > 0;
+	exchange->result.received_body_count += (unsigned)count;
+	return 0;
+}
+
+static int merge_and_push(struct exchange *exchange)
+{
+	int rc;
+
+	if (exchange->repair != NULL)
+		return exchange_repair_merge(exchange);
+	rc = exchange_merge(exchange, NULL, 0);
+	if (rc == ERR_NOT_FOUND) {
+		/* A body that was here has gone meanwhile: look again. */
+		rc = exchange_count_refusal(exchange);
+		return rc < 0 ? rc : exchange_begin_changes(exchange);
+	}
+	if (rc < 0)
+		return rc;
+	if (exchange->refused_in_row >= EXCHANGE_REFUSED_MAX)
+		return exchange_begin_integrate(exchange);
+	return exchange_begin_push(exchange);
+}
+
+static int get_finish(struct exchange *exchange)
+{
+	bool has_got = exchange->has_got;
+	int rc = list_wanted(exchange);
+
+	exchange->has_got = false;
+	if (rc < 0 || (exchange->wanted_count > 0 && has_got))
+		return rc;
+	if (exchange->wanted_count == 0)
+		return merge_and_push(exchange);
+	/* What we asked for has been expunged there since it was told of. */
+	rc = exchange_count_refusal(exchange);
+	return rc < 0 ? rc : exchange_begin_changes(exchange);
+}
+
+static const struct exchange_phase get_phase = { get_send, get_take, get_finish };
+
+int exchange_begin_bodies(struct exchange *exchange)
+{
+	const struct change_set *theirs = &exchange->theirs;
+	int rc;
+
+	if (exchange->has_more) {
+		exchange->is_asked = false;
+		exchange->phase = &changes_phase;
+		return 0;
+	}
+	change_set_normalize(&exchange->theirs);
+	exchange->result.received_count +=
+		(unsigned)(theirs->mailbox_count + theirs->message_count + theirs->register_count);
+	exchange->has_got = false;
+	exchange->phase = &get_phase;
+	rc = list_wanted(exchange);
+	return rc < 0 || exchange->wanted_count > 0 ? rc : merge_and_push(exchange);
+}
+
+/* ---- merging ---- */
+
+int exchange_count_refusal(struct exchange *exchange)
+{
+	struct exchange_result *result = &exchange->result;
+
+	result->refused_count++;
+	exchange->refused_in_row++;
+	if (exchange->refused_in_row > 2 * EXCHANGE_REFUSED_MAX ||
+		result->integrate_count > EXCHANGE_INTEGRATE_MAX)
+		return error_set(&result->error, ERR_UNAVAILABLE,
+			"the copies kept changing; what was exchanged so far stays");
+	return 0;
+}
+
+struct merge_context {
+	struct integrate integrate;
+	struct error error;
+};
+
+static int merge_run(struct account_write *write, void *context)
+{
+	struct merge_context *merge = context;
+
+	merge->error = (struct error){ 0 };
+	return integrate_run(write, &merge->integrate, &merge->error);
+}
+
+int exchange_merge(struct exchange *exchange, const struct change_set *compared, uint64_t expect)
+{
+	struct merge_context merge = { .integrate = { .theirs = &exchange->theirs,
+					       .since = exchange->point.mine,
+					       .peer = exchange->peer,
+					       .bodies = &exchange->bodies,
+					       .compared = compared,
+					       .expect = expect } };
+	int rc = mail_commit(exchange->mail, exchange->account, merge_run, &merge,
+		&exchange->result.error, &exchange->position);
+
+	if (rc < 0) {
+		exchange->result.error = merge.error;
+		return rc;
+	}
+	exchange->result.conflict_count += (unsigned)merge.integrate.conflict_count;
+	body_set_deinit(&exchange->bodies);
+	return 0;
+}
+
+/* ---- the steps ---- */
+
+static int take_next(struct exchange *exchange)
+{
+	struct bytes text = buffer_bytes(&exchange->answers->text);
+	struct error *error = &exchange->result.error;
+	const struct dlist *map;
+	struct bytes verb;
+	int rc = 0;
+
+	exchange->awaiting--;
+	if (error->code == 0) {
+		arena_reset(exchange->scratch);
+		rc = wire_parse(text, exchange->scratch, &verb, &map, error);
+		if (rc == 0 && bytes_equal_string(verb, "ERROR"))
+			rc = wire_error(map, error);
+		else if (rc == 0)
+			rc = exchange->phase->take(exchange, verb, map, text);
+	}
+	drop_answer(exchange);
+	return rc;
+}
+
+/* One move; *step_r is set if the caller must act. */
+static int advance(struct exchange *exchange, struct buffer *request, bool *has_step,
+	enum exchange_step *step_r)
+{
+	bool is_failed = exchange->result.error.code != 0;
+	int rc = 0;
+
+	if (exchange->phase == NULL && !is_failed)
+		return begin(exchange);
+	if (!is_failed)
+		rc = exchange->phase->send(exchange, request);
+	if (rc < 0)
+		return rc;
+	*has_step = true;
+	if (rc > 0) {
+		exchange->awaiting++;
+		exchange->result.request_count++;
+		*step_r = EXCHANGE_SEND;
+		return 0;
+	}
+	if (exchange->awaiting > 0 && exchange->answers == NULL) {
+		*step_r = EXCHANGE_WAIT;
+		return 0;
+	}
+	if (exchange->awaiting == 0 && is_failed) {
+		*step_r = EXCHANGE_FAILED;
+		return 0;
+	}
+	*has_step = false;
+	return exchange->awaiting > 0 ? take_next(exchange) : exchange->phase->finish(exchange);
+}
+
+enum exchange_step exchange_next(struct exchange *exchange, struct buffer *request_r)
+{
+	enum exchange_step step = EXCHANGE_FAILED;
+	bool has_step = false;
+
+	buffer_clear(request_r);
+	while (!has_step) {
+		int rc = advance(exchange, request_r, &has_step, &step);
+
+		if (rc < 0) {
+			has_step = false;
+			buffer_clear(request_r);
+			if (exchange->result.error.code == 0)
+				error_set(&exchange->result.error, rc, "%s", error_name(rc));
+		}
+		if (exchange->is_done)
+			return EXCHANGE_DONE;
+	}
+	return step;
+}

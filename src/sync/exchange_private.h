@@ -1,0 +1,128 @@
+/*
+ * exchange_private: the initiator's state, shared by the files that make its steps.
+ *
+ * An exchange is always in one phase. A phase gives requests until it has none left, takes the
+ * answers in order, and when all have come its finish() chooses the next phase. An error keeps the
+ * exchange waiting until all answers under way have come, so that the connection stays usable.
+ */
+#ifndef CHAPAR_SYNC_EXCHANGE_PRIVATE_H
+#define CHAPAR_SYNC_EXCHANGE_PRIVATE_H
+
+#include "sync/body_set.h"
+#include "sync/changes.h"
+#include "sync/exchange.h"
+#include "sync/responder.h"
+#include "sync/wire.h"
+
+#define EXCHANGE_REFUSED_MAX 4        /* refusals in a row before the peer is asked to merge */
+#define EXCHANGE_INTEGRATE_MAX 3      /* times it is asked before we give up for now */
+#define EXCHANGE_GUESS_COUNT_MAX 100u /* new bodies sent without asking */
+#define EXCHANGE_GUESS_SIZE_MAX (256u * 1024)
+#define EXCHANGE_GUID_BATCH 5000u  /* GUIDs in one LACKS */
+#define EXCHANGE_STAGE_BATCH 5000u /* records in one STAGE, APPLY or INTEGRATE */
+#define EXCHANGE_GET_BATCH 1000u   /* bodies in one GET or PUT */
+#define EXCHANGE_GET_WINDOW 2u     /* GETs under way */
+
+struct exchange;
+
+struct exchange_phase {
+	/* 1: *request is to be sent; 0: there is none now. */
+	int (*send)(struct exchange *exchange, struct buffer *request);
+	/* `text` is the whole answer, which lives as long as `map`: until take() returns. */
+	int (*take)(struct exchange *exchange, struct bytes verb, const struct dlist *map,
+		struct bytes text);
+	/* No request is left and no answer is missing: goes to another phase, or ends. */
+	int (*finish)(struct exchange *exchange);
+};
+
+struct queued_answer {
+	struct queued_answer *next;
+	struct buffer text;
+};
+
+struct push_body {
+	struct guid guid;
+	uint64_t size;
+};
+
+struct exchange_push {
+	struct arena *arena;
+	struct change_set changes;    /* to be sent, or parts of it that were sent already */
+	struct account_header header; /* as we were when `changes` was read */
+	struct push_body *bodies;     /* to be put */
+	size_t body_count, body_room, body_next;
+	size_t asked_count; /* bodies asked about with LACKS */
+	size_t record_next; /* records already sent, counted through all kinds */
+	bool is_integrate;  /* the peer is to merge them; else to apply them */
+	bool is_sent;
+	bool has_changed; /* the peer's answer: it is not where we expect it */
+	bool has_applied, has_differed, has_integrated;
+	uint64_t sequence; /* the peer's, after it applied */
+	unsigned missing_rounds;
+};
+
+struct exchange_repair;
+
+struct exchange {
+	struct mail *mail;
+	uint32_t account;
+	uint64_t peer;
+	char name[ACCOUNT_NAME_SIZE_MAX + 1];
+	struct exchange_result result;
+	const struct exchange_phase *phase; /* NULL: before the first step */
+	bool is_done;
+
+	struct queued_answer *answers, **answers_end;
+	unsigned awaiting; /* requests not answered yet, counting queued answers */
+	struct arena *scratch;
+
+	struct common_point known, point; /* `point` is the one this exchange starts from */
+	uint64_t expect;                  /* the peer's sequence, as far as we know */
+	uint64_t position;                /* of our last commit */
+	unsigned refused_in_row, illegal_count;
+
+	struct arena *their_arena;
+	struct change_set theirs; /* what the peer has changed since the common point */
+	struct digest their_digest;
+	bool has_theirs;
+	bool has_more; /* the peer's changes go on after theirs.sequence */
+	bool is_asked; /* one CHANGES or POINTS is under way */
+	bool exists_there;
+	struct body_set bodies;
+	struct stamp *wanted; /* messages whose bodies are to be got */
+	uint64_t *wanted_sizes;
+	size_t wanted_count, wanted_next;
+	bool has_got; /* at least one body came in this round */
+
+	struct exchange_push push;
+	struct exchange_repair *repair;
+};
+
+/* Each makes `*this` phase the present one. */
+int exchange_begin_changes(struct exchange *exchange); /* ask for theirs since the common point */
+int exchange_begin_bodies(struct exchange *exchange); /* get what `theirs` lacks here, then merge */
+int exchange_begin_push(struct exchange *exchange);
+int exchange_begin_integrate(struct exchange *exchange); /* push, for the peer to merge */
+int exchange_begin_repair(struct exchange *exchange);
+
+/* Adds an answer's changes to `theirs`; `text` is copied. */
+int exchange_take_changes(struct exchange *exchange, const struct dlist *map, struct bytes text);
+void exchange_forget_theirs(struct exchange *exchange);
+/* The peer was elsewhere once more; ERR_UNAVAILABLE if that was too often. */
+int exchange_count_refusal(struct exchange *exchange);
+/* Merges theirs into our copy; compared is not NULL in a repair (see integrate.h). */
+int exchange_merge(struct exchange *exchange, const struct change_set *compared, uint64_t expect);
+
+/* Sends `changes`, which were read at `header`; takes both over. */
+int exchange_push_prepared(struct exchange *exchange);
+void exchange_push_reset(struct exchange_push *push);
+
+/* In a repair: all bodies are here; merges, and goes on to push. */
+int exchange_repair_merge(struct exchange *exchange);
+/* In a repair: adds to *changes what all compared records are here now, so that the push holds
+ * them. */
+int exchange_repair_list(struct exchange *exchange, struct kv_txn *kv, struct arena *arena,
+	struct change_set *changes);
+void exchange_repair_free(struct exchange_repair **repair);
+
+#endif

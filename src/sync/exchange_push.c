@@ -1,0 +1,474 @@
+/*
+ * The push: bodies that the peer may lack, then our changes, all sent at once. Few and small bodies
+ * go without asking; else LACKS finds out first which are needed.
+ */
+#include "sync/exchange_private.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+void exchange_push_reset(struct exchange_push *push)
+{
+	change_set_deinit(&push->changes);
+	free(push->bodies);
+	arena_free(&push->arena);
+	*push = (struct exchange_push){ 0 };
+}
+
+static void add_body(struct exchange_push *push, const struct message_record *message)
+{
+	mem_grow((void **)&push->bodies, &push->body_room, push->body_count + 1,
+		sizeof(*push->bodies));
+	push->bodies[push->body_count++] = (struct push_body){ message->guid, message->size };
+}
+
+/* Each body once. */
+static void unique_bodies(struct exchange_push *push)
+{
+	struct map seen = { 0 };
+	size_t kept = 0;
+
+	for (size_t i = 0; i < push->body_count; i++) {
+		struct push_body *body = arena_alloc(push->arena, sizeof(*body));
+		struct bytes key = bytes_of(body->guid.bytes, sizeof(body->guid.bytes));
+
+		*body = push->bodies[i];
+		if (map_get(&seen, key) != NULL)
+			continue;
+		map_put(&seen, key, body);
+		push->bodies[kept++] = *body;
+	}
+	push->body_count = kept;
+	map_deinit(&seen);
+}
+
+/* ---- what to push ---- */
+
+static bool has_same_message(const struct change_set *theirs, const struct message_record *mine)
+{
+	const struct message_change *change = change_set_message(theirs, mine->instance);
+
+	return change != NULL && message_same(&change->record, mine) &&
+	       change->record.modseq == mine->modseq;
+}
+
+static bool has_same_mailbox(const struct change_set *theirs, const struct mailbox_record *mine)
+{
+	const struct mailbox_record *mailbox = change_set_mailbox(theirs, mine->id);
+
+	return mailbox != NULL && mailbox_same(mailbox, mine) && mailbox->modseq == mine->modseq &&
+	       mailbox->uidnext == mine->uidnext;
+}
+
+static bool has_same_register(const struct change_set *theirs, const struct register_record *mine)
+{
+	const struct register_record *record = change_set_register(theirs, mine);
+
+	return record != NULL && register_same(record, mine) && record->modseq == mine->modseq;
+}
+
+/* Leaves out what the peer has just shown to have. */
+static void leave_out_known(struct change_set *changes, const struct change_set *theirs)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < changes->mailbox_count; i++)
+		if (!has_same_mailbox(theirs, &changes->mailboxes[i]))
+			changes->mailboxes[kept++] = changes->mailboxes[i];
+	changes->mailbox_count = kept;
+	kept = 0;
+	for (size_t i = 0; i < changes->message_count; i++)
+		if (!has_same_message(theirs, &changes->messages[i].record))
+			changes->messages[kept++] = changes->messages[i];
+	changes->message_count = kept;
+	kept = 0;
+	for (size_t i = 0; i < changes->register_count; i++)
+		if (!has_same_register(theirs, &changes->registers[i]))
+			changes->registers[kept++] = changes->registers[i];
+	changes->register_count = kept;
+}
+
+/* Whether the peer is likely to see the message for the first time; if not, MISSING will tell. */
+static bool is_new_there(const struct exchange *exchange, const struct message_record *message)
+{
+	if (!message_is_shown(message) ||
+		(exchange->has_theirs &&
+			change_set_message(&exchange->theirs, message->instance) != NULL))
+		return false;
+	return exchange->point.mine == 0 ||
+	       (message->placed_sequence > exchange->point.mine &&
+		       stamp_compare(message->placed, message->instance) == 0);
+}
+
+static int read_push(struct exchange *exchange)
+{
+	struct exchange_push *push = &exchange->push;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+
+	if (rc == 0)
+		rc = account_load(kv, exchange->account, &push->header);
+	if (rc == 0)
+		rc = change_set_read(kv, &push->header, exchange->point.mine, SIZE_MAX, push->arena,
+			&push->changes);
+	if (rc == 0 && exchange->repair != NULL)
+		rc = exchange_repair_list(exchange, kv, push->arena, &push->changes);
+	if (rc == 0 && push->is_integrate)
+		rc = change_set_add_live_mailboxes(
+			kv, exchange->account, push->arena, &push->changes);
+	mail_read_end(&kv);
+	return rc;
+}
+
+static void list_bodies(struct exchange *exchange)
+{
+	struct exchange_push *push = &exchange->push;
+
+	for (size_t i = 0; i < push->changes.message_count; i++)
+		if (is_new_there(exchange, &push->changes.messages[i].record))
+			add_body(push, &push->changes.messages[i].record);
+	unique_bodies(push);
+}
+
+static bool should_guess(const struct exchange_push *push)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < push->body_count; i++)
+		size += push->bodies[i].size;
+	return push->body_count <= EXCHANGE_GUESS_COUNT_MAX && size <= EXCHANGE_GUESS_SIZE_MAX;
+}
+
+/* ---- LACKS ---- */
+
+static int lacks_send(struct exchange *exchange, struct buffer *request)
+{
+	struct exchange_push *push = &exchange->push;
+	struct dlist_writer writer;
+	size_t end = push->asked_count + EXCHANGE_GUID_BATCH;
+
+	if (push->asked_count == push->body_count)
+		return 0;
+	writer = wire_begin(request, DLIST_REQUEST, "LACKS");
+	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
+	dlist_put_atom(&writer, "GUIDS");
+	dlist_begin_list(&writer);
+	for (; push->asked_count < push->body_count && push->asked_count < end;
+		push->asked_count++) {
+		const struct guid *guid = &push->bodies[push->asked_count].guid;
+
+		dlist_put_hex(&writer, bytes_of(guid->bytes, sizeof(guid->bytes)));
+	}
+	dlist_end_list(&writer);
+	dlist_end_map(&writer);
+	return 1;
+}
+
+/* Bodies that the peer lacks move to the front of the list, before body_next. */
+static int lacks_take(
+	struct exchange *exchange, struct bytes verb, const struct dlist *map, struct bytes text)
+{
+	struct exchange_push *push = &exchange->push;
+	struct error *error = &exchange->result.error;
+	const struct dlist *list;
+	struct map lacking = { 0 };
+	uint64_t sequence;
+
+	(void)text;
+	if (!bytes_equal_string(verb, "LACKS") || dlist_get_list(map, "GUIDS", &list) < 0 ||
+		dlist_get_number(map, "SEQUENCE", UINT64_MAX, &sequence) < 0)
+		return error_set(error, ERR_INVALID, "LACKS was not answered");
+	for (const struct dlist *at = list->first; at != NULL; at = at->next) {
+		struct guid *guid = arena_alloc(exchange->scratch, sizeof(*guid));
+
+		if (wire_guid(at, guid) < 0) {
+			map_deinit(&lacking);
+			return error_set(error, ERR_INVALID, "bad GUID in an answer");
+		}
+		map_put(&lacking, bytes_of(guid->bytes, sizeof(guid->bytes)), guid);
+	}
+	for (size_t i = push->body_next; i < push->body_count; i++) {
+		struct push_body body = push->bodies[i];
+
+		if (map_get(&lacking, bytes_of(body.guid.bytes, sizeof(body.guid.bytes))) == NULL)
+			continue;
+		push->bodies[i] = push->bodies[push->body_next];
+		push->bodies[push->body_next++] = body;
+	}
+	map_deinit(&lacking);
+	if (sequence != exchange->expect)
+		push->has_changed = true;
+	return 0;
+}
+
+static int lacks_finish(struct exchange *exchange)
+{
+	struct exchange_push *push = &exchange->push;
+	int rc;
+
+	push->body_count = push->body_next;
+	push->body_next = 0;
+	if (!push->has_changed || push->is_integrate)
+		return exchange_push_prepared(exchange);
+	rc = exchange_count_refusal(exchange);
+	return rc < 0 ? rc : exchange_begin_changes(exchange);
+}
+
+static const struct exchange_phase lacks_phase = { lacks_send, lacks_take, lacks_finish };
+
+/* ---- PUT, STAGE, APPLY or INTEGRATE ---- */
+
+static int put_send(struct exchange *exchange, struct buffer *request)
+{
+	struct exchange_push *push = &exchange->push;
+	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "PUT");
+	struct buffer body = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+
+	dlist_put_atom(&writer, "BODIES");
+	dlist_begin_list(&writer);
+	for (size_t count = 0; rc == 0 && count < EXCHANGE_GET_BATCH; count++) {
+		const struct push_body *next = &push->bodies[push->body_next];
+
+		if (push->body_next == push->body_count ||
+			(count > 0 && request->len + next->size > SYNC_BATCH_SIZE))
+			break;
+		push->body_next++;
+		buffer_clear(&body);
+		rc = message_body(exchange->mail, kv, &next->guid, &body);
+		if (rc == ERR_NOT_FOUND) {
+			rc = 0; /* expunged here meanwhile; the peer will not need it, or say
+				   MISSING */
+			continue;
+		}
+		if (rc < 0)
+			break;
+		dlist_put_hex(&writer, bytes_of(next->guid.bytes, sizeof(next->guid.bytes)));
+		dlist_put_literal(&writer, buffer_bytes(&body));
+		exchange->result.sent_body_count++;
+	}
+	dlist_end_list(&writer);
+	dlist_end_map(&writer);
+	mail_read_end(&kv);
+	buffer_deinit(&body);
+	return rc < 0 ? error_set(&exchange->result.error, rc, "a message cannot be read") : 1;
+}
+
+/* The part of an array that lies in the window of `count` records from `from`, which is moved on.
+ */
+static size_t window(size_t *from, size_t *count, size_t length, size_t *begin_r)
+{
+	size_t taken;
+
+	if (*from >= length) {
+		*from -= length;
+		*begin_r = 0;
+		return 0;
+	}
+	*begin_r = *from;
+	taken = length - *from < *count ? length - *from : *count;
+	*from = 0;
+	*count -= taken;
+	return taken;
+}
+
+static void put_records(struct exchange_push *push, struct dlist_writer *writer)
+{
+	const struct change_set *all = &push->changes;
+	struct change_set part = *all;
+	size_t from = push->record_next, count = EXCHANGE_STAGE_BATCH, begin;
+
+	part.mailbox_count = window(&from, &count, all->mailbox_count, &begin);
+	if (part.mailbox_count > 0)
+		part.mailboxes = all->mailboxes + begin;
+	part.message_count = window(&from, &count, all->message_count, &begin);
+	if (part.message_count > 0)
+		part.messages = all->messages + begin;
+	part.register_count = window(&from, &count, all->register_count, &begin);
+	if (part.register_count > 0)
+		part.registers = all->registers + begin;
+	wire_put_changes(writer, &part);
+	push->record_next += EXCHANGE_STAGE_BATCH - count;
+}
+
+static int push_send(struct exchange *exchange, struct buffer *request)
+{
+	struct exchange_push *push = &exchange->push;
+	const struct change_set *changes = &push->changes;
+	size_t left;
+	struct dlist_writer writer;
+
+	if (push->body_next < push->body_count)
+		return put_send(exchange, request);
+	if (push->is_sent)
+		return 0;
+	left = changes->mailbox_count + changes->message_count + changes->register_count -
+	       push->record_next;
+	if (left > EXCHANGE_STAGE_BATCH) {
+		writer = wire_begin(request, DLIST_REQUEST, "STAGE");
+		put_records(push, &writer);
+		dlist_end_map(&writer);
+		return 1;
+	}
+	writer = wire_begin(request, DLIST_REQUEST, push->is_integrate ? "INTEGRATE" : "APPLY");
+	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
+	if (!push->is_integrate)
+		dlist_put_number_of(&writer, "EXPECT", exchange->expect);
+	dlist_put_number_of(&writer, "SINCE", exchange->point.theirs);
+	dlist_put_number_of(&writer, "SEQUENCE", push->header.sequence);
+	dlist_put_number_of(&writer, "HIGHEST", push->header.highest);
+	if (!push->is_integrate)
+		wire_put_digest_of(&writer, "RESULT", push->header.digest);
+	put_records(push, &writer);
+	dlist_end_map(&writer);
+	push->is_sent = true;
+	return 1;
+}
+
+static int take_missing(struct exchange *exchange, const struct dlist *map)
+{
+	struct exchange_push *push = &exchange->push;
+	struct error *error = &exchange->result.error;
+	const struct dlist *list;
+
+	if (dlist_get_list(map, "INSTANCES", &list) < 0 || list->count == 0)
+		return error_set(error, ERR_INVALID, "bad INSTANCES in an answer");
+	push->body_count = push->body_next = 0;
+	for (const struct dlist *at = list->first; at != NULL; at = at->next) {
+		const struct message_change *change;
+		struct stamp instance;
+
+		if (wire_stamp(at, &instance) < 0)
+			return error_set(error, ERR_INVALID, "bad INSTANCES in an answer");
+		change = change_set_message(&push->changes, instance);
+		if (change == NULL)
+			return error_set(error, ERR_INVALID, "the peer misses what was not sent");
+		add_body(push, &change->record);
+	}
+	unique_bodies(push);
+	return 0;
+}
+
+static int take_illegal(struct exchange *exchange, const struct dlist *map)
+{
+	struct bytes text;
+
+	if (dlist_get_text(map, "ILLEGAL", &text) < 0)
+		return 0;
+	if (++exchange->illegal_count <= EXCHANGE_REFUSED_MAX)
+		return 0;
+	return error_set(
+		&exchange->result.error, ERR_ILLEGAL, "the peer says: %.*s", BYTES_ARGS(text));
+}
+
+static int push_take(
+	struct exchange *exchange, struct bytes verb, const struct dlist *map, struct bytes text)
+{
+	struct exchange_push *push = &exchange->push;
+	struct error *error = &exchange->result.error;
+
+	if (bytes_equal_string(verb, "PUT") || bytes_equal_string(verb, "STAGED"))
+		return 0;
+	push->has_changed = bytes_equal_string(verb, "CHANGED");
+	push->has_applied = bytes_equal_string(verb, "APPLIED");
+	push->has_differed = bytes_equal_string(verb, "DIFFERS");
+	push->has_integrated = bytes_equal_string(verb, "INTEGRATED");
+	if (bytes_equal_string(verb, "MISSING"))
+		return take_missing(exchange, map);
+	if (push->has_changed) {
+		int rc = take_illegal(exchange, map);
+
+		exchange_forget_theirs(exchange);
+		return rc < 0 ? rc : exchange_take_changes(exchange, map, text);
+	}
+	if (push->has_differed)
+		return wire_get_digest(map, "DIGEST", &exchange->their_digest) < 0
+			       ? error_set(error, ERR_INVALID, "bad DIGEST in an answer")
+			       : 0;
+	if ((!push->has_applied && !push->has_integrated) ||
+		dlist_get_number(map, "SEQUENCE", UINT64_MAX, &push->sequence) < 0)
+		return error_set(error, ERR_INVALID, "APPLY or INTEGRATE was not answered");
+	return 0;
+}
+
+static int finish_applied(struct exchange *exchange)
+{
+	struct exchange_push *push = &exchange->push;
+
+	exchange->result.sent_count +=
+		(unsigned)(push->changes.mailbox_count + push->changes.message_count +
+			   push->changes.register_count);
+	exchange->result.point = (struct common_point){ push->header.sequence, push->sequence };
+	exchange->is_done = true;
+	return 0;
+}
+
+static int push_finish(struct exchange *exchange)
+{
+	struct exchange_push *push = &exchange->push;
+	int rc;
+
+	if (push->has_applied)
+		return finish_applied(exchange);
+	if (push->has_differed)
+		return exchange_begin_repair(exchange);
+	if (push->has_integrated) {
+		exchange->result.integrate_count++;
+		exchange->refused_in_row = 0;
+		return exchange_begin_changes(exchange);
+	}
+	if (push->has_changed) {
+		rc = exchange_count_refusal(exchange);
+		return rc < 0 ? rc : exchange_begin_bodies(exchange);
+	}
+	/* MISSING. More rounds are only needed for more messages than one answer can name. */
+	if (++push->missing_rounds > 4 + push->changes.message_count / 1000)
+		return error_set(&exchange->result.error, ERR_CORRUPT,
+			"the peer lacks a message whose body is not here either");
+	return exchange_push_prepared(exchange);
+}
+
+static const struct exchange_phase push_phase = { push_send, push_take, push_finish };
+
+int exchange_push_prepared(struct exchange *exchange)
+{
+	struct exchange_push *push = &exchange->push;
+
+	push->record_next = 0;
+	push->is_sent = false;
+	push->has_changed = push->has_applied = push->has_differed = push->has_integrated = false;
+	exchange->phase = &push_phase;
+	return 0;
+}
+
+static int begin_push(struct exchange *exchange, bool is_integrate)
+{
+	struct exchange_push *push = &exchange->push;
+	int rc;
+
+	exchange_push_reset(push);
+	push->arena = arena_new();
+	push->is_integrate = is_integrate;
+	rc = read_push(exchange);
+	if (rc < 0)
+		return error_set(&exchange->result.error, rc, "the account cannot be read");
+	list_bodies(exchange);
+	if (exchange->has_theirs && !is_integrate)
+		leave_out_known(&push->changes, &exchange->theirs);
+	if (should_guess(push))
+		return exchange_push_prepared(exchange);
+	exchange->phase = &lacks_phase;
+	return 0;
+}
+
+int exchange_begin_push(struct exchange *exchange)
+{
+	return begin_push(exchange, false);
+}
+
+int exchange_begin_integrate(struct exchange *exchange)
+{
+	return begin_push(exchange, true);
+}

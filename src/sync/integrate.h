@@ -1,0 +1,42 @@
+/*
+ * integrate: the commit in which one side brings the other's changes into its own copy (merge.h),
+ * be it the initiator after a refused push or a responder who was asked to. Reads the own changes
+ * and writes the result in the same transaction, so local clients never race it.
+ */
+#ifndef CHAPAR_SYNC_INTEGRATE_H
+#define CHAPAR_SYNC_INTEGRATE_H
+
+#include "sync/body_set.h"
+#include "sync/changes.h"
+
+#include "base/error.h"
+
+struct integrate {
+	const struct change_set *theirs; /* normalized; with all their live mailboxes */
+	uint64_t since;                  /* our sequence at the common point */
+	uint64_t peer;                   /* whose changes they are */
+	uint64_t skew_ms;
+	const struct body_set *bodies;
+	/*
+	 * A repair: our records of the compared ranges, as of our sequence `expect`; if we are
+	 * elsewhere by now, it fails with ERR_CHANGED. Else NULL.
+	 */
+	const struct change_set *compared;
+	uint64_t expect;
+
+	size_t conflict_count; /* results */
+	uint64_t sequence;
+};
+
+/*
+ * Runs inside mail_commit(). ERR_ILLEGAL with the reason: their changes cannot be taken;
+ * ERR_NOT_FOUND: a body is missing; ERR_CHANGED (above).
+ */
+int integrate_run(struct account_write *write, struct integrate *integrate, struct error *error);
+
+/* The greatest modseq that is legal at a time, given the skew allowed (0: the usual). */
+uint64_t integrate_modseq_limit(uint64_t now_ms, uint64_t skew_ms);
+/* Checks the form and the modseqs of a peer's records. ERR_ILLEGAL with the reason. */
+int integrate_check(const struct change_set *theirs, uint64_t modseq_limit, struct error *error);
+
+#endif

@@ -1,0 +1,241 @@
+#include "sync/responder_private.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#define SOFTWARE "chapar"
+
+struct sync_session *sync_session_new(struct mail *mail, const struct sync_rights *rights)
+{
+	struct sync_session *session = mem_zalloc(sizeof(*session));
+
+	session->mail = mail;
+	session->rights = *rights;
+	return session;
+}
+
+void session_unstage(struct sync_session *session)
+{
+	change_set_deinit(&session->staged);
+	arena_free(&session->stage_arena);
+	session->staged_size = 0;
+}
+
+void sync_session_free(struct sync_session **session)
+{
+	if (*session == NULL)
+		return;
+	session_unstage(*session);
+	body_set_deinit(&(*session)->bodies);
+	free(*session);
+	*session = NULL;
+}
+
+bool session_has_body(
+	const struct sync_session *session, struct kv_txn *kv, const struct guid *guid)
+{
+	if (body_set_has(&session->bodies, guid))
+		return true;
+	return session->rights.is_full && store_body_exists(kv, guid, NULL) == 0;
+}
+
+int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1])
+{
+	const struct sync_rights *rights = &call->session->rights;
+	struct bytes name;
+
+	if (dlist_get_text(call->map, "ACCOUNT", &name) < 0 ||
+		account_name_normalize(name, name_r) < 0)
+		return error_set(call->error, ERR_INVALID, "bad or missing ACCOUNT");
+	if (!rights->is_full && strcmp(rights->account, name_r) != 0)
+		return error_set(call->error, ERR_REFUSED, "this is not your account");
+	return 0;
+}
+
+int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r)
+{
+	char name[ACCOUNT_NAME_SIZE_MAX + 1];
+	uint32_t number;
+	int rc = call_account_name(call, name);
+
+	if (rc < 0)
+		return rc;
+	rc = account_find(kv, bytes_of_string(name), &number);
+	if (rc == ERR_NOT_FOUND)
+		return error_set(call->error, rc, "no account %s", name);
+	return rc < 0 ? rc : account_load(kv, number, header_r);
+}
+
+int call_number(struct sync_call *call, const char *key, uint64_t max, uint64_t *number_r)
+{
+	if (dlist_get_number(call->map, key, max, number_r) < 0)
+		return error_set(call->error, ERR_INVALID, "bad or missing %s", key);
+	return 0;
+}
+
+int call_changes(struct sync_call *call, struct change_set *set_r)
+{
+	int rc;
+
+	*set_r = (struct change_set){ 0 };
+	rc = wire_get_changes(call->map, call->arena, set_r, call->error);
+	if (rc < 0)
+		change_set_deinit(set_r);
+	else
+		change_set_normalize(set_r);
+	return rc;
+}
+
+void answer_changes(struct dlist_writer *writer, const struct account_header *header,
+	const struct change_set *set)
+{
+	dlist_put_number_of(writer, "SEQUENCE", set->sequence);
+	dlist_put_number_of(writer, "HIGHEST", set->highest);
+	wire_put_digest_of(writer, "DIGEST", header->digest);
+	if (set->sequence != header->sequence)
+		dlist_put_number_of(writer, "MORE", 1);
+	wire_put_changes(writer, set);
+}
+
+/* ---- HELLO ---- */
+
+static int same_node(struct error *error, uint64_t node)
+{
+	return error_set(error, ERR_REFUSED,
+		"both stores have the node id %016llx: one is a copy of the other and must be "
+		"given a new id",
+		(unsigned long long)node);
+}
+
+void sync_hello_request(struct mail *mail, struct buffer *request)
+{
+	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "HELLO");
+
+	wire_put_node_of(&writer, "NODE", mail_node(mail));
+	dlist_put_number_of(&writer, "VERSION", SYNC_VERSION);
+	dlist_put_text_of(&writer, "SOFTWARE", BYTES_LITERAL(SOFTWARE));
+	dlist_end_map(&writer);
+}
+
+static int hello_read(
+	const struct dlist *map, struct mail *mail, uint64_t *peer_r, struct error *error)
+{
+	uint64_t version;
+
+	if (dlist_get_number(map, "VERSION", UINT32_MAX, &version) < 0 ||
+		wire_get_node(map, "NODE", peer_r) < 0 || *peer_r == 0)
+		return error_set(error, ERR_INVALID, "bad or missing NODE or VERSION");
+	if (version != SYNC_VERSION)
+		return error_set(error, ERR_VERSION,
+			"the peer speaks version %llu of the protocol, not %d",
+			(unsigned long long)version, SYNC_VERSION);
+	return *peer_r == mail_node(mail) ? same_node(error, *peer_r) : 0;
+}
+
+static int respond_hello(struct sync_call *call)
+{
+	struct sync_session *session = call->session;
+	struct dlist_writer writer;
+	uint64_t peer;
+	int rc = hello_read(call->map, session->mail, &peer, call->error);
+
+	if (rc < 0)
+		return rc;
+	session->peer = peer;
+	session->has_peer = true;
+	writer = wire_begin(call->answer, DLIST_ANSWER, "HELLO");
+	wire_put_node_of(&writer, "NODE", mail_node(session->mail));
+	dlist_put_number_of(&writer, "VERSION", SYNC_VERSION);
+	dlist_put_text_of(&writer, "SOFTWARE", BYTES_LITERAL(SOFTWARE));
+	dlist_put_number_of(&writer, "BODYMAX", SYNC_BODY_SIZE_MAX);
+	dlist_put_number_of(&writer, "FULL", session->rights.is_full ? 1 : 0);
+	dlist_end_map(&writer);
+	return 0;
+}
+
+int sync_hello_check(struct mail *mail, struct bytes answer, uint64_t *peer_r, struct error *error)
+{
+	struct arena *arena = arena_new();
+	const struct dlist *map;
+	struct bytes verb;
+	uint64_t peer;
+	int rc = wire_parse(answer, arena, &verb, &map, error);
+
+	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
+		rc = wire_error(map, error);
+	else if (rc == 0 && !bytes_equal_string(verb, "HELLO"))
+		rc = error_set(error, ERR_INVALID, "the peer did not answer HELLO");
+	if (rc == 0)
+		rc = hello_read(map, mail, &peer, error);
+	if (rc == 0)
+		*peer_r = peer;
+	arena_free(&arena);
+	return rc;
+}
+
+/* ---- dispatch ---- */
+
+static const struct sync_verb {
+	const char *name;
+	bool needs_peer; /* HELLO must have come */
+	bool needs_full; /* for full peers only */
+	int (*respond)(struct sync_call *call);
+} verbs[] = {
+	{ "HELLO", false, false, respond_hello },
+	{ "POINTS", true, false, respond_points },
+	{ "CHANGES", true, false, respond_changes },
+	{ "LACKS", true, false, respond_lacks },
+	{ "GET", true, false, respond_get },
+	{ "PUT", true, false, respond_put },
+	{ "STAGE", true, false, respond_stage },
+	{ "APPLY", true, false, respond_apply },
+	{ "INTEGRATE", true, true, respond_integrate },
+	{ "RANGE", true, false, respond_range },
+	{ "RECORDS", true, false, respond_records },
+};
+#define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
+
+static int dispatch(struct sync_call *call, struct bytes name)
+{
+	for (size_t i = 0; i < VERB_COUNT; i++) {
+		const struct sync_verb *verb = &verbs[i];
+
+		if (!bytes_equal_string_nocase(name, verb->name))
+			continue;
+		if (verb->needs_peer && !call->session->has_peer)
+			return error_set(call->error, ERR_INVALID, "HELLO must come first");
+		if (verb->needs_full && !call->session->rights.is_full)
+			return error_set(
+				call->error, ERR_REFUSED, "%s is for peer nodes", verb->name);
+		return verb->respond(call);
+	}
+	return error_set(call->error, ERR_INVALID, "unknown verb");
+}
+
+int sync_respond(struct sync_session *session, struct bytes request, struct buffer *answer,
+	struct error *error)
+{
+	struct error own = { 0 };
+	struct sync_call call = { .session = session,
+		.arena = arena_new(),
+		.text = request,
+		.answer = answer,
+		.error = error != NULL ? error : &own };
+	size_t answer_begin = answer->len;
+	struct bytes verb;
+	int rc;
+
+	*call.error = (struct error){ 0 };
+	rc = wire_parse(request, call.arena, &verb, &call.map, call.error);
+	if (rc == 0)
+		rc = dispatch(&call, verb);
+	if (rc < 0) {
+		if (call.error->code == 0)
+			error_set(call.error, rc, "%s", error_name(rc));
+		answer->len = answer_begin;
+		wire_put_error(answer, rc, call.error->text);
+	}
+	arena_free(&call.arena);
+	return rc;
+}

@@ -1,0 +1,535 @@
+/*
+ * SYNC requests that write: PUT, STAGE, APPLY, INTEGRATE.
+ *
+ * APPLY, in one commit, all or nothing:
+ * (1) The account is at the sequence that the peer expects; else CHANGED, with what changed since
+ * their common point. (2) A message that was common at that point, and of which there is no record
+ * here, was deleted here and its tombstone has expired: it gets a new tombstone, and the answer is
+ * CHANGED. (3) All bodies are here; else MISSING. (4) Every change is legal; else ERROR ILLEGAL. If
+ * only the UIDs or modseqs are not above what was announced here, the peer lacked knowledge of
+ * ours: CHANGED. (5) The result has the digest that the peer's copy has; else DIFFERS. (6) The
+ * common point is noted in the same commit, so an APPLY that comes again is answered as the first
+ * was (P8).
+ */
+#include "sync/responder_private.h"
+
+#include "sync/integrate.h"
+#include "sync/merge.h"
+#include "sync/point.h"
+
+#include <stdlib.h>
+
+/* ---- PUT ---- */
+
+static int read_body(const struct dlist **at, struct body_item *item_r)
+{
+	const struct dlist *guid = *at, *raw = guid->next;
+
+	if (raw == NULL || wire_guid(guid, &item_r->guid) < 0)
+		return ERR_INVALID;
+	*at = raw->next;
+	return dlist_text(raw, &item_r->raw);
+}
+
+int respond_put(struct sync_call *call)
+{
+	struct sync_session *session = call->session;
+	struct body_item *items;
+	const struct dlist *list, *at;
+	struct dlist_writer writer;
+	size_t count;
+	int rc = dlist_get_list(call->map, "BODIES", &list);
+
+	if (rc < 0)
+		return error_set(call->error, ERR_INVALID, "bad or missing BODIES");
+	count = list->count / 2;
+	items = arena_alloc(call->arena, (count + 1) * sizeof(*items));
+	at = list->first;
+	for (size_t i = 0; i < count; i++)
+		if (read_body(&at, &items[i]) < 0)
+			return error_set(call->error, ERR_INVALID, "bad GUID or body");
+	rc = body_set_add(&session->bodies, session->mail, items, count, call->error);
+	if (rc < 0)
+		return rc;
+	writer = wire_begin(call->answer, DLIST_ANSWER, "PUT");
+	dlist_put_number_of(&writer, "COUNT", count);
+	dlist_end_map(&writer);
+	return 0;
+}
+
+/* ---- STAGE ---- */
+
+int respond_stage(struct sync_call *call)
+{
+	struct sync_session *session = call->session;
+	const struct dlist *map;
+	struct bytes verb, kept;
+	struct dlist_writer writer;
+	int rc;
+
+	session->staged_size += call->text.len;
+	if (session->staged_size > SYNC_STAGE_SIZE_MAX)
+		rc = error_set(call->error, ERR_TOO_LARGE, "too many records staged");
+	else
+		rc = 0;
+	if (session->stage_arena == NULL)
+		session->stage_arena = arena_new();
+	if (rc == 0) {
+		kept = arena_copy(session->stage_arena, call->text);
+		rc = wire_parse(kept, session->stage_arena, &verb, &map, call->error);
+	}
+	if (rc == 0)
+		rc = wire_get_changes(map, session->stage_arena, &session->staged, call->error);
+	if (rc < 0) {
+		session_unstage(session);
+		return rc;
+	}
+	writer = wire_begin(call->answer, DLIST_ANSWER, "STAGED");
+	dlist_put_number_of(&writer, "SIZE", session->staged_size);
+	dlist_end_map(&writer);
+	return 0;
+}
+
+/* ---- what APPLY and INTEGRATE have in common ---- */
+
+enum outcome {
+	OUTCOME_APPLIED,
+	OUTCOME_CHANGED,
+	OUTCOME_MISSING,
+	OUTCOME_DIFFERS,
+	OUTCOME_INTEGRATED
+};
+
+struct apply {
+	struct sync_call *call;
+	struct change_set changes; /* of the peer; the staged ones too */
+	uint64_t expect;           /* the sequence we are to be at */
+	uint64_t since;            /* our sequence at the last common point */
+	uint64_t sequence;         /* the peer's, that its changes reach */
+	struct digest result;      /* of the account afterwards */
+	struct error checked;      /* what merge_check_*() and merge_integrate() found */
+	struct error illegal;      /* why a change, though legal, could not be taken as it is */
+
+	enum outcome outcome;
+	struct account_header header; /* when CHANGED or DIFFERS: as we are */
+	struct change_set ours;       /* when CHANGED */
+	bool is_reset;                /* when CHANGED: we were never at `since` */
+	struct stamp *missing;        /* when MISSING */
+	size_t missing_count;
+};
+
+/* Staged records come first, so that those of the request itself count if a record is in both. */
+static int read_request(struct apply *apply)
+{
+	struct sync_call *call = apply->call;
+	uint64_t highest = 0;
+	int rc = call_number(call, "SINCE", UINT64_MAX, &apply->since);
+
+	if (rc == 0)
+		rc = call_number(call, "SEQUENCE", UINT64_MAX, &apply->sequence);
+	if (rc == 0)
+		rc = call_number(call, "HIGHEST", MODSEQ_MAX, &highest);
+	if (rc < 0)
+		return rc;
+	apply->changes = call->session->staged;
+	call->session->staged = (struct change_set){ 0 };
+	apply->changes.sequence = apply->sequence;
+	apply->changes.highest = highest;
+	rc = wire_get_changes(call->map, call->arena, &apply->changes, call->error);
+	if (rc == 0)
+		change_set_normalize(&apply->changes);
+	return rc;
+}
+
+static void apply_deinit(struct apply *apply)
+{
+	change_set_deinit(&apply->changes);
+	change_set_deinit(&apply->ours);
+	session_unstage(apply->call->session);
+}
+
+static int find_account(struct apply *apply, bool create, uint32_t *number_r)
+{
+	struct sync_call *call = apply->call;
+	char name[ACCOUNT_NAME_SIZE_MAX + 1];
+	int rc = call_account_name(call, name);
+
+	if (rc < 0)
+		return rc;
+	return mail_account_open(call->session->mail, bytes_of_string(name),
+		create && call->session->rights.is_full, call->error, number_r);
+}
+
+static bool is_shown_already(const struct message_record *mine, const struct message_record *theirs)
+{
+	return message_is_shown(mine) && guid_equal(&mine->guid, &theirs->guid);
+}
+
+/* Lists the shown messages whose bodies nobody has brought. */
+static int find_missing(struct apply *apply, struct account_write *write)
+{
+	const struct change_set *changes = &apply->changes;
+	const struct sync_session *session = apply->call->session;
+
+	for (size_t i = 0; i < changes->message_count; i++) {
+		const struct message_record *message = &changes->messages[i].record;
+		struct message_record mine;
+		int rc;
+
+		if (!message_is_shown(message) ||
+			session_has_body(session, write->kv, &message->guid))
+			continue;
+		rc = account_get_message(
+			write->kv, write->header.number, message->instance, write->arena, &mine);
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+		if (rc == 0 && is_shown_already(&mine, message))
+			continue;
+		if (apply->missing == NULL)
+			apply->missing = arena_alloc(
+				apply->call->arena, INSTANCE_COUNT_MAX * sizeof(struct stamp));
+		if (apply->missing_count < INSTANCE_COUNT_MAX)
+			apply->missing[apply->missing_count++] = message->instance;
+	}
+	if (apply->missing_count > 0)
+		apply->outcome = OUTCOME_MISSING;
+	return 0;
+}
+
+/* Reads our changes for the answer; in the commit, since readers may not see yet what made us
+ * refuse. */
+static int refuse_changed(struct apply *apply, struct account_write *write)
+{
+	int rc;
+
+	apply->outcome = OUTCOME_CHANGED;
+	apply->header = write->header;
+	apply->is_reset = apply->since > write->header.sequence;
+	change_set_deinit(&apply->ours);
+	rc = change_set_read(write->kv, &write->header, apply->is_reset ? 0 : apply->since,
+		CHANGES_IN_COMMIT_MAX, apply->call->arena, &apply->ours);
+	if (rc == 0 && apply->ours.sequence == write->header.sequence)
+		rc = change_set_add_live_mailboxes(
+			write->kv, write->header.number, apply->call->arena, &apply->ours);
+	return rc;
+}
+
+/* ---- APPLY ---- */
+
+/* (2) Returns how many tombstones were made. */
+static int bury_forgotten(struct apply *apply, struct account_write *write)
+{
+	const struct change_set *changes = &apply->changes;
+	int count = 0;
+
+	for (size_t i = 0; i < changes->message_count; i++) {
+		struct message_record message = changes->messages[i].record, mine;
+		int rc;
+
+		if (!changes->messages[i].was_common || !message_is_shown(&message))
+			continue;
+		rc = account_get_message(
+			write->kv, write->header.number, message.instance, write->arena, &mine);
+		if (rc == 0)
+			continue;
+		if (rc != ERR_NOT_FOUND)
+			return rc;
+		account_observe(write, changes->highest);
+		message.placed = account_stamp(write);
+		message.modseq = message.placed.modseq;
+		message.placed_in = message.mailbox = (struct id128){ { 0 } };
+		message.uid = 0;
+		rc = account_put_message(write, &message);
+		if (rc < 0)
+			return rc;
+		count++;
+	}
+	return count;
+}
+
+static int apply_mailbox(struct apply *apply, struct account_write *write,
+	const struct mailbox_record *mailbox, uint64_t limit)
+{
+	struct mailbox_record mine;
+	int rc = account_get_mailbox(
+		write->kv, write->header.number, mailbox->id, write->arena, &mine);
+	bool exists = rc == 0;
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	if (exists && mailbox_same(&mine, mailbox) && mine.modseq == mailbox->modseq)
+		return account_raise_uidnext(write, mailbox->id, mailbox->uidnext);
+	rc = merge_check_mailbox(exists ? &mine : NULL, mailbox, limit, &apply->checked);
+	return rc < 0 ? rc : account_put_mailbox(write, mailbox);
+}
+
+static int apply_message(struct apply *apply, struct account_write *write,
+	const struct message_record *message, uint64_t limit)
+{
+	struct message_record mine;
+	int rc = account_get_message(
+		write->kv, write->header.number, message->instance, write->arena, &mine);
+	bool exists = rc == 0;
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	if (exists && message_same(&mine, message) && mine.modseq == message->modseq)
+		return 0;
+	rc = merge_check_message(exists ? &mine : NULL, message, limit, &apply->checked);
+	return rc < 0 ? rc : account_put_message(write, message);
+}
+
+static int apply_register(struct apply *apply, struct account_write *write,
+	const struct register_record *record, uint64_t limit)
+{
+	struct register_record mine;
+	int rc = account_get_register(write->kv, write->header.number, record->kind,
+		record->mailbox, record->key, write->arena, &mine);
+	bool exists = rc == 0;
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	if (exists && register_same(&mine, record) && mine.modseq == record->modseq)
+		return 0;
+	rc = merge_check_register(exists ? &mine : NULL, record, limit, &apply->checked);
+	return rc < 0 ? rc : account_put_register(write, record);
+}
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct message_record *left = *(const struct message_record *const *)a;
+	const struct message_record *right = *(const struct message_record *const *)b;
+	int order = id128_compare(left->mailbox, right->mailbox);
+
+	if (order != 0 || left->uid == right->uid)
+		return order;
+	return left->uid < right->uid ? -1 : 1;
+}
+
+static int apply_messages(struct apply *apply, struct account_write *write, uint64_t limit)
+{
+	const struct change_set *changes = &apply->changes;
+	const struct message_record **sorted = arena_alloc(
+		apply->call->arena, (changes->message_count + 1) * sizeof(struct message_record *));
+	int rc = 0;
+
+	for (size_t i = 0; i < changes->message_count; i++)
+		sorted[i] = &changes->messages[i].record;
+	qsort(sorted, changes->message_count, sizeof(struct message_record *), compare_places);
+	for (size_t i = 0; i < changes->message_count && rc == 0; i++)
+		rc = apply_message(apply, write, sorted[i], limit);
+	return rc;
+}
+
+/* (4) Deleted mailboxes come first, to give up their names. */
+static int apply_changes(struct apply *apply, struct account_write *write)
+{
+	const struct change_set *changes = &apply->changes;
+	uint64_t limit =
+		integrate_modseq_limit(write->now_ms, apply->call->session->rights.skew_ms);
+	int rc = 0;
+
+	if (changes->highest > limit)
+		return error_set(
+			&apply->checked, ERR_ILLEGAL, "the peer's clock is too far in the future");
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < changes->mailbox_count && rc == 0; i++)
+			if (mailbox_is_live(&changes->mailboxes[i]) == (pass == 1))
+				rc = apply_mailbox(apply, write, &changes->mailboxes[i], limit);
+	if (rc == 0)
+		rc = apply_messages(apply, write, limit);
+	for (size_t i = 0; i < changes->register_count && rc == 0; i++)
+		rc = apply_register(apply, write, &changes->registers[i], limit);
+	if (rc == 0) {
+		account_observe(write, changes->highest);
+		rc = account_write_flush(write);
+	}
+	return rc;
+}
+
+/* (6) An APPLY whose answer was lost. */
+static int is_repeated(struct apply *apply, struct account_write *write)
+{
+	struct common_point point;
+	int rc = point_get(write->kv, write->header.number, apply->call->session->peer, &point);
+
+	if (rc < 0)
+		return rc;
+	return point.theirs == apply->sequence && point.mine == write->header.sequence &&
+	       digest_equal(write->header.digest, apply->result);
+}
+
+static int apply_checked(struct apply *apply, struct account_write *write)
+{
+	struct common_point point;
+	int rc = apply_changes(apply, write);
+
+	if (rc < 0)
+		return rc;
+	if (!digest_equal(write->header.digest, apply->result)) {
+		apply->outcome = OUTCOME_DIFFERS;
+		return ERR_CHANGED; /* undoes it */
+	}
+	apply->outcome = OUTCOME_APPLIED;
+	apply->header = write->header;
+	if (!apply->call->session->rights.is_full)
+		return 0; /* what node an ordinary user says he is proves nothing */
+	point = (struct common_point){ write->header.sequence, apply->sequence };
+	return point_put(write, apply->call->session->peer, point);
+}
+
+static int apply_run(struct account_write *write, void *context)
+{
+	struct apply *apply = context;
+	bool is_new = apply->expect == 0 && write->header.highest <= 1; /* INBOX only */
+	int rc = is_repeated(apply, write);
+
+	apply->header = write->header;
+	apply->missing_count = 0;
+	if (rc != 0) {
+		apply->outcome = OUTCOME_APPLIED;
+		return rc < 0 ? rc : 0;
+	}
+	if (write->header.sequence != apply->expect && !is_new)
+		return refuse_changed(apply, write);
+	rc = bury_forgotten(apply, write);
+	if (rc > 0) {
+		rc = account_write_flush(write);
+		return rc < 0 ? rc : refuse_changed(apply, write);
+	}
+	if (rc == 0)
+		rc = find_missing(apply, write);
+	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
+		return rc;
+	body_set_offer(&apply->call->session->bodies, write);
+	return apply_checked(apply, write);
+}
+
+/* The part of (4) that is no fault: our answer must be read in a commit of its own, as this one is
+ * undone. */
+static int refuse_run(struct account_write *write, void *context)
+{
+	return refuse_changed(context, write);
+}
+
+static void put_changed(struct apply *apply, struct dlist_writer *writer)
+{
+	if (apply->is_reset)
+		dlist_put_number_of(writer, "RESET", 1);
+	if (apply->illegal.code != 0)
+		dlist_put_text_of(writer, "ILLEGAL", bytes_of_string(apply->illegal.text));
+	answer_changes(writer, &apply->header, &apply->ours);
+}
+
+static void put_outcome(struct apply *apply)
+{
+	static const char *const verbs[] = { "APPLIED", "CHANGED", "MISSING", "DIFFERS",
+		"INTEGRATED" };
+	struct dlist_writer writer =
+		wire_begin(apply->call->answer, DLIST_ANSWER, verbs[apply->outcome]);
+
+	switch (apply->outcome) {
+	case OUTCOME_APPLIED:
+	case OUTCOME_INTEGRATED:
+		dlist_put_number_of(&writer, "SEQUENCE", apply->header.sequence);
+		break;
+	case OUTCOME_CHANGED:
+		put_changed(apply, &writer);
+		break;
+	case OUTCOME_MISSING:
+		dlist_put_atom(&writer, "INSTANCES");
+		dlist_begin_list(&writer);
+		for (size_t i = 0; i < apply->missing_count; i++)
+			wire_put_stamp(&writer, apply->missing[i]);
+		dlist_end_list(&writer);
+		break;
+	case OUTCOME_DIFFERS:
+		dlist_put_number_of(&writer, "SEQUENCE", apply->header.sequence);
+		wire_put_digest_of(&writer, "DIGEST", apply->header.digest);
+		break;
+	}
+	dlist_end_map(&writer);
+}
+
+static int apply_commit(struct apply *apply, uint32_t account)
+{
+	struct sync_call *call = apply->call;
+	struct mail *mail = call->session->mail;
+	uint64_t position;
+	int rc = mail_commit(mail, account, apply_run, apply, call->error, &position);
+
+	if (rc == ERR_CHANGED && apply->outcome == OUTCOME_DIFFERS)
+		return 0;
+	if (apply->checked.code != 0)
+		*call->error = apply->checked;
+	else if (rc == ERR_ILLEGAL) {
+		error_set(&apply->illegal, rc, "a UID or modseq was announced here before");
+		rc = mail_commit(mail, account, refuse_run, apply, call->error, &position);
+	}
+	return rc;
+}
+
+int respond_apply(struct sync_call *call)
+{
+	struct apply apply = { .call = call };
+	uint32_t account;
+	int rc = call_number(call, "EXPECT", UINT64_MAX, &apply.expect);
+
+	if (rc == 0 && wire_get_digest(call->map, "RESULT", &apply.result) < 0)
+		rc = error_set(call->error, ERR_INVALID, "bad or missing RESULT");
+	if (rc == 0)
+		rc = read_request(&apply);
+	if (rc == 0)
+		rc = find_account(&apply, apply.expect == 0, &account);
+	if (rc == 0)
+		rc = apply_commit(&apply, account);
+	if (rc == 0) {
+		put_outcome(&apply);
+		if (apply.outcome == OUTCOME_APPLIED)
+			body_set_deinit(&call->session->bodies);
+	}
+	apply_deinit(&apply);
+	return rc;
+}
+
+/* ---- INTEGRATE ---- */
+
+static int integrate_request_run(struct account_write *write, void *context)
+{
+	struct apply *apply = context;
+	struct integrate integrate = { .theirs = &apply->changes,
+		.since = apply->since,
+		.peer = apply->call->session->peer,
+		.skew_ms = apply->call->session->rights.skew_ms,
+		.bodies = &apply->call->session->bodies };
+	int rc;
+
+	apply->missing_count = 0;
+	apply->outcome = OUTCOME_INTEGRATED;
+	rc = find_missing(apply, write);
+	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
+		return rc;
+	rc = integrate_run(write, &integrate, &apply->checked);
+	apply->header = write->header;
+	return rc;
+}
+
+int respond_integrate(struct sync_call *call)
+{
+	struct apply apply = { .call = call };
+	uint64_t position;
+	uint32_t account;
+	int rc = read_request(&apply);
+
+	if (rc == 0)
+		rc = find_account(&apply, true, &account);
+	if (rc == 0)
+		rc = mail_commit(call->session->mail, account, integrate_request_run, &apply,
+			call->error, &position);
+	if (apply.checked.code != 0)
+		*call->error = apply.checked;
+	if (rc == 0)
+		put_outcome(&apply);
+	apply_deinit(&apply);
+	return rc;
+}

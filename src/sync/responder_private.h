@@ -1,0 +1,68 @@
+/* responder_private: a session, shared by the files that answer its requests. */
+#ifndef CHAPAR_SYNC_RESPONDER_PRIVATE_H
+#define CHAPAR_SYNC_RESPONDER_PRIVATE_H
+
+#include "sync/body_set.h"
+#include "sync/changes.h"
+#include "sync/responder.h"
+#include "sync/wire.h"
+
+#define CHANGES_COUNT_MAX 20000u    /* records in one answer */
+#define CHANGES_IN_COMMIT_MAX 2000u /* records read while other writers wait */
+#define INSTANCE_COUNT_MAX 10000u   /* instances named in one answer */
+#define RANGE_COUNT_MAX 4096u       /* UID ranges in one request */
+
+struct sync_session {
+	struct mail *mail;
+	struct sync_rights rights;
+	bool has_peer;
+	uint64_t peer; /* its node id, once HELLO came */
+	struct body_set bodies;
+	struct change_set staged;
+	struct arena *stage_arena; /* what staged records borrow from; NULL: nothing staged */
+	uint64_t staged_size;      /* bytes of request text */
+};
+
+/* One request being answered. */
+struct sync_call {
+	struct sync_session *session;
+	struct arena *arena;
+	const struct dlist *map; /* its arguments */
+	struct bytes text;       /* the whole request */
+	struct buffer *answer;
+	struct error *error;
+};
+
+/* Each answers one verb, or returns an error, for which an ERROR answer is made. */
+int respond_points(struct sync_call *call);
+int respond_changes(struct sync_call *call);
+int respond_lacks(struct sync_call *call);
+int respond_get(struct sync_call *call);
+int respond_put(struct sync_call *call);
+int respond_stage(struct sync_call *call);
+int respond_apply(struct sync_call *call);
+int respond_integrate(struct sync_call *call);
+int respond_range(struct sync_call *call);
+int respond_records(struct sync_call *call);
+
+/* The request's ACCOUNT, normalized and allowed. ERR_INVALID, ERR_REFUSED. */
+int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1]);
+/* The same, and its header as of `kv`. Also ERR_NOT_FOUND. */
+int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
+/* A number that must be there. ERR_INVALID. */
+int call_number(struct sync_call *call, const char *key, uint64_t max, uint64_t *number_r);
+/* Reads the records of the request into *set_r, normalized. It is the caller's to deinit. */
+int call_changes(struct sync_call *call, struct change_set *set_r);
+
+/* Forgets staged records. */
+void session_unstage(struct sync_session *session);
+/* The body is here, or was put in this session; a restricted peer is only told of what he put. */
+bool session_has_body(
+	const struct sync_session *session, struct kv_txn *kv, const struct guid *guid);
+
+/* The keys of a set of changes in an answer; `set` is not complete if it does not reach
+ * header->sequence. */
+void answer_changes(struct dlist_writer *writer, const struct account_header *header,
+	const struct change_set *set);
+
+#endif

@@ -1,0 +1,85 @@
+#include "sync/survey.h"
+
+#include "sync/wire.h"
+
+void survey_request(const struct bytes *names, size_t count, struct buffer *request)
+{
+	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "POINTS");
+
+	assert(count <= SURVEY_ACCOUNT_COUNT_MAX);
+	dlist_put_atom(&writer, "ACCOUNTS");
+	dlist_begin_list(&writer);
+	for (size_t i = 0; i < count; i++)
+		dlist_put_text(&writer, names[i]);
+	dlist_end_list(&writer);
+	dlist_end_map(&writer);
+}
+
+void survey_request_all(uint64_t cursor, struct buffer *request)
+{
+	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "POINTS");
+
+	dlist_put_number_of(&writer, "CURSOR", cursor);
+	dlist_end_map(&writer);
+}
+
+static int read_account(
+	const struct dlist *map, struct survey_account *account_r, struct error *error)
+{
+	struct survey_account account = { 0 };
+	int rc;
+
+	if (dlist_get_text(map, "ACCOUNT", &account.name) < 0)
+		return error_set(error, ERR_INVALID, "bad ACCOUNT in an answer");
+	rc = dlist_get_number(map, "SEQUENCE", UINT64_MAX, &account.sequence);
+	account.exists = rc == 0;
+	if (rc == 0)
+		rc = dlist_get_number(map, "HIGHEST", MODSEQ_MAX, &account.highest);
+	if (rc == 0)
+		rc = wire_get_digest(map, "DIGEST", &account.digest);
+	if (rc < 0 && (rc != ERR_NOT_FOUND || account.exists))
+		return error_set(error, ERR_INVALID, "bad point in an answer");
+	*account_r = account;
+	return 0;
+}
+
+static int read_accounts(const struct dlist *map, struct arena *arena,
+	struct survey_account **accounts_r, size_t *count_r, struct error *error)
+{
+	struct survey_account *accounts;
+	const struct dlist *list;
+	size_t count = 0;
+
+	if (dlist_get_list(map, "ACCOUNTS", &list) < 0)
+		return error_set(error, ERR_INVALID, "bad ACCOUNTS in an answer");
+	accounts = arena_alloc(arena, (list->count + 1) * sizeof(*accounts));
+	for (const struct dlist *at = list->first; at != NULL; at = at->next) {
+		int rc = read_account(at, &accounts[count++], error);
+
+		if (rc < 0)
+			return rc;
+	}
+	*accounts_r = accounts;
+	*count_r = count;
+	return 0;
+}
+
+int survey_answer(struct bytes answer, struct arena *arena, struct survey_account **accounts_r,
+	size_t *count_r, uint64_t *cursor_r, struct error *error)
+{
+	const struct dlist *map;
+	struct bytes verb;
+	int rc = wire_parse(answer, arena, &verb, &map, error);
+
+	if (rc < 0)
+		return rc;
+	if (bytes_equal_string(verb, "ERROR"))
+		return wire_error(map, error);
+	if (!bytes_equal_string(verb, "POINTS"))
+		return error_set(error, ERR_INVALID, "POINTS was not answered");
+	*cursor_r = 0;
+	rc = dlist_get_number(map, "CURSOR", UINT64_MAX, cursor_r);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return error_set(error, ERR_INVALID, "bad CURSOR in an answer");
+	return read_accounts(map, arena, accounts_r, count_r, error);
+}

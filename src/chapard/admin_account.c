@@ -3,8 +3,9 @@
 #include "chapard/json.h"
 #include "mail/password.h"
 
-/* Passwords take their time to hash, on purpose: few in one step. */
-#define ADD_STEP 4
+#include <pthread.h>
+
+#define ADD_STEP 8 /* accounts made in one step; hashing a password takes its time, on purpose */
 
 static int name_normalize(
 	const char *name, char name_r[ACCOUNT_NAME_SIZE_MAX + 1], struct error *error)
@@ -47,41 +48,84 @@ static int password_put(
 	return rc;
 }
 
-static int account_make(
-	struct admin_call *call, const char *name, const char *password, struct error *error)
+/* An account to be made. The password is hashed on a thread of its own. */
+struct addition {
+	const char *name, *password;
+	struct buffer credentials;
+	struct error error;
+	int rc;
+	pthread_t thread;
+	bool has_thread;
+};
+
+static void *addition_hash(void *context)
+{
+	struct addition *addition = context;
+
+	addition->rc = credentials_make(bytes_of_string(addition->password), NULL,
+		&addition->credentials, &addition->error);
+	return NULL;
+}
+
+static void additions_hash(struct addition *additions, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct addition *addition = &additions[i];
+
+		addition->has_thread =
+			pthread_create(&addition->thread, NULL, addition_hash, addition) == 0;
+		if (!addition->has_thread)
+			addition_hash(addition);
+	}
+	for (size_t i = 0; i < count; i++)
+		if (additions[i].has_thread)
+			pthread_join(additions[i].thread, NULL);
+}
+
+static int addition_write(struct mail *mail, const struct addition *addition, struct error *error)
 {
 	char normal[ACCOUNT_NAME_SIZE_MAX + 1];
 	uint32_t number;
-	int rc = name_normalize(name, normal, error);
+	int rc = name_normalize(addition->name, normal, error);
 
 	if (rc < 0)
 		return rc;
-	rc = mail_account_open(call->admin->mail, bytes_of_string(normal), false, NULL, &number);
+	if (addition->rc < 0)
+		return error_set(error, addition->rc, "%s: %s", normal, addition->error.text);
+	rc = mail_account_open(mail, bytes_of_string(normal), false, NULL, &number);
 	if (rc == 0)
 		return error_set(error, ERR_EXISTS, "account \"%s\" is there already", normal);
 	if (rc == ERR_NOT_FOUND)
-		rc = mail_account_open(
-			call->admin->mail, bytes_of_string(normal), true, error, &number);
-	if (rc < 0)
-		return rc;
-	return password_put(call, number, password, error);
+		rc = mail_account_open(mail, bytes_of_string(normal), true, error, &number);
+	if (rc == 0)
+		rc = mail_credentials_set(
+			mail, number, buffer_bytes(&addition->credentials), error);
+	return rc;
 }
 
 /* Arguments: NAME PASSWORD, any number of times. */
 int admin_account_add(struct admin_call *call, struct buffer *out, struct error *error)
 {
+	struct addition additions[ADD_STEP] = { 0 };
+	size_t count = 0;
+	int rc = 0;
+
 	if (call->argument_count % 2 != 0)
 		return error_set(error, ERR_INVALID, "every account needs a password");
-	for (int i = 0; i < ADD_STEP && call->argument_index < call->argument_count; i++) {
-		const char *name = call->arguments[call->argument_index];
-		const char *password = call->arguments[call->argument_index + 1];
-		int rc = account_make(call, name, password, error);
-
-		if (rc < 0)
-			return rc;
-		buffer_printf(out, "added %s\n", name);
-		call->argument_index += 2;
+	while (count < ADD_STEP && call->argument_index < call->argument_count) {
+		additions[count].name = call->arguments[call->argument_index++];
+		additions[count++].password = call->arguments[call->argument_index++];
 	}
+	additions_hash(additions, count);
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		rc = addition_write(call->admin->mail, &additions[i], error);
+		if (rc == 0)
+			buffer_printf(out, "added %s\n", additions[i].name);
+	}
+	for (size_t i = 0; i < count; i++)
+		buffer_deinit(&additions[i].credentials);
+	if (rc < 0)
+		return rc;
 	return call->argument_index < call->argument_count ? ADMIN_MORE : ADMIN_DONE;
 }
 

@@ -81,10 +81,7 @@ static int store_side_open(struct daemon *daemon, struct error *error)
 	return daemon_listen_control(daemon, error);
 }
 
-/*
- * Root binds the addresses, all else is done as the configured user: files of the store must be
- * his, and daemon_check() must find out what he cannot read.
- */
+/* Root binds the addresses; all else is done as the configured user, whose files they must be. */
 static int parts_start(struct daemon *daemon, struct error *error)
 {
 	const char *user = daemon->config->user;
@@ -124,7 +121,9 @@ int daemon_start(const struct config *config, struct daemon **daemon_r, struct e
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
 	descriptors_raise(config);
-	rc = parts_start(daemon, error);
+	rc = daemon_check(config, error); /* before anything is made */
+	if (rc == 0)
+		rc = parts_start(daemon, error);
 	if (rc < 0) {
 		daemon_stop(&daemon);
 		return rc;

@@ -17,6 +17,9 @@
 #include "base/hash.h"
 #include "kv/kv.h"
 
+#include <sys/types.h>
+#include <sys/uio.h>
+
 /* Tables below are the store's own; the mail layer's begin here. */
 #define STORE_TABLE_FIRST_FREE 16
 #define STORE_TABLE_COUNT 48
@@ -24,6 +27,52 @@
 struct store;
 struct store_write; /* a commit being run */
 struct store_body;  /* a message body made ready: hashed and compressed */
+
+/* ---- opening ---- */
+
+/* How the log reaches the disk; tests replace it to make each call fail in turn. */
+struct store_io {
+	ssize_t (*write)(const struct store_io *io, int fd, const struct iovec *iov, int count, off_t offset);
+	int (*sync)(const struct store_io *io, int fd); /* fdatasync */
+};
+
+struct store_options {
+	const char *path;         /* of the store's directory; made if `create` */
+	bool create;
+	uint64_t segment_size;    /* bytes after which a new segment is begun; 0: 128 MiB */
+	int compression;          /* zstd level for bodies; 0: none */
+	const struct store_io *io; /* NULL: the system's */
+};
+
+/*
+ * Opens the store: replays the log from where the index is, and cuts off a torn tail. Only one process may have
+ * it open. ERR_NOT_FOUND; ERR_UNAVAILABLE: another process has it; ERR_CORRUPT: damage before the tail, or an index
+ * that is lost (the text says what and where; files are untouched); ERR_VERSION; ERR_IO; ERR_FULL.
+ */
+int store_open(const struct store_options *options, struct error *error, struct store **store_r);
+/* A store without files and threads: commits run at once on the caller's thread. For simulation and tests. */
+int store_open_memory(struct store **store_r);
+/* Finishes commits that were accepted. No other call may run or follow. */
+void store_close(struct store **store);
+
+/* Makes the index of a closed store anew from its segments and puts it in place of the old one. */
+int store_rebuild(const struct store_options *options, struct error *error, uint64_t *commit_count_r);
+
+struct store_status {
+	uint64_t durable_position, applied_position;
+	uint64_t segment_count, log_bytes; /* of all segments */
+	uint64_t body_bytes;               /* of stored bodies that are referenced or held */
+	int failure;                       /* code of what stopped writing, or 0 */
+};
+void store_get_status(struct store *store, struct store_status *status_r);
+
+/* Reclaims the space of dead bodies and outdated effects now, from all segments but the one being written;
+ * normally a thread does that for segments that are more than half dead. *freed_r: bytes of files removed. */
+int store_compact(struct store *store, struct error *error, uint64_t *freed_r);
+
+/* Reads all segments: every frame's checksums, every stored body's SHA-256. Reports each finding in words. */
+int store_verify(struct store *store, void (*report)(void *context, const char *text), void *context,
+	struct error *error);
 
 /* ---- commits ---- */
 

@@ -1,0 +1,343 @@
+#include "store/store_private.h"
+
+#include "base/mem.h"
+#include "base/pack.h"
+
+#include <stdlib.h>
+#include <zstd.h>
+
+#define COMPRESS_SIZE_MIN 512 /* bytes; smaller bodies gain nothing */
+#define READ_ATTEMPT_COUNT 8  /* a body may be moved by compaction while it is being found */
+
+struct store_body {
+	struct guid guid;
+	struct bytes raw;
+	struct bytes stored; /* raw, or what is in `packed` */
+	struct buffer packed;
+	unsigned char prefix[FRAME_BODY_PREFIX_SIZE];
+	uint8_t flags;
+	uint32_t payload_crc;
+};
+
+static struct bytes guid_bytes(const struct guid *guid)
+{
+	return bytes_of(guid->bytes, sizeof(guid->bytes));
+}
+
+void body_row_encode(struct buffer *out, const struct body_row *row)
+{
+	pack_varint(out, row->segment);
+	pack_varint(out, row->offset);
+	pack_varint(out, row->stored_size);
+	pack_varint(out, row->size);
+	pack_varint(out, row->references);
+}
+
+int body_row_decode(struct bytes in, struct body_row *row_r)
+{
+	if (unpack_varint(&in, &row_r->segment) < 0 || unpack_varint(&in, &row_r->offset) < 0 ||
+		unpack_varint(&in, &row_r->stored_size) < 0 || unpack_varint(&in, &row_r->size) < 0 ||
+		unpack_varint(&in, &row_r->references) < 0 || in.len != 0)
+		return ERR_CORRUPT;
+	return 0;
+}
+
+int body_row_get(struct kv_txn *kv, struct bytes guid, struct body_row *row_r)
+{
+	struct bytes value;
+	int rc = kv_get(kv, TABLE_BODY, guid, &value);
+
+	return rc < 0 ? rc : body_row_decode(value, row_r);
+}
+
+int body_row_put(struct store_write *write, struct bytes guid, const struct body_row *row)
+{
+	struct buffer value = { 0 };
+	int rc;
+
+	body_row_encode(&value, row);
+	rc = store_put(write, TABLE_BODY, guid, buffer_bytes(&value));
+	buffer_deinit(&value);
+	return rc;
+}
+
+int store_body_prepare(struct store *store, struct bytes raw, struct store_body **body_r)
+{
+	struct store_body *body;
+
+	if (raw.len > FRAME_PAYLOAD_SIZE_MAX - FRAME_BODY_PREFIX_SIZE)
+		return ERR_TOO_LARGE;
+	body = mem_zalloc(sizeof(*body));
+	body->raw = body->stored = raw;
+	guid_of(raw, &body->guid);
+	if (store->compression != 0 && raw.len >= COMPRESS_SIZE_MIN) {
+		size_t bound = ZSTD_compressBound(raw.len), size;
+
+		buffer_extend(&body->packed, bound);
+		size = ZSTD_compress(body->packed.data, bound, raw.ptr, raw.len, store->compression);
+		if (!ZSTD_isError(size) && size < raw.len - raw.len / 16) {
+			body->packed.len = size;
+			body->stored = buffer_bytes(&body->packed);
+			body->flags = FRAME_ZSTD;
+		}
+	}
+	memcpy(body->prefix, body->guid.bytes, sizeof(body->guid.bytes));
+	put_u64(body->prefix + 32, raw.len);
+	body->payload_crc = crc32c(
+		crc32c(0, bytes_of(body->prefix, sizeof(body->prefix))), body->stored);
+	*body_r = body;
+	return 0;
+}
+
+void store_body_free(struct store_body **body)
+{
+	if (*body == NULL)
+		return;
+	buffer_deinit(&(*body)->packed);
+	free(*body);
+	*body = NULL;
+}
+
+const struct guid *store_body_guid(const struct store_body *body)
+{
+	return &body->guid;
+}
+
+void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_crc, struct bytes prefix,
+	struct bytes stored, struct body_row *row)
+{
+	static const unsigned char zeros[8];
+	unsigned char header[FRAME_HEADER_SIZE];
+	struct log_position end = write->store->log.end;
+	struct frame frame = { .type = FRAME_BODY,
+		.flags = flags,
+		.payload_size = (uint32_t)(prefix.len + stored.len),
+		.payload_crc = payload_crc,
+		.sequence = write->sequence,
+		.durable = end.sequence };
+
+	row->segment = end.segment;
+	row->offset = end.offset + write->batch->size;
+	row->stored_size = frame.payload_size;
+	frame_encode(header, &frame);
+	batch_add_own(write->batch, bytes_of(header, sizeof(header)));
+	batch_add_own(write->batch, prefix);
+	batch_add_borrowed(write->batch, stored);
+	batch_add_own(write->batch, bytes_of(zeros, frame_extent(frame.payload_size) -
+							    FRAME_HEADER_SIZE - frame.payload_size));
+}
+
+static int body_store(struct store_write *write, const struct store_body *body, uint64_t references)
+{
+	struct body_row row = { .size = body->raw.len, .references = references };
+	int rc;
+
+	if (write->store->is_memory) {
+		rc = store_put(write, TABLE_BODY_DATA, guid_bytes(&body->guid), body->raw);
+		if (rc < 0)
+			return rc;
+	} else {
+		body_frame_add(write, body->flags, body->payload_crc,
+			bytes_of(body->prefix, sizeof(body->prefix)), body->stored, &row);
+	}
+	return body_row_put(write, guid_bytes(&body->guid), &row);
+}
+
+int store_body_add(struct store_write *write, const struct store_body *body)
+{
+	int rc = store_body_reference(write, &body->guid);
+
+	return rc == ERR_NOT_FOUND ? body_store(write, body, 1) : rc;
+}
+
+int store_body_reference(struct store_write *write, const struct guid *guid)
+{
+	struct body_row row;
+	int rc = body_row_get(write->kv, guid_bytes(guid), &row);
+
+	if (rc < 0)
+		return rc;
+	if (row.references++ == 0) {
+		rc = store_delete(write, TABLE_BODY_HELD, guid_bytes(guid));
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	return body_row_put(write, guid_bytes(guid), &row);
+}
+
+static int body_forget(struct store_write *write, struct bytes guid)
+{
+	int rc = store_delete(write, TABLE_BODY, guid);
+
+	if (rc == 0 && write->store->is_memory)
+		rc = store_delete(write, TABLE_BODY_DATA, guid);
+	return rc;
+}
+
+int store_body_release(struct store_write *write, const struct guid *guid)
+{
+	struct body_row row;
+	int rc = body_row_get(write->kv, guid_bytes(guid), &row);
+
+	if (rc < 0)
+		return rc;
+	if (row.references == 0)
+		return ERR_CORRUPT;
+	if (--row.references == 0)
+		return body_forget(write, guid_bytes(guid));
+	return body_row_put(write, guid_bytes(guid), &row);
+}
+
+int store_body_hold(struct store_write *write, const struct store_body *body)
+{
+	unsigned char now[8];
+	struct body_row row;
+	int rc = body_row_get(write->kv, guid_bytes(&body->guid), &row);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	rc = body_store(write, body, 0);
+	if (rc < 0)
+		return rc;
+	put_u64(now, clock_now_ms(clock_system()));
+	return store_put(write, TABLE_BODY_HELD, guid_bytes(&body->guid), bytes_of(now, sizeof(now)));
+}
+
+#define DROP_COUNT_MAX 1000 /* bodies dropped in one commit */
+
+struct drop_context {
+	uint64_t before_ms;
+	size_t count;
+};
+
+static int drop_run(struct store_write *write, void *context)
+{
+	struct drop_context *drop = context;
+	struct kv_cursor *cursor = NULL;
+	struct buffer guids = { 0 };
+	struct bytes left;
+	int rc = kv_cursor_open(write->kv, TABLE_BODY_HELD, &cursor);
+
+	drop->count = 0;
+	if (rc < 0)
+		return rc;
+	for (rc = kv_cursor_seek(cursor, bytes_of("", 1)); rc == 0 && drop->count < DROP_COUNT_MAX;
+		rc = kv_cursor_next(cursor)) {
+		if (get_u64(kv_cursor_value(cursor).ptr) >= drop->before_ms)
+			continue;
+		buffer_append_bytes(&guids, kv_cursor_key(cursor));
+		drop->count++;
+	}
+	kv_cursor_close(&cursor);
+	rc = rc == ERR_NOT_FOUND ? 0 : rc;
+	left = buffer_bytes(&guids);
+	while (left.len > 0 && rc == 0) {
+		struct bytes guid = bytes_take(&left, sizeof(struct guid));
+
+		rc = store_delete(write, TABLE_BODY_HELD, guid);
+		if (rc == 0)
+			rc = body_forget(write, guid);
+	}
+	buffer_deinit(&guids);
+	return rc;
+}
+
+int store_body_drop_held(struct store *store, uint64_t before_ms)
+{
+	struct drop_context drop = { before_ms, 0 };
+	uint64_t position;
+	int rc;
+
+	do {
+		rc = store_commit(store, drop_run, &drop, NULL, &position);
+	} while (rc == 0 && drop.count == DROP_COUNT_MAX);
+	return rc;
+}
+
+int store_body_exists(struct kv_txn *kv, const struct guid *guid, uint64_t *size_r)
+{
+	struct body_row row;
+	int rc = body_row_get(kv, guid_bytes(guid), &row);
+
+	if (rc == 0 && size_r != NULL)
+		*size_r = row.size;
+	return rc;
+}
+
+int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer *out)
+{
+	size_t start = out->len, got;
+
+	if (size > FRAME_PAYLOAD_SIZE_MAX)
+		return ERR_CORRUPT;
+	if ((flags & FRAME_ZSTD) == 0) {
+		if (stored.len != size)
+			return ERR_CORRUPT;
+		buffer_append_bytes(out, stored);
+		return 0;
+	}
+	got = ZSTD_decompress(buffer_extend(out, (size_t)size), (size_t)size, stored.ptr, stored.len);
+	if (ZSTD_isError(got) || got != size) {
+		out->len = start;
+		return ERR_CORRUPT;
+	}
+	return 0;
+}
+
+static int frame_read(struct store *store, const struct body_row *row, const struct guid *guid,
+	struct buffer *out)
+{
+	struct log_segment *segment = log_acquire(&store->log, row->segment);
+	struct buffer payload = { 0 };
+	struct frame frame;
+	struct bytes stored;
+	int rc;
+
+	if (segment == NULL)
+		return ERR_NOT_FOUND;
+	rc = segment_read_frame(segment->fd, row->offset, UINT64_MAX, &frame, &payload);
+	log_release(&store->log, segment);
+	stored = buffer_bytes(&payload);
+	if (rc == ERR_NOT_FOUND || (rc == 0 && (frame.type != FRAME_BODY || stored.len < FRAME_BODY_PREFIX_SIZE ||
+						       memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0)))
+		rc = ERR_CORRUPT;
+	if (rc == 0) {
+		bytes_skip(&stored, FRAME_BODY_PREFIX_SIZE);
+		rc = body_unpack(frame.flags, stored, row->size, out);
+	}
+	buffer_deinit(&payload);
+	return rc;
+}
+
+int store_body_read(struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+{
+	struct body_row row;
+	struct bytes value;
+	int rc;
+
+	if (store->is_memory) {
+		rc = kv_get(kv, TABLE_BODY_DATA, guid_bytes(guid), &value);
+		if (rc == 0)
+			buffer_append_bytes(out, value);
+		return rc;
+	}
+	rc = body_row_get(kv, guid_bytes(guid), &row);
+	if (rc == 0)
+		rc = frame_read(store, &row, guid, out);
+	else
+		return rc;
+	/* Its segment was reclaimed since the snapshot: the index tells where it is now. */
+	for (int i = 0; i < READ_ATTEMPT_COUNT && rc == ERR_NOT_FOUND; i++) {
+		struct kv_txn *now = NULL;
+
+		rc = kv_begin_read(store->kv, &now);
+		if (rc < 0)
+			return rc;
+		rc = body_row_get(now, guid_bytes(guid), &row);
+		kv_abort(&now);
+		if (rc < 0)
+			return rc;
+		rc = frame_read(store, &row, guid, out);
+	}
+	return rc;
+}

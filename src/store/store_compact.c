@@ -1,0 +1,353 @@
+/*
+ * Compaction: giving back the space of what is dead in old segments, while the store works.
+ *
+ * What is live in a segment (bodies that the index finds there, effects that are still so) is written again at the
+ * end of the log by ordinary commits, in small steps; then the index is synced past them, and the file is removed.
+ *
+ * Invariant: the remaining segments, replayed in order, give the index. So a put is written again if the row is still
+ * exactly that, and a delete if the row is still absent and an older segment, which may hold its put, remains.
+ */
+#include "store/store_private.h"
+
+#include "base/mem.h"
+#include "base/pack.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define STEP_BYTES_MAX ((size_t)4 << 20) /* rewritten in one commit */
+#define STEP_EFFECT_COUNT_MAX 1000
+#define COMPACT_INTERVAL_S 10
+#define LIVE_PERCENT_MAX 50 /* a segment with more than that live is left alone */
+
+struct live_body {
+	struct guid guid;
+	uint64_t offset;
+	uint8_t flags;
+	struct buffer payload; /* as stored, with its prefix */
+	uint32_t crc;
+};
+
+/* A step: what it rewrites, and by that how far it got in the segment. */
+struct compact {
+	struct store *store;
+	uint64_t segment;
+	bool is_oldest;
+	struct live_body *bodies;
+	size_t body_count, body_room;
+	struct buffer effects; /* payloads of commits, one after the other */
+	size_t effect_count;
+	size_t bytes;
+	uint64_t live_bytes; /* found live, when measuring */
+};
+
+static bool body_is_here(struct kv_txn *kv, const struct compact *compact, struct bytes guid, uint64_t offset,
+	struct body_row *row_r)
+{
+	return body_row_get(kv, guid, row_r) == 0 && row_r->segment == compact->segment &&
+	       row_r->offset == offset;
+}
+
+static bool effect_is_live(struct kv_txn *kv, const struct compact *compact, const struct effect *effect)
+{
+	struct bytes value;
+	int rc;
+
+	if (effect->table == TABLE_BODY && effect->operation == EFFECT_PUT)
+		return kv_get(kv, TABLE_BODY, effect->key, &value) == 0 &&
+		       bytes_equal(value, effect->value);
+	rc = kv_get(kv, effect->table, effect->key, &value);
+	if (effect->operation == EFFECT_PUT)
+		return rc == 0 && bytes_equal(value, effect->value);
+	return rc == ERR_NOT_FOUND && !compact->is_oldest;
+}
+
+static int rewrite_body(struct store_write *write, const struct compact *compact, struct live_body *body)
+{
+	struct bytes guid = bytes_of(body->guid.bytes, sizeof(body->guid.bytes));
+	struct bytes stored = buffer_bytes(&body->payload);
+	struct bytes prefix;
+	struct body_row row;
+
+	if (!body_is_here(write->kv, compact, guid, body->offset, &row))
+		return 0;
+	prefix = bytes_take(&stored, FRAME_BODY_PREFIX_SIZE);
+	body_frame_add(write, body->flags, body->crc, prefix, stored, &row);
+	return body_row_put(write, guid, &row);
+}
+
+static int rewrite_effect(struct store_write *write, const struct compact *compact, const struct effect *effect)
+{
+	if (!effect_is_live(write->kv, compact, effect))
+		return 0;
+	if (effect->operation == EFFECT_PUT)
+		return store_put(write, effect->table, effect->key, effect->value);
+	effect_encode(&write->effects, effect);
+	return 0;
+}
+
+static int step_run(struct store_write *write, void *context)
+{
+	struct compact *compact = context;
+	struct bytes effects = buffer_bytes(&compact->effects);
+	int rc = 0;
+
+	for (size_t i = 0; i < compact->body_count && rc == 0; i++)
+		rc = rewrite_body(write, compact, &compact->bodies[i]);
+	while (effects.len > 0 && rc == 0) {
+		struct effect effect;
+
+		rc = effect_decode(&effects, STORE_TABLE_COUNT, &effect);
+		if (rc == 0)
+			rc = rewrite_effect(write, compact, &effect);
+	}
+	return rc;
+}
+
+static void step_clear(struct compact *compact)
+{
+	for (size_t i = 0; i < compact->body_count; i++)
+		buffer_deinit(&compact->bodies[i].payload);
+	compact->body_count = 0;
+	buffer_clear(&compact->effects);
+	compact->effect_count = 0;
+	compact->bytes = 0;
+}
+
+static int step_commit(struct compact *compact)
+{
+	uint64_t position;
+	int rc = 0;
+
+	if (compact->body_count > 0 || compact->effects.len > 0)
+		rc = store_commit(compact->store, step_run, compact, NULL, &position);
+	step_clear(compact);
+	return rc;
+}
+
+static void step_add_body(struct compact *compact, const struct frame *frame, uint64_t offset,
+	struct buffer *payload)
+{
+	struct live_body *body;
+
+	mem_grow((void **)&compact->bodies, &compact->body_room, compact->body_count + 1,
+		sizeof(*compact->bodies));
+	body = &compact->bodies[compact->body_count++];
+	*body = (struct live_body){ .offset = offset, .flags = frame->flags, .crc = frame->payload_crc };
+	memcpy(body->guid.bytes, payload->data, sizeof(body->guid.bytes));
+	compact->bytes += payload->len;
+	body->payload = *payload;
+	*payload = (struct buffer){ 0 };
+}
+
+/* Takes what looks live in the snapshot; step_run() looks again. */
+static int take_effects(struct compact *compact, struct kv_txn *kv, struct bytes payload)
+{
+	while (payload.len > 0) {
+		struct effect effect;
+		size_t before = compact->effects.len;
+		int rc = effect_decode(&payload, STORE_TABLE_COUNT, &effect);
+
+		if (rc < 0)
+			return rc;
+		if (!effect_is_live(kv, compact, &effect))
+			continue;
+		effect_encode(&compact->effects, &effect);
+		compact->effect_count++;
+		compact->bytes += compact->effects.len - before;
+	}
+	return 0;
+}
+
+/* Goes through the segment; with `rewrite` in steps, else only sums up what is live. */
+static int segment_pass(struct compact *compact, struct log_segment *segment, uint64_t size, bool rewrite)
+{
+	struct buffer payload = { 0 };
+	uint64_t offset = SEGMENT_HEADER_SIZE;
+	int rc = 0;
+
+	while (offset < size && rc == 0) {
+		struct kv_txn *kv = NULL;
+		struct frame frame;
+		struct body_row row;
+
+		rc = segment_read_frame(segment->fd, offset, size, &frame, &payload);
+		if (rc == 0)
+			rc = kv_begin_read(compact->store->kv, &kv);
+		if (rc < 0)
+			break;
+		if (frame.type == FRAME_COMMIT)
+			rc = take_effects(compact, kv, buffer_bytes(&payload));
+		else if (payload.len < FRAME_BODY_PREFIX_SIZE)
+			rc = ERR_CORRUPT;
+		else if (body_is_here(kv, compact, bytes_of(payload.data, sizeof(struct guid)), offset, &row))
+			step_add_body(compact, &frame, offset, &payload);
+		kv_abort(&kv);
+		offset += frame_extent(frame.payload_size);
+		if (!rewrite) {
+			compact->live_bytes += compact->bytes;
+			step_clear(compact);
+		} else if (rc == 0 && (compact->bytes >= STEP_BYTES_MAX ||
+					      compact->effect_count >= STEP_EFFECT_COUNT_MAX)) {
+			rc = step_commit(compact);
+		}
+	}
+	if (rc == 0 && rewrite)
+		rc = step_commit(compact);
+	step_clear(compact);
+	buffer_deinit(&payload);
+	return rc;
+}
+
+static int nothing_run(struct store_write *write, void *context)
+{
+	(void)write;
+	(void)context;
+	return 0;
+}
+
+/* Everything committed so far is in the index, and the index is on disk. */
+static int index_catch_up(struct store *store)
+{
+	struct kv_txn *kv = NULL;
+	uint64_t position;
+	int rc = store_commit(store, nothing_run, NULL, NULL, &position);
+
+	if (rc == 0)
+		rc = store_read_begin(store, position, &kv);
+	store_read_end(&kv);
+	return rc < 0 ? rc : kv_sync(store->kv);
+}
+
+/* The first segment above *number that is not being written; false if there is none. */
+static bool next_segment(struct store *store, uint64_t *number, bool *is_oldest_r, uint64_t *size_r,
+	uint64_t *live_r)
+{
+	bool is_found = false;
+
+	pthread_mutex_lock(&store->log.lock);
+	for (size_t i = 0; i + 1 < store->log.count; i++) {
+		if (store->log.segments[i]->number <= *number)
+			continue;
+		*number = store->log.segments[i]->number;
+		*size_r = store->log.segments[i]->size;
+		*live_r = store->log.segments[i]->live_bytes;
+		*is_oldest_r = i == 0;
+		is_found = true;
+		break;
+	}
+	pthread_mutex_unlock(&store->log.lock);
+	return is_found;
+}
+
+static int compact_segment(struct store *store, uint64_t number, bool is_oldest, uint64_t size, bool is_forced,
+	uint64_t *freed)
+{
+	struct compact compact = { .store = store, .segment = number, .is_oldest = is_oldest };
+	struct log_segment *segment = log_acquire(&store->log, number);
+	int rc;
+
+	if (segment == NULL)
+		return 0;
+	rc = segment_pass(&compact, segment, size, false);
+	if (rc == 0 && (compact.live_bytes * 100 <= size * LIVE_PERCENT_MAX ||
+			       (is_forced && compact.live_bytes < size - size / 8))) {
+		rc = segment_pass(&compact, segment, size, true);
+		if (rc == 0)
+			rc = index_catch_up(store);
+		if (rc == 0)
+			rc = log_remove(&store->log, number);
+		if (rc == 0)
+			*freed += size;
+	}
+	log_release(&store->log, segment);
+	buffer_deinit(&compact.effects);
+	free(compact.bodies);
+	return rc;
+}
+
+static int compact_all(struct store *store, bool is_forced, uint64_t *freed)
+{
+	uint64_t number = 0, size = 0, live = 0;
+	bool is_oldest = false;
+	int rc = 0;
+
+	*freed = 0;
+	pthread_mutex_lock(&store->compact_lock);
+	while (rc == 0 && next_segment(store, &number, &is_oldest, &size, &live)) {
+		bool is_stopping;
+
+		pthread_mutex_lock(&store->lock);
+		is_stopping = store->is_stopping;
+		pthread_mutex_unlock(&store->lock);
+		if (is_stopping)
+			break;
+		/* Bodies alone tell that it is not worth a look. */
+		if (!is_forced && live * 100 > size * LIVE_PERCENT_MAX)
+			continue;
+		rc = compact_segment(store, number, is_oldest, size, is_forced, freed);
+	}
+	pthread_mutex_unlock(&store->compact_lock);
+	return rc;
+}
+
+static int rotate_run(struct store_write *write, void *context)
+{
+	(void)context;
+	return log_rotate(&write->store->log, SEGMENT_HEADER_SIZE + 1);
+}
+
+int store_compact(struct store *store, struct error *error, uint64_t *freed_r)
+{
+	uint64_t position;
+	int rc = 0;
+
+	*freed_r = 0;
+	if (store->is_memory)
+		return 0;
+	/* What is in the segment being written can be reclaimed only when it is written no more. */
+	rc = store_commit(store, rotate_run, NULL, error, &position);
+	if (rc == 0)
+		rc = compact_all(store, true, freed_r);
+	return rc < 0 ? error_set(error, rc, "compaction: %s", error_name(rc)) : 0;
+}
+
+static void *compactor_main(void *context)
+{
+	struct store *store = context;
+	struct timespec until;
+	uint64_t freed;
+
+	pthread_mutex_lock(&store->lock);
+	while (!store->is_stopping) {
+		pthread_mutex_unlock(&store->lock);
+		/* What fails is tried again; writers and `chapar verify` tell of the cause. */
+		(void)compact_all(store, false, &freed);
+		pthread_mutex_lock(&store->lock);
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += COMPACT_INTERVAL_S;
+		while (!store->is_stopping &&
+			pthread_cond_timedwait(&store->compact_wake, &store->lock, &until) != ETIMEDOUT)
+			;
+	}
+	pthread_mutex_unlock(&store->lock);
+	return NULL;
+}
+
+void compactor_start(struct store *store)
+{
+	store->has_compactor = pthread_create(&store->compactor, NULL, compactor_main, store) == 0;
+}
+
+void compactor_stop(struct store *store)
+{
+	if (!store->has_compactor)
+		return;
+	pthread_mutex_lock(&store->lock);
+	store->is_stopping = true;
+	pthread_cond_broadcast(&store->compact_wake);
+	pthread_mutex_unlock(&store->lock);
+	pthread_join(store->compactor, NULL);
+	store->has_compactor = false;
+}

@@ -1,0 +1,482 @@
+#include "store/store_private.h"
+
+#include "base/mem.h"
+#include "base/random.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SEGMENT_NAME_SIZE 32
+#define IOV_COUNT 512
+
+static void segment_name(char name[SEGMENT_NAME_SIZE], uint64_t number)
+{
+	snprintf(name, SEGMENT_NAME_SIZE, "%016llx.segment", (unsigned long long)number);
+}
+
+static void segment_add(struct log_files *log, uint64_t number, int fd, uint64_t size)
+{
+	struct log_segment *segment = mem_zalloc(sizeof(*segment));
+	void *segments = log->segments;
+
+	segment->number = number;
+	segment->fd = fd;
+	segment->size = size;
+	pthread_mutex_lock(&log->lock);
+	mem_grow(&segments, &log->room, log->count + 1, sizeof(struct log_segment *));
+	log->segments = segments;
+	log->segments[log->count++] = segment;
+	pthread_mutex_unlock(&log->lock);
+}
+
+static int segment_open(struct log_files *log, uint64_t number, struct error *error)
+{
+	unsigned char header[SEGMENT_HEADER_SIZE];
+	char name[SEGMENT_NAME_SIZE];
+	struct id128 store;
+	uint64_t found;
+	struct stat stat;
+	int fd, rc;
+
+	segment_name(name, number);
+	fd = openat(log->dir_fd, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &stat) < 0) {
+		rc = error_set_errno(error, ERR_IO, errno, "segment %s", name);
+		goto err;
+	}
+	rc = segment_read(fd, 0, header, sizeof(header));
+	if (rc == 0)
+		rc = segment_header_decode(header, &store, &found);
+	if (rc == 0 && (found != number || (log->count > 0 && !id128_equal(store, log->store))))
+		rc = ERR_CORRUPT;
+	if (rc < 0) {
+		error_set(error, rc, "segment %s: the header is not of this store: %s", name,
+			error_name(rc));
+		goto err;
+	}
+	log->store = store;
+	segment_add(log, number, fd, (uint64_t)stat.st_size);
+	return 0;
+err:
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* A segment whose header was never synced holds nothing that was acknowledged. */
+static bool segment_is_stillborn(struct log_files *log, uint64_t number)
+{
+	char name[SEGMENT_NAME_SIZE];
+	struct stat stat;
+
+	segment_name(name, number);
+	return fstatat(log->dir_fd, name, &stat, 0) == 0 && stat.st_size < SEGMENT_HEADER_SIZE &&
+	       unlinkat(log->dir_fd, name, 0) == 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int list_numbers(int dir_fd, uint64_t **numbers_r, size_t *count_r, struct error *error)
+{
+	DIR *dir = fdopendir(dup(dir_fd));
+	struct dirent *entry;
+	size_t room = 0;
+
+	if (dir == NULL)
+		return error_set_errno(error, ERR_IO, errno, "cannot list the log");
+	rewinddir(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		unsigned long long number;
+		char end;
+
+		if (sscanf(entry->d_name, "%16llx.segmen%c", &number, &end) != 2 || end != 't')
+			continue;
+		mem_grow((void **)numbers_r, &room, *count_r + 1, sizeof(**numbers_r));
+		(*numbers_r)[(*count_r)++] = number;
+	}
+	closedir(dir);
+	if (*count_r > 0)
+		qsort(*numbers_r, *count_r, sizeof(**numbers_r), compare_numbers);
+	return 0;
+}
+
+int log_open(struct log_files *log, int dir_fd, const struct store_io *io, struct error *error)
+{
+	uint64_t *numbers = NULL;
+	size_t count = 0;
+	int rc;
+
+	log->dir_fd = dir_fd;
+	log->io = io;
+	pthread_mutex_init(&log->lock, NULL);
+	rc = list_numbers(dir_fd, &numbers, &count, error);
+	if (rc == 0 && count > 1 && segment_is_stillborn(log, numbers[count - 1]))
+		count--;
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = segment_open(log, numbers[i], error);
+	free(numbers);
+	return rc;
+}
+
+static int segment_create(struct log_files *log, uint64_t number)
+{
+	unsigned char header[SEGMENT_HEADER_SIZE];
+	char name[SEGMENT_NAME_SIZE];
+	struct iovec iov = { header, sizeof(header) };
+	int fd, rc = 0;
+
+	segment_name(name, number);
+	segment_header_encode(header, log->store, number);
+	fd = openat(log->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_from_errno(errno);
+	errno = EIO;
+	if (log->io->write(log->io, fd, &iov, 1, 0) != (ssize_t)sizeof(header) ||
+		log->io->sync(log->io, fd) < 0 || fsync(log->dir_fd) < 0)
+		rc = error_from_errno(errno);
+	if (rc < 0) {
+		close(fd);
+		unlinkat(log->dir_fd, name, 0);
+		return rc;
+	}
+	segment_add(log, number, fd, SEGMENT_HEADER_SIZE);
+	log->end.segment = number;
+	log->end.offset = SEGMENT_HEADER_SIZE;
+	return 0;
+}
+
+int log_create(struct log_files *log, struct error *error)
+{
+	int rc;
+
+	log->store = id128_random();
+	rc = segment_create(log, 1);
+	return rc < 0 ? error_set(error, rc, "cannot begin the log: %s", error_name(rc)) : 0;
+}
+
+void log_close(struct log_files *log)
+{
+	for (size_t i = 0; i < log->count; i++) {
+		close(log->segments[i]->fd);
+		free(log->segments[i]);
+	}
+	free(log->segments);
+	if (log->dir_fd >= 0)
+		close(log->dir_fd);
+	pthread_mutex_destroy(&log->lock);
+}
+
+/* ---- batches ---- */
+
+void batch_clear(struct log_batch *batch)
+{
+	buffer_clear(&batch->own);
+	batch->piece_count = 0;
+	batch->size = 0;
+}
+
+void batch_deinit(struct log_batch *batch)
+{
+	buffer_deinit(&batch->own);
+	free(batch->pieces);
+	*batch = (struct log_batch){ 0 };
+}
+
+void batch_cut(struct log_batch *batch, size_t piece_count, size_t own_size, uint64_t size)
+{
+	batch->piece_count = piece_count;
+	batch->own.len = own_size;
+	batch->size = size;
+}
+
+static void piece_add(struct log_batch *batch, struct log_piece piece)
+{
+	mem_grow((void **)&batch->pieces, &batch->piece_room, batch->piece_count + 1,
+		sizeof(*batch->pieces));
+	batch->pieces[batch->piece_count++] = piece;
+	batch->size += piece.size;
+}
+
+void batch_add_own(struct log_batch *batch, struct bytes bytes)
+{
+	size_t at = batch->own.len;
+
+	buffer_append_bytes(&batch->own, bytes);
+	piece_add(batch, (struct log_piece){ NULL, at, bytes.len });
+}
+
+void batch_add_borrowed(struct log_batch *batch, struct bytes bytes)
+{
+	if (bytes.len > 0)
+		piece_add(batch, (struct log_piece){ bytes.ptr, 0, bytes.len });
+}
+
+/* ---- appending ---- */
+
+static int write_all(struct log_files *log, int fd, struct iovec *iov, size_t count, uint64_t *offset)
+{
+	size_t at = 0;
+
+	while (at < count) {
+		size_t batch = count - at < IOV_COUNT ? count - at : IOV_COUNT;
+		ssize_t wrote = log->io->write(log->io, fd, iov + at, (int)batch, (off_t)*offset);
+
+		if (wrote < 0 && errno == EINTR)
+			continue;
+		if (wrote <= 0)
+			return wrote == 0 ? ERR_FULL : error_from_errno(errno);
+		*offset += (uint64_t)wrote;
+		for (size_t left = (size_t)wrote; left > 0;) {
+			size_t taken = left < iov[at].iov_len ? left : iov[at].iov_len;
+
+			iov[at].iov_base = (unsigned char *)iov[at].iov_base + taken;
+			iov[at].iov_len -= taken;
+			left -= taken;
+			if (iov[at].iov_len == 0)
+				at++;
+		}
+	}
+	return 0;
+}
+
+/* The one being written: never removed. */
+static struct log_segment *last_segment(struct log_files *log)
+{
+	struct log_segment *segment;
+
+	pthread_mutex_lock(&log->lock);
+	segment = log->segments[log->count - 1];
+	pthread_mutex_unlock(&log->lock);
+	return segment;
+}
+
+int log_append(struct log_files *log, const struct log_batch *batch, uint64_t last_sequence)
+{
+	struct log_segment *segment = last_segment(log);
+	struct iovec *iov = mem_zalloc_array(batch->piece_count, sizeof(*iov));
+	uint64_t offset = log->end.offset;
+	int rc;
+
+	for (size_t i = 0; i < batch->piece_count; i++) {
+		const struct log_piece *piece = &batch->pieces[i];
+		const unsigned char *from =
+			piece->borrowed != NULL ? piece->borrowed : batch->own.data + piece->at;
+
+		iov[i] = (struct iovec){ (void *)(uintptr_t)from, piece->size };
+	}
+	rc = write_all(log, segment->fd, iov, batch->piece_count, &offset);
+	free(iov);
+	/* What cannot be cut back would be taken for a commit after the next start. */
+	if (rc < 0 && ftruncate(segment->fd, (off_t)log->end.offset) < 0)
+		return ERR_IO;
+	if (rc < 0)
+		return rc;
+	if (log->io->sync(log->io, segment->fd) < 0)
+		return ERR_IO; /* what is on disk is unknown, whatever errno says */
+	log->end.offset = offset;
+	log->end.sequence = last_sequence;
+	pthread_mutex_lock(&log->lock);
+	segment->size = offset;
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+int log_rotate(struct log_files *log, uint64_t segment_size)
+{
+	if (log->end.offset < segment_size || log->end.offset <= SEGMENT_HEADER_SIZE)
+		return 0;
+	return segment_create(log, log->end.segment + 1);
+}
+
+/* ---- finding segments ---- */
+
+struct log_segment *log_find(struct log_files *log, uint64_t number)
+{
+	size_t low = 0, high = log->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (log->segments[middle]->number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < log->count && log->segments[low]->number == number ? log->segments[low] : NULL;
+}
+
+struct log_segment *log_acquire(struct log_files *log, uint64_t number)
+{
+	struct log_segment *segment;
+
+	pthread_mutex_lock(&log->lock);
+	segment = log_find(log, number);
+	if (segment != NULL)
+		segment->references++;
+	pthread_mutex_unlock(&log->lock);
+	return segment;
+}
+
+void log_release(struct log_files *log, struct log_segment *segment)
+{
+	bool is_last;
+
+	pthread_mutex_lock(&log->lock);
+	is_last = --segment->references == 0 && segment->is_removed;
+	pthread_mutex_unlock(&log->lock);
+	if (is_last) {
+		close(segment->fd);
+		free(segment);
+	}
+}
+
+int log_remove(struct log_files *log, uint64_t number)
+{
+	char name[SEGMENT_NAME_SIZE];
+	struct log_segment *segment;
+	bool is_free;
+
+	segment_name(name, number);
+	if (unlinkat(log->dir_fd, name, 0) < 0)
+		return ERR_IO;
+	pthread_mutex_lock(&log->lock);
+	segment = log_find(log, number);
+	for (size_t i = 0; i < log->count; i++) {
+		if (log->segments[i] == segment) {
+			memmove(&log->segments[i], &log->segments[i + 1],
+				(log->count - i - 1) * sizeof(struct log_segment *));
+			log->count--;
+			break;
+		}
+	}
+	segment->is_removed = true;
+	is_free = segment->references == 0;
+	pthread_mutex_unlock(&log->lock);
+	if (is_free) {
+		close(segment->fd);
+		free(segment);
+	}
+	return fsync(log->dir_fd) < 0 ? ERR_IO : 0;
+}
+
+/* ---- replay ---- */
+
+static int tail_cut(struct log_files *log, struct log_segment *segment, struct log_position *position,
+	uint64_t bad_offset, bool repair, struct error *error)
+{
+	bool is_last = segment == log->segments[log->count - 1];
+	int rc = ERR_NOT_FOUND;
+
+	if (is_last)
+		rc = segment_find_later(segment->fd, bad_offset, segment->size, position->sequence + 1);
+	if (!is_last || rc == 0)
+		return error_set(error, ERR_CORRUPT,
+			"segment %016llx is damaged at offset %llu: what follows there was acknowledged",
+			(unsigned long long)segment->number, (unsigned long long)bad_offset);
+	if (rc != ERR_NOT_FOUND)
+		return error_set(error, rc, "segment %016llx cannot be read",
+			(unsigned long long)segment->number);
+	if (!repair)
+		return 0;
+	if (ftruncate(segment->fd, (off_t)position->offset) < 0 || fdatasync(segment->fd) < 0)
+		return error_set_errno(error, ERR_IO, errno, "segment %016llx",
+			(unsigned long long)segment->number);
+	segment->size = position->offset;
+	return 0;
+}
+
+static int replay_segment(struct log_files *log, struct log_segment *segment,
+	struct log_position *position, bool repair, replay_commit *commit, void *context,
+	struct error *error)
+{
+	struct buffer payload = { 0 };
+	uint64_t offset = position->offset;
+	int rc = 0;
+
+	for (;;) {
+		struct frame frame;
+
+		rc = segment_read_frame(segment->fd, offset, segment->size, &frame, &payload);
+		if (rc == ERR_NOT_FOUND && offset == position->offset) {
+			rc = 0;
+			break;
+		}
+		if (rc == 0 && frame.sequence != position->sequence + 1)
+			rc = ERR_CORRUPT;
+		if (rc == ERR_CORRUPT || rc == ERR_NOT_FOUND) {
+			rc = tail_cut(log, segment, position, offset, repair, error);
+			break;
+		}
+		if (rc < 0) {
+			error_set(error, rc, "segment %016llx at offset %llu: %s",
+				(unsigned long long)segment->number, (unsigned long long)offset,
+				error_name(rc));
+			break;
+		}
+		offset += frame_extent(frame.payload_size);
+		if (frame.type != FRAME_COMMIT)
+			continue;
+		position->segment = segment->number;
+		position->offset = offset;
+		position->sequence = frame.sequence;
+		rc = commit(context, &frame, buffer_bytes(&payload));
+		if (rc < 0) {
+			error_set(error, rc, "segment %016llx: cannot redo commit %llu: %s",
+				(unsigned long long)segment->number,
+				(unsigned long long)frame.sequence, error_name(rc));
+			break;
+		}
+	}
+	buffer_deinit(&payload);
+	return rc;
+}
+
+/* Where segments between were reclaimed, the sequence goes on at the first frame that is there. */
+static void sequence_skip(struct log_segment *segment, struct log_position *position)
+{
+	unsigned char header[FRAME_HEADER_SIZE];
+	struct frame frame;
+
+	if (segment_read(segment->fd, SEGMENT_HEADER_SIZE, header, sizeof(header)) == 0 &&
+		frame_decode(header, &frame) == 0 && frame.sequence > position->sequence)
+		position->sequence = frame.sequence - 1;
+}
+
+int log_replay(struct log_files *log, struct log_position *position, bool repair, replay_commit *commit,
+	void *context, struct error *error)
+{
+	struct log_segment *segment = log_find(log, position->segment);
+
+	if (segment == NULL || position->offset > segment->size)
+		return error_set(error, ERR_CORRUPT,
+			"the index is at offset %llu of segment %016llx, which the log does not have",
+			(unsigned long long)position->offset, (unsigned long long)position->segment);
+	for (size_t i = 0; i < log->count; i++) {
+		int rc;
+
+		segment = log->segments[i];
+		if (segment->number < position->segment)
+			continue;
+		if (segment->number > position->segment + 1 || position->sequence == 0)
+			sequence_skip(segment, position);
+		if (segment->number > position->segment) {
+			position->segment = segment->number;
+			position->offset = SEGMENT_HEADER_SIZE;
+		}
+		rc = replay_segment(log, segment, position, repair, commit, context, error);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}

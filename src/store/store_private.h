@@ -1,0 +1,218 @@
+/* store_private: the store's insides, shared by the files of this folder. */
+#ifndef CHAPAR_STORE_STORE_PRIVATE_H
+#define CHAPAR_STORE_STORE_PRIVATE_H
+
+#include "store/segment.h"
+#include "store/store.h"
+
+#include <pthread.h>
+
+/* The store's own tables. */
+enum store_table {
+	TABLE_META,      /* word -> value */
+	TABLE_BODY,      /* GUID -> location, sizes, references */
+	TABLE_BODY_HELD, /* GUID -> when it was held, milliseconds; bodies without references */
+	TABLE_BODY_DATA, /* GUID -> the body; of a store in memory */
+	TABLE_FEED,      /* feed sequence -> key */
+	TABLE_FEED_KEY,  /* key -> feed sequence */
+	TABLE_SEGMENT    /* segment number -> bytes of live bodies; derived */
+};
+
+#define SEGMENT_SIZE_DEFAULT ((uint64_t)128 << 20)
+#define APPLY_IDLE_MS 2              /* an index transaction waits this long for more commits ... */
+#define APPLY_AGE_MS_MAX 5           /* ... but when they keep coming, this long at most ... */
+#define APPLY_BYTES_MAX ((size_t)8 << 20) /* ... or until this much was logged */
+#define BATCH_BYTES_MAX ((size_t)64 << 20) /* what one sync of the log covers at most */
+
+struct log_position {
+	uint64_t segment; /* number, from 1 */
+	uint64_t offset;  /* bytes */
+	uint64_t sequence; /* of the last commit before it */
+};
+
+struct log_segment {
+	uint64_t number;
+	int fd;
+	unsigned references; /* readers; the descriptor is closed when it is removed and none is left */
+	bool is_removed;
+	uint64_t size;       /* bytes of frames and header */
+	uint64_t live_bytes; /* stored bytes of bodies that are live in it */
+	bool is_changed;     /* live_bytes differs from the table */
+};
+
+/* The segment files. `lock` guards the list; only the committer appends. */
+struct log_files {
+	int dir_fd;
+	struct id128 store;
+	const struct store_io *io;
+	pthread_mutex_t lock;
+	struct log_segment **segments; /* by number */
+	size_t count, room;
+	struct log_position end; /* where the next frame goes; its sequence is durable */
+};
+
+/* One piece of what a batch will write: own bytes (in `bytes` of the batch) or a borrowed body. */
+struct log_piece {
+	const unsigned char *borrowed; /* NULL: own */
+	size_t at;                     /* own: index in batch->own */
+	size_t size;
+};
+
+struct log_batch {
+	struct buffer own;
+	struct log_piece *pieces;
+	size_t piece_count, piece_room;
+	uint64_t size; /* bytes of all pieces */
+};
+
+struct undo_entry {
+	unsigned table;
+	bool had_value;
+	size_t key_at, key_size, value_at, value_size; /* in the undo buffer */
+};
+
+struct store_write {
+	struct store *store;
+	struct kv_txn *kv;
+	struct log_batch *batch; /* NULL: nothing is logged (in memory, or replay) */
+	uint64_t sequence;       /* of this commit */
+	struct buffer effects;   /* payload of its commit frame */
+	struct buffer undo_bytes;
+	struct undo_entry *undo;
+	size_t undo_count, undo_room;
+	struct buffer fed;      /* keys fed, packed */
+	bool is_broken;         /* it failed and could not be undone: the transaction must be aborted */
+};
+
+struct request {
+	struct request *next;
+	store_run *run;
+	void *context;
+	struct error *error;
+	uint64_t position;
+	int rc;
+	bool is_done;
+	pthread_cond_t done;
+};
+
+struct listener {
+	struct listener *next;
+	store_listener *function;
+	void *context;
+};
+
+struct store {
+	struct kv *kv;
+	bool is_memory;
+	int compression;
+	uint64_t segment_size;
+	uint64_t node;
+	char *path;
+	int lock_fd;
+	struct log_files log;
+
+	pthread_mutex_t lock; /* of all below */
+	pthread_cond_t wake;  /* the committer: requests, wanted, stopping */
+	pthread_cond_t applied_more;
+	pthread_cond_t compact_wake;
+	struct request *queue_first, **queue_last;
+	uint64_t durable, applied, wanted; /* commit sequences */
+	bool is_stopping;
+	int failure; /* why writing stopped; 0: it works */
+
+	pthread_mutex_t listener_lock;
+	struct listener *listeners;
+
+	/* The committer's own. */
+	pthread_t committer;
+	bool has_committer;
+	struct kv_txn *txn;   /* the open index transaction, or NULL */
+	uint64_t txn_since_ms;
+	uint64_t txn_bytes;
+	struct buffer fed;    /* keys fed since the last apply, packed */
+	uint64_t feed_sequence;
+	struct store_write write;
+	struct log_batch batch;
+
+	pthread_t compactor;
+	bool has_compactor;
+	pthread_mutex_t compact_lock; /* one compaction at a time */
+};
+
+/* ---- store_log.c ---- */
+int log_open(struct log_files *log, int dir_fd, const struct store_io *io, struct error *error);
+/* Begins the first segment of a new store. */
+int log_create(struct log_files *log, struct error *error);
+void log_close(struct log_files *log);
+void batch_clear(struct log_batch *batch);
+void batch_deinit(struct log_batch *batch);
+void batch_add_own(struct log_batch *batch, struct bytes bytes);
+void batch_add_borrowed(struct log_batch *batch, struct bytes bytes);
+/* Cuts the batch back to how it was. */
+void batch_cut(struct log_batch *batch, size_t piece_count, size_t own_size, uint64_t size);
+/* Writes the batch and syncs. On ERR_FULL the segment is as before; on ERR_IO nothing more may be written. */
+int log_append(struct log_files *log, const struct log_batch *batch, uint64_t last_sequence);
+/* Begins a new segment if the last is over `segment_size`. */
+int log_rotate(struct log_files *log, uint64_t segment_size);
+/* The segment, with one reference more for log_release(); NULL if there is none. */
+struct log_segment *log_acquire(struct log_files *log, uint64_t number);
+void log_release(struct log_files *log, struct log_segment *segment);
+/* Unlinks a segment; readers that hold it go on. */
+int log_remove(struct log_files *log, uint64_t number);
+struct log_segment *log_find(struct log_files *log, uint64_t number); /* committer only */
+
+typedef int replay_commit(void *context, const struct frame *frame, struct bytes payload);
+/* Calls back for each commit from *position to the end of the log, which it stores in *position. With `repair` a torn
+ * tail is cut off. ERR_CORRUPT with file and offset. */
+int log_replay(struct log_files *log, struct log_position *position, bool repair, replay_commit *commit,
+	void *context, struct error *error);
+
+/* ---- store_write.c ---- */
+/* Changes the index and whatever is derived from it. */
+int effect_apply(struct store *store, struct kv_txn *kv, const struct effect *effect);
+/* Runs one commit in the open transaction and adds its frames to the batch (none if it changed nothing). When it
+ * fails all it did is undone, or is_broken is set. */
+int write_run(struct store_write *write, store_run *run, void *context);
+void write_deinit(struct store_write *write);
+/* Applies a logged commit. */
+int write_replay(struct store *store, struct kv_txn *kv, struct bytes payload);
+int position_put(struct kv_txn *kv, const struct log_position *position);
+int position_get(struct kv_txn *kv, struct log_position *position_r);
+int segment_rows_put(struct store *store, struct kv_txn *kv);
+int segment_rows_get(struct store *store, struct kv_txn *kv);
+
+/* ---- store_body.c ---- */
+struct body_row {
+	uint64_t segment, offset; /* of the frame */
+	uint64_t stored_size;     /* payload bytes of the frame */
+	uint64_t size;            /* of the raw body */
+	uint64_t references;      /* 0: held */
+};
+void body_row_encode(struct buffer *out, const struct body_row *row);
+int body_row_decode(struct bytes in, struct body_row *row_r);
+int body_row_get(struct kv_txn *kv, struct bytes guid, struct body_row *row_r);
+int body_row_put(struct store_write *write, struct bytes guid, const struct body_row *row);
+/* Adds a body frame as stored (payload with its prefix) to the batch; stores where it will be. */
+void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_crc, struct bytes prefix,
+	struct bytes stored, struct body_row *row);
+/* Raw bytes of a stored body. */
+int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer *out);
+
+/* ---- committer.c ---- */
+int committer_start(struct store *store);
+void committer_stop(struct store *store);
+/* Opens the index transaction; where the index is behind the log, with what it lacks redone in it. */
+int txn_open(struct store *store, bool repair, struct error *error);
+/* Commits the open index transaction, log position inside. On failure the log has it all: txn_open() redoes it. */
+int txn_apply(struct store *store);
+void listeners_call(struct store *store, struct bytes fed);
+
+/* ---- store_compact.c ---- */
+void compactor_start(struct store *store);
+void compactor_stop(struct store *store);
+
+/* ---- store.c ---- */
+int store_files_open(struct store *store, const struct store_options *options, struct error *error);
+void store_files_close(struct store *store);
+
+#endif

@@ -1,0 +1,308 @@
+/* One commit: its effects on the index, their record for the log, and how they are undone. */
+#include "store/store_private.h"
+
+#include "base/mem.h"
+#include "base/pack.h"
+
+#include <stdlib.h>
+
+struct kv_txn *store_write_kv(struct store_write *write)
+{
+	return write->kv;
+}
+
+/* ---- what follows from an effect ---- */
+
+static void segment_count(struct store *store, struct bytes row, int sign)
+{
+	struct body_row body;
+	struct log_segment *segment;
+
+	if (store->is_memory || body_row_decode(row, &body) < 0)
+		return;
+	pthread_mutex_lock(&store->log.lock);
+	segment = log_find(&store->log, body.segment);
+	if (segment != NULL) {
+		segment->live_bytes += (uint64_t)((int64_t)sign * (int64_t)body.stored_size);
+		segment->is_changed = true;
+	}
+	pthread_mutex_unlock(&store->log.lock);
+}
+
+int effect_apply(struct store *store, struct kv_txn *kv, const struct effect *effect)
+{
+	struct bytes before;
+	int rc;
+
+	if (effect->table == TABLE_BODY) {
+		rc = kv_get(kv, TABLE_BODY, effect->key, &before);
+		if (rc == 0)
+			segment_count(store, before, -1);
+		else if (rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	if (effect->operation == EFFECT_DELETE)
+		return kv_delete(kv, effect->table, effect->key);
+	rc = kv_put(kv, effect->table, effect->key, effect->value);
+	if (rc == 0 && effect->table == TABLE_BODY)
+		segment_count(store, effect->value, 1);
+	return rc;
+}
+
+/* ---- running and undoing ---- */
+
+static int undo_note(struct store_write *write, unsigned table, struct bytes key)
+{
+	struct undo_entry entry = { .table = table };
+	struct bytes value;
+	int rc = kv_get(write->kv, table, key, &value);
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	entry.key_at = write->undo_bytes.len;
+	entry.key_size = key.len;
+	buffer_append_bytes(&write->undo_bytes, key);
+	entry.had_value = rc == 0;
+	if (rc == 0) {
+		entry.value_at = write->undo_bytes.len;
+		entry.value_size = value.len;
+		buffer_append_bytes(&write->undo_bytes, value);
+	}
+	mem_grow((void **)&write->undo, &write->undo_room, write->undo_count + 1, sizeof(*write->undo));
+	write->undo[write->undo_count++] = entry;
+	return rc;
+}
+
+static int undo_all(struct store_write *write)
+{
+	int rc = 0;
+
+	while (write->undo_count > 0 && rc == 0) {
+		const struct undo_entry *entry = &write->undo[--write->undo_count];
+		struct effect effect = {
+			.operation = entry->had_value ? EFFECT_PUT : EFFECT_DELETE,
+			.table = entry->table,
+			.key = bytes_of(write->undo_bytes.data + entry->key_at, entry->key_size),
+			.value = bytes_of(write->undo_bytes.data + entry->value_at, entry->value_size),
+		};
+
+		rc = effect_apply(write->store, write->kv, &effect);
+		if (rc == ERR_NOT_FOUND)
+			rc = 0;
+	}
+	return rc;
+}
+
+static int effect_do(struct store_write *write, const struct effect *effect, bool is_logged)
+{
+	int rc = undo_note(write, effect->table, effect->key);
+
+	if (rc < 0 && (rc != ERR_NOT_FOUND || effect->operation == EFFECT_DELETE)) {
+		if (rc == ERR_NOT_FOUND)
+			write->undo_count--;
+		return rc;
+	}
+	rc = effect_apply(write->store, write->kv, effect);
+	if (rc < 0)
+		return rc;
+	if (is_logged && write->batch != NULL)
+		effect_encode(&write->effects, effect);
+	return 0;
+}
+
+int store_put(struct store_write *write, unsigned table, struct bytes key, struct bytes value)
+{
+	return effect_do(write, &(struct effect){ EFFECT_PUT, table, key, value }, true);
+}
+
+int store_delete(struct store_write *write, unsigned table, struct bytes key)
+{
+	return effect_do(write, &(struct effect){ EFFECT_DELETE, table, key, { NULL, 0 } }, true);
+}
+
+int store_put_unlogged(struct store_write *write, unsigned table, struct bytes key, struct bytes value)
+{
+	return effect_do(write, &(struct effect){ EFFECT_PUT, table, key, value }, false);
+}
+
+int store_delete_unlogged(struct store_write *write, unsigned table, struct bytes key)
+{
+	return effect_do(write, &(struct effect){ EFFECT_DELETE, table, key, { NULL, 0 } }, false);
+}
+
+static void commit_frame_add(struct store_write *write)
+{
+	static const unsigned char zeros[8];
+	unsigned char header[FRAME_HEADER_SIZE];
+	struct bytes payload = buffer_bytes(&write->effects);
+	struct frame frame = { .type = FRAME_COMMIT,
+		.payload_size = (uint32_t)payload.len,
+		.payload_crc = crc32c(0, payload),
+		.sequence = write->sequence,
+		.durable = write->store->log.end.sequence };
+
+	frame_encode(header, &frame);
+	batch_add_own(write->batch, bytes_of(header, sizeof(header)));
+	batch_add_own(write->batch, payload);
+	batch_add_own(write->batch,
+		bytes_of(zeros, frame_extent(frame.payload_size) - FRAME_HEADER_SIZE - payload.len));
+}
+
+int write_run(struct store_write *write, store_run *run, void *context)
+{
+	size_t piece_count = 0, own_size = 0;
+	uint64_t size = 0;
+	int rc;
+
+	if (write->batch != NULL) {
+		piece_count = write->batch->piece_count;
+		own_size = write->batch->own.len;
+		size = write->batch->size;
+	}
+	buffer_clear(&write->effects);
+	buffer_clear(&write->undo_bytes);
+	buffer_clear(&write->fed);
+	write->undo_count = 0;
+	write->is_broken = false;
+	rc = run(write, context);
+	if (rc >= 0 && write->effects.len > FRAME_PAYLOAD_SIZE_MAX)
+		rc = ERR_TOO_LARGE;
+	if (rc >= 0) {
+		if (write->batch != NULL && write->effects.len > 0)
+			commit_frame_add(write);
+		return rc;
+	}
+	if (write->batch != NULL)
+		batch_cut(write->batch, piece_count, own_size, size);
+	write->is_broken = undo_all(write) < 0;
+	return rc;
+}
+
+void write_deinit(struct store_write *write)
+{
+	buffer_deinit(&write->effects);
+	buffer_deinit(&write->undo_bytes);
+	buffer_deinit(&write->fed);
+	free(write->undo);
+	write->undo = NULL;
+}
+
+int write_replay(struct store *store, struct kv_txn *kv, struct bytes payload)
+{
+	while (payload.len > 0) {
+		struct effect effect;
+		int rc = effect_decode(&payload, STORE_TABLE_COUNT, &effect);
+
+		if (rc == 0)
+			rc = effect_apply(store, kv, &effect);
+		/* Redone over a later state the row may be gone already. */
+		if (rc < 0 && !(rc == ERR_NOT_FOUND && effect.operation == EFFECT_DELETE))
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- the feed ---- */
+
+int feed_mark(struct store_write *write, struct bytes key)
+{
+	unsigned char sequence[8];
+	struct bytes value;
+	int rc = kv_get(write->kv, TABLE_FEED_KEY, key, &value);
+
+	if (rc == 0) {
+		memcpy(sequence, value.ptr, value.len < 8 ? value.len : 8);
+		rc = store_delete(write, TABLE_FEED, bytes_of(sequence, 8));
+	}
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	put_u64(sequence, ++write->store->feed_sequence);
+	rc = store_put(write, TABLE_FEED, bytes_of(sequence, 8), key);
+	if (rc == 0)
+		rc = store_put(write, TABLE_FEED_KEY, key, bytes_of(sequence, 8));
+	if (rc == 0)
+		pack_bytes(&write->fed, key);
+	return rc;
+}
+
+int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct buffer *key_r)
+{
+	struct kv_cursor *cursor = NULL;
+	unsigned char start[8];
+	int rc = kv_cursor_open(kv, TABLE_FEED, &cursor);
+
+	put_u64(start, after + 1);
+	if (rc == 0)
+		rc = kv_cursor_seek(cursor, bytes_of(start, sizeof(start)));
+	if (rc == 0) {
+		*sequence_r = get_u64(kv_cursor_key(cursor).ptr);
+		buffer_append_bytes(key_r, kv_cursor_value(cursor));
+	}
+	kv_cursor_close(&cursor);
+	return rc;
+}
+
+/* ---- rows that go with each index transaction ---- */
+
+int position_put(struct kv_txn *kv, const struct log_position *position)
+{
+	unsigned char value[24];
+
+	put_u64(value, position->segment);
+	put_u64(value + 8, position->offset);
+	put_u64(value + 16, position->sequence);
+	return kv_put(kv, TABLE_META, BYTES_LITERAL("log position"), bytes_of(value, sizeof(value)));
+}
+
+int position_get(struct kv_txn *kv, struct log_position *position_r)
+{
+	struct bytes value;
+	int rc = kv_get(kv, TABLE_META, BYTES_LITERAL("log position"), &value);
+
+	if (rc < 0)
+		return rc;
+	if (value.len != 24)
+		return ERR_CORRUPT;
+	position_r->segment = get_u64(value.ptr);
+	position_r->offset = get_u64(value.ptr + 8);
+	position_r->sequence = get_u64(value.ptr + 16);
+	return 0;
+}
+
+int segment_rows_put(struct store *store, struct kv_txn *kv)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&store->log.lock);
+	for (size_t i = 0; i < store->log.count && rc == 0; i++) {
+		struct log_segment *segment = store->log.segments[i];
+		unsigned char key[8], value[8];
+
+		if (!segment->is_changed)
+			continue;
+		put_u64(key, segment->number);
+		put_u64(value, segment->live_bytes);
+		rc = kv_put(kv, TABLE_SEGMENT, bytes_of(key, 8), bytes_of(value, 8));
+		segment->is_changed = rc < 0;
+	}
+	pthread_mutex_unlock(&store->log.lock);
+	return rc;
+}
+
+int segment_rows_get(struct store *store, struct kv_txn *kv)
+{
+	for (size_t i = 0; i < store->log.count; i++) {
+		struct log_segment *segment = store->log.segments[i];
+		unsigned char key[8];
+		struct bytes value;
+		int rc;
+
+		put_u64(key, segment->number);
+		rc = kv_get(kv, TABLE_SEGMENT, bytes_of(key, 8), &value);
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+		segment->live_bytes = rc == 0 && value.len == 8 ? get_u64(value.ptr) : 0;
+		segment->is_changed = false;
+	}
+	return 0;
+}

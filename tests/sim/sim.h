@@ -1,0 +1,158 @@
+/*
+ * sim: several nodes in one process, each with the real store (in memory), mail layer and exchange
+ *code, over a virtual network and clock. A schedule is a run of random acts of clients, exchanges
+ *and mishaps drawn from one seed, which repeats it exactly; while it runs, what the clients of
+ *every copy see is held to P2 to P5, and when it is over the copies must become equal (P6) and hold
+ *everything that was acknowledged (P1, P7).
+ *
+ *	sim_schedule.c  what happens next
+ *	sim_client.c    acts of clients, through mail.h
+ *	sim_link.c      exchanges over a network that loses, repeats and delays
+ *	sim_node.c      nodes: clocks, snapshots, restoring from them
+ *	sim_observe.c   what the clients of one copy were told, and whether it was legal
+ *	sim_ledger.c    what was acknowledged, and whether it is still there
+ */
+#ifndef CHAPAR_TESTS_SIM_H
+#define CHAPAR_TESTS_SIM_H
+
+#include "sync/exchange.h"
+#include "sync/responder.h"
+
+#include "base/map.h"
+#include "base/random.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define SIM_NODE_COUNT_MAX 6
+#define SIM_LINK_COUNT_MAX 32
+#define SIM_LATE_COUNT_MAX 64 /* requests kept to be delivered once more */
+#define SIM_START_MS 1700000000000u
+#define SIM_ACCOUNT "user@example.org"
+
+struct sim;
+struct observer;
+struct ledger;
+
+struct sim_clock {
+	struct clock clock;
+	const struct sim *sim;
+	int64_t skew_ms;
+};
+
+struct sim_node {
+	uint64_t id;
+	struct sim_clock clock;
+	struct store *store;
+	struct mail *mail;
+	uint32_t account;
+	uint64_t position; /* of the last commit */
+	struct observer *observer;
+	struct snapshot *snapshot; /* a backup of it, or NULL */
+	bool is_serving;           /* clients are let in */
+};
+
+/* A request as it went over the network. */
+struct sim_request {
+	struct buffer bytes;
+	size_t from, to;         /* nodes by index ... */
+	uint64_t from_id, to_id; /* ... and by id: a node that was restored is another one */
+};
+
+/* An exchange under way from one node to another. */
+struct sim_link {
+	size_t from, to;
+	struct exchange *exchange; /* NULL: the place is free */
+	struct sync_session *session;
+	struct buffer requests[8]; /* sent, not yet answered */
+	size_t request_count;
+};
+
+struct sim {
+	struct random random;
+	uint64_t seed;
+	uint64_t now_ms;
+	uint64_t next_id; /* of a node to come */
+	struct sim_node nodes[SIM_NODE_COUNT_MAX];
+	size_t node_count;
+	struct {
+		size_t from, to;
+	} pairs[SIM_LINK_COUNT_MAX]; /* the topology: who begins exchanges with whom */
+	size_t pair_count;
+	const char *topology;
+	struct sim_link links[SIM_LINK_COUNT_MAX]; /* by pair */
+	struct sim_request late[SIM_LATE_COUNT_MAX];
+	size_t late_count;
+	struct ledger *ledger;
+	unsigned append_count; /* makes bodies unique */
+	bool is_trace;
+	bool has_failed;
+	char failure[512];
+	struct {
+		uint64_t acts, exchanges, failed_exchanges, conflicts, refused, repairs, integrates;
+		uint64_t restores, rounds_max;
+	} counts;
+};
+
+/* Runs one schedule; false if it failed, with the reason in sim->failure. `nodes` 0: 2 to 5. */
+bool sim_run(struct sim *sim, uint64_t seed, size_t nodes);
+
+/* Notes the first failure. */
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Prints a line if the run is traced. */
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* True `percent` times of 100. */
+bool sim_chance(struct sim *sim, unsigned percent);
+size_t sim_below(struct sim *sim, size_t limit);
+
+/* ---- sim_node.c ---- */
+void node_open(struct sim *sim, struct sim_node *node);
+void node_close(struct sim_node *node);
+/* A read snapshot that shows everything. */
+struct kv_txn *node_read(struct sim_node *node);
+/* Makes a backup of the node, in place of an older one. */
+void node_backup(struct sim *sim, struct sim_node *node);
+/* The node's disk is lost; a new node takes its place with what the backup holds. */
+void node_restore(struct sim *sim, size_t index);
+void snapshot_free(struct snapshot **snapshot);
+/* Forgets tombstones older than `age_ms`. */
+void node_expire(struct sim *sim, struct sim_node *node, uint64_t age_ms);
+
+/* ---- sim_client.c ---- */
+/* One random act of a client on a node, acknowledged in the ledger. */
+void client_act(struct sim *sim, struct sim_node *node);
+
+/* ---- sim_link.c ---- */
+void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to);
+/* Goes on with the exchange by one step. With `mishaps` requests and answers may get lost. */
+void link_step(struct sim *sim, struct sim_link *link, bool mishaps);
+void link_abort(struct sim_link *link);
+/* A whole exchange without mishaps; true if it was done. */
+bool link_run(struct sim *sim, size_t from, size_t to);
+/* Delivers one request of the past again (P8). */
+void late_deliver(struct sim *sim);
+void late_drop(struct sim *sim, uint64_t node_id);
+
+/* ---- sim_observe.c ---- */
+struct observer *observer_new(void);
+struct observer *observer_copy(const struct observer *observer);
+void observer_free(struct observer **observer);
+/* Looks at what changed on the node since it was looked at last; an act of a client is
+ * acknowledged. */
+void observe(struct sim *sim, struct sim_node *node, bool is_client_act);
+/* The client's picture, kept by cursors alone, is what the copy shows. */
+void observer_check(struct sim *sim, struct sim_node *node);
+
+/* ---- sim_ledger.c ---- */
+struct ledger *ledger_new(void);
+void ledger_free(struct ledger **ledger);
+/* A record as an act of a client on this node left it. */
+void ledger_acknowledge(struct ledger *ledger, const struct message_record *message);
+/* Its tombstone was forgotten somewhere: whether it stays is not promised any more. */
+void ledger_note_expired(struct ledger *ledger, struct stamp instance);
+/* A node was lost: only what the others (and what was restored) know can be asked for from now on.
+ */
+void ledger_lose(struct sim *sim);
+/* P1 and P7: the node holds what was acknowledged. */
+void ledger_check(struct sim *sim, struct sim_node *node);
+
+#endif

@@ -1,0 +1,315 @@
+/*
+ * Acts of clients on one node, through the functions that IMAP and LMTP call. What the functions
+ * answer is compared with what they did; the records that they leave are acknowledged in the ledger
+ * by observe().
+ */
+#include "sim.h"
+
+#include <stdlib.h>
+
+#define MAILBOX_COUNT_MAX 24
+#define MESSAGE_COUNT_MAX 400
+
+static const char *const mailbox_names[] = { "Archive", "Work", "Work/Deep", "Junk", "Ünïcode" };
+static const char *const flag_names[] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted",
+	"$Later" };
+
+struct client {
+	struct sim *sim;
+	struct sim_node *node;
+	struct arena *arena;
+	struct error error;
+	struct mailbox_record mailboxes[MAILBOX_COUNT_MAX]; /* live ones */
+	size_t mailbox_count;
+	struct message_record
+		messages[MESSAGE_COUNT_MAX]; /* shown in the mailbox that was read last */
+	size_t message_count;
+};
+
+static int list_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	struct client *client = context;
+
+	if (mailbox_is_live(mailbox) && client->mailbox_count < MAILBOX_COUNT_MAX)
+		client->mailboxes[client->mailbox_count++] = *mailbox;
+	return 0;
+}
+
+static int list_message(void *context, const struct message_record *message)
+{
+	struct client *client = context;
+
+	if (client->message_count < MESSAGE_COUNT_MAX)
+		client->messages[client->message_count++] = *message;
+	return 0;
+}
+
+static const struct mailbox_record *any_mailbox(struct client *client)
+{
+	return &client->mailboxes[sim_below(client->sim, client->mailbox_count)];
+}
+
+/* A mailbox with messages, which are listed then; NULL if the one that was drawn is empty. */
+static const struct mailbox_record *mailbox_with_messages(struct client *client)
+{
+	const struct mailbox_record *mailbox = any_mailbox(client);
+	struct kv_txn *kv;
+
+	for (size_t i = 0; mailbox->message_count == 0 && i < 4; i++)
+		mailbox = any_mailbox(client);
+	if (mailbox->message_count == 0)
+		return NULL;
+	kv = node_read(client->node);
+	client->message_count = 0;
+	account_each_message(kv, client->node->account, mailbox->id, 1, UINT32_MAX, client->arena,
+		list_message, client);
+	mail_read_end(&kv);
+	if (client->message_count != mailbox->message_count)
+		sim_fail(client->sim, "a mailbox counts %u messages and shows %zu",
+			mailbox->message_count, client->message_count);
+	return client->message_count > 0 ? mailbox : NULL;
+}
+
+/* One UID, or some neighbours. */
+static struct uid_set some_uids(struct client *client)
+{
+	struct uid_set uids = { 0 };
+	size_t first = sim_below(client->sim, client->message_count), last = first;
+
+	if (sim_chance(client->sim, 20))
+		last += sim_below(client->sim, client->message_count - first);
+	uid_set_add(&uids, client->messages[first].uid, client->messages[last].uid);
+	return uids;
+}
+
+static void expect(struct client *client, int rc, const char *what)
+{
+	if (rc < 0)
+		sim_fail(client->sim, "%s on node %llu: %s (%s)", what,
+			(unsigned long long)client->node->id, error_name(rc), client->error.text);
+}
+
+static void check_appended(struct client *client, const struct mailbox_record *mailbox,
+	uint32_t uid, const struct guid *guid)
+{
+	struct kv_txn *kv = node_read(client->node);
+	struct message_record message;
+	int rc = account_get_message_at(
+		kv, client->node->account, mailbox->id, uid, client->arena, &message);
+
+	if (rc < 0 || !guid_equal(&message.guid, guid))
+		sim_fail(client->sim, "P1: a message appended as UID %u is not there", uid);
+	mail_read_end(&kv);
+}
+
+static void act_append(struct client *client)
+{
+	struct sim_node *node = client->node;
+	const struct mailbox_record *mailbox = any_mailbox(client);
+	struct bytes flags[2] = { BYTES_LITERAL("\\Seen"), BYTES_LITERAL("$Later") };
+	struct append_message messages[3];
+	size_t count = 1 + (sim_chance(client->sim, 10) ? sim_below(client->sim, 3) : 0);
+	uint32_t uidvalidity, uid;
+	int rc;
+
+	for (size_t i = 0; i < count; i++) {
+		/* now and then the same bytes again: one body, several messages */
+		unsigned number = sim_chance(client->sim, 10) ? 0 : ++client->sim->append_count;
+		char *text = arena_printf(client->arena,
+			"Subject: %u\r\nMessage-Id: <%u@sim>\r\n\r\nText.\r\n", number, number);
+		struct mail_body *body = NULL;
+
+		expect(client, mail_body_prepare(node->mail, bytes_of_string(text), &body),
+			"prepare");
+		messages[i] = (struct append_message){ body, flags, sim_below(client->sim, 3),
+			(int64_t)(client->sim->now_ms / 1000), 60 };
+	}
+	rc = mailbox_append(node->mail, node->account, mailbox->id, messages, count, &client->error,
+		&uidvalidity, &uid, &node->position);
+	expect(client, rc, "append");
+	sim_trace(client->sim, "node %llu: append %zu to %.*s as UID %u",
+		(unsigned long long)node->id, count, BYTES_ARGS(mailbox->name), uid);
+	for (size_t i = 0; i < count; i++) {
+		if (rc == 0)
+			check_appended(client, mailbox, uid + (uint32_t)i,
+				mail_body_guid(messages[i].body));
+		mail_body_free((struct mail_body **)&messages[i].body);
+	}
+}
+
+static void act_store(struct client *client)
+{
+	static const enum flag_operation operations[] = { FLAGS_ADD, FLAGS_ADD, FLAGS_REMOVE,
+		FLAGS_REPLACE };
+	struct sim_node *node = client->node;
+	const struct mailbox_record *mailbox = mailbox_with_messages(client);
+	struct uid_set uids, changed = { 0 }, modified = { 0 };
+	struct bytes flags[2];
+	size_t count = 1 + sim_below(client->sim, 2);
+	enum flag_operation operation = operations[sim_below(client->sim, COUNT(operations))];
+
+	if (mailbox == NULL)
+		return;
+	uids = some_uids(client);
+	for (size_t i = 0; i < count; i++)
+		flags[i] = bytes_of_string(flag_names[sim_below(client->sim, COUNT(flag_names))]);
+	expect(client,
+		message_store(node->mail, node->account, mailbox->id, &uids, operation, flags,
+			count, UINT64_MAX, &client->error, &changed, &modified, &node->position),
+		"store");
+	sim_trace(client->sim, "node %llu: flags %u %.*s in %.*s from UID %u",
+		(unsigned long long)node->id, (unsigned)operation, BYTES_ARGS(flags[0]),
+		BYTES_ARGS(mailbox->name), uids.ranges[0].first);
+	uid_set_deinit(&uids);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+}
+
+static void act_expunge(struct client *client)
+{
+	struct sim_node *node = client->node;
+	const struct mailbox_record *mailbox = mailbox_with_messages(client);
+	struct bytes deleted = BYTES_LITERAL("\\Deleted");
+	struct uid_set uids, changed = { 0 }, modified = { 0 }, expunged = { 0 };
+
+	if (mailbox == NULL)
+		return;
+	uids = some_uids(client);
+	expect(client,
+		message_store(node->mail, node->account, mailbox->id, &uids, FLAGS_ADD, &deleted, 1,
+			UINT64_MAX, &client->error, &changed, &modified, &node->position),
+		"store");
+	expect(client,
+		message_expunge(node->mail, node->account, mailbox->id, &uids, &client->error,
+			&expunged, &node->position),
+		"expunge");
+	sim_trace(client->sim, "node %llu: expunge %.*s UID %u", (unsigned long long)node->id,
+		BYTES_ARGS(mailbox->name), uids.ranges[0].first);
+	for (size_t i = 0; i < client->message_count; i++)
+		if (uid_set_has(&uids, client->messages[i].uid) !=
+			uid_set_has(&expunged, client->messages[i].uid))
+			sim_fail(client->sim, "an expunge did more or less than was asked for");
+	uid_set_deinit(&uids);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+	uid_set_deinit(&expunged);
+}
+
+static void act_copy(struct client *client, bool is_move)
+{
+	struct sim_node *node = client->node;
+	const struct mailbox_record *from = mailbox_with_messages(client),
+				    *to = any_mailbox(client);
+	struct uid_set uids;
+	struct copy_result result = { 0 };
+
+	if (from == NULL || (is_move && from == to))
+		return;
+	uids = some_uids(client);
+	expect(client,
+		message_copy(node->mail, node->account, from->id, to->id, &uids, is_move,
+			&client->error, &result, &node->position),
+		is_move ? "move" : "copy");
+	sim_trace(client->sim, "node %llu: %s %.*s UID %u to %.*s", (unsigned long long)node->id,
+		is_move ? "move" : "copy", BYTES_ARGS(from->name), uids.ranges[0].first,
+		BYTES_ARGS(to->name));
+	for (size_t i = 0; i < result.count; i++)
+		for (size_t at = 0; at < client->message_count; at++)
+			if (client->messages[at].uid == result.pairs[i].from)
+				check_appended(
+					client, to, result.pairs[i].to, &client->messages[at].guid);
+	free(result.pairs);
+	uid_set_deinit(&uids);
+}
+
+static bool is_inbox(const struct mailbox_record *mailbox)
+{
+	return bytes_equal_string(mailbox->name, "INBOX");
+}
+
+static void act_create(struct client *client)
+{
+	struct sim_node *node = client->node;
+	const char *name = mailbox_names[sim_below(client->sim, COUNT(mailbox_names))];
+	struct bytes special_use = { 0 };
+	struct id128 id;
+	int rc = mailbox_create(node->mail, node->account, bytes_of_string(name), special_use,
+		&client->error, &id, &node->position);
+
+	sim_trace(client->sim, "node %llu: create %s", (unsigned long long)node->id, name);
+	if (rc != ERR_EXISTS)
+		expect(client, rc, "create");
+}
+
+static void act_rename(struct client *client)
+{
+	struct sim_node *node = client->node;
+	const struct mailbox_record *mailbox = any_mailbox(client);
+	const char *name = mailbox_names[sim_below(client->sim, COUNT(mailbox_names))];
+	int rc;
+
+	if (is_inbox(mailbox) && sim_chance(client->sim, 80))
+		return;
+	rc = mailbox_rename(node->mail, node->account, mailbox->name, bytes_of_string(name),
+		&client->error, &node->position);
+	sim_trace(client->sim, "node %llu: rename %.*s to %s", (unsigned long long)node->id,
+		BYTES_ARGS(mailbox->name), name);
+	if (rc != ERR_EXISTS && rc != ERR_INVALID)
+		expect(client, rc, "rename");
+}
+
+static void act_delete(struct client *client)
+{
+	struct sim_node *node = client->node;
+	const struct mailbox_record *mailbox = any_mailbox(client);
+	int rc = mailbox_delete(
+		node->mail, node->account, mailbox->name, &client->error, &node->position);
+
+	sim_trace(client->sim, "node %llu: delete %.*s", (unsigned long long)node->id,
+		BYTES_ARGS(mailbox->name));
+	if (is_inbox(mailbox) != (rc == ERR_REFUSED))
+		expect(client, rc < 0 ? rc : ERR_ILLEGAL, "delete");
+}
+
+static void act_subscribe(struct client *client)
+{
+	struct sim_node *node = client->node;
+	const char *name = mailbox_names[sim_below(client->sim, COUNT(mailbox_names))];
+
+	expect(client,
+		mailbox_subscribe(node->mail, node->account, bytes_of_string(name),
+			sim_chance(client->sim, 60), &client->error, &node->position),
+		"subscribe");
+}
+
+void client_act(struct sim *sim, struct sim_node *node)
+{
+	struct client client = { .sim = sim, .node = node, .arena = arena_new() };
+	size_t draw = sim_below(sim, 100);
+	struct kv_txn *kv = node_read(node);
+
+	account_each_mailbox(kv, node->account, client.arena, list_mailbox, &client);
+	mail_read_end(&kv);
+	sim->counts.acts++;
+	if (client.mailbox_count == 0)
+		sim_fail(sim, "node %llu has no mailbox, not even INBOX",
+			(unsigned long long)node->id);
+	else if (draw < 36)
+		act_append(&client);
+	else if (draw < 58)
+		act_store(&client);
+	else if (draw < 67)
+		act_expunge(&client);
+	else if (draw < 80)
+		act_copy(&client, draw < 77);
+	else if (draw < 87)
+		act_create(&client);
+	else if (draw < 92)
+		act_rename(&client);
+	else if (draw < 96)
+		act_delete(&client);
+	else
+		act_subscribe(&client);
+	arena_free(&client.arena);
+	observe(sim, node, true);
+}

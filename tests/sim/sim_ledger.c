@@ -1,0 +1,192 @@
+/*
+ * What was acknowledged, as one message record per instance: of the placement and of every flag the
+ * latest act that any client was told had been done. It is joined by comparing stamps here, not by
+ * the code under test.
+ */
+#include "sim.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#define LEDGER_FLAG_COUNT_MAX 16
+
+struct ledger_flag {
+	char name[32];
+	struct stamp stamp;
+	bool is_set;
+};
+
+struct ledger_message {
+	struct stamp instance;
+	struct guid guid;
+	struct stamp placed;
+	bool is_expunged; /* by the act `placed` */
+	bool is_expired;
+	bool is_lost;
+	struct ledger_flag flags[LEDGER_FLAG_COUNT_MAX];
+	size_t flag_count;
+};
+
+struct ledger {
+	struct map by_instance;
+	struct ledger_message **messages;
+	size_t count, room;
+};
+
+struct ledger *ledger_new(void)
+{
+	return mem_zalloc(sizeof(struct ledger));
+}
+
+void ledger_free(struct ledger **ledger)
+{
+	if (*ledger == NULL)
+		return;
+	for (size_t i = 0; i < (*ledger)->count; i++)
+		free((*ledger)->messages[i]);
+	free((*ledger)->messages);
+	map_deinit(&(*ledger)->by_instance);
+	free(*ledger);
+	*ledger = NULL;
+}
+
+static struct ledger_message *find(struct ledger *ledger, struct stamp instance)
+{
+	return map_get(&ledger->by_instance, bytes_of(&instance, sizeof(instance)));
+}
+
+static void take_flag(struct ledger_message *own, const struct flag_state *flag)
+{
+	struct ledger_flag *known = own->flags;
+
+	while (known < own->flags + own->flag_count && !bytes_equal_string(flag->name, known->name))
+		known++;
+	if (known == own->flags + own->flag_count) {
+		assert(own->flag_count < LEDGER_FLAG_COUNT_MAX &&
+			flag->name.len < sizeof(known->name));
+		own->flag_count++;
+		memcpy(known->name, flag->name.ptr, flag->name.len);
+	}
+	if (stamp_compare(known->stamp, flag->stamp) < 0) {
+		known->stamp = flag->stamp;
+		known->is_set = flag->is_set;
+	}
+}
+
+static void take(struct ledger_message *own, const struct message_record *message)
+{
+	if (stamp_compare(own->placed, message->placed) < 0) {
+		own->placed = message->placed;
+		own->is_expunged = id128_is_none(message->placed_in);
+	}
+	for (size_t i = 0; i < message->flag_count; i++)
+		take_flag(own, &message->flags[i]);
+}
+
+void ledger_acknowledge(struct ledger *ledger, const struct message_record *message)
+{
+	struct ledger_message *own = find(ledger, message->instance);
+
+	if (own == NULL) {
+		own = mem_zalloc(sizeof(*own));
+		own->instance = message->instance;
+		own->guid = message->guid;
+		mem_grow((void **)&ledger->messages, &ledger->room, ledger->count + 1,
+			sizeof(struct ledger_message *));
+		ledger->messages[ledger->count++] = own;
+		map_put(&ledger->by_instance, bytes_of(&own->instance, sizeof(own->instance)), own);
+	}
+	take(own, message);
+}
+
+void ledger_note_expired(struct ledger *ledger, struct stamp instance)
+{
+	struct ledger_message *own = find(ledger, instance);
+
+	if (own != NULL)
+		own->is_expired = true;
+}
+
+/* What an account with that node knows of the message is all that is left. */
+static void lose_message(struct sim *sim, struct ledger_message *own, struct arena *arena)
+{
+	struct ledger_message left = { .instance = own->instance, .guid = own->guid };
+
+	left.is_expired = own->is_expired;
+	left.is_lost = true;
+	for (size_t i = 0; i < sim->node_count; i++) {
+		struct kv_txn *kv = node_read(&sim->nodes[i]);
+		struct message_record message;
+
+		if (account_get_message(
+			    kv, sim->nodes[i].account, own->instance, arena, &message) == 0) {
+			left.is_lost = false;
+			take(&left, &message);
+		}
+		mail_read_end(&kv);
+	}
+	*own = left;
+}
+
+void ledger_lose(struct sim *sim)
+{
+	struct arena *arena = arena_new();
+
+	for (size_t i = 0; i < sim->ledger->count; i++)
+		lose_message(sim, sim->ledger->messages[i], arena);
+	arena_free(&arena);
+}
+
+static void check_flags(
+	struct sim *sim, const struct ledger_message *own, const struct message_record *found)
+{
+	for (size_t i = 0; i < own->flag_count; i++) {
+		const struct ledger_flag *known = &own->flags[i];
+		const struct flag_state *flag = message_flag(found, bytes_of_string(known->name));
+
+		if (flag == NULL || stamp_compare(flag->stamp, known->stamp) != 0 ||
+			flag->is_set != known->is_set)
+			sim_fail(sim, "P7: flag %s of message %llu.%llu is not as last changed",
+				known->name, (unsigned long long)own->instance.modseq,
+				(unsigned long long)own->instance.node);
+	}
+}
+
+static void check_message(struct sim *sim, struct sim_node *node, struct kv_txn *kv,
+	const struct ledger_message *own, struct arena *arena)
+{
+	struct message_record found;
+	int rc = account_get_message(kv, node->account, own->instance, arena, &found);
+	unsigned long long modseq = own->instance.modseq, origin = own->instance.node;
+
+	if (own->is_lost || own->is_expired)
+		return;
+	if (rc < 0)
+		sim_fail(sim, "P1: message %llu.%llu is lost on node %llu", modseq, origin,
+			(unsigned long long)node->id);
+	else if (!guid_equal(&found.guid, &own->guid))
+		sim_fail(sim, "P1: message %llu.%llu has become another", modseq, origin);
+	else if (message_is_shown(&found) == own->is_expunged)
+		sim_fail(sim, "P1: message %llu.%llu is %s, but the last act was to %s it", modseq,
+			origin, own->is_expunged ? "shown" : "gone",
+			own->is_expunged ? "expunge" : "place");
+	else if (stamp_compare(found.placed, own->placed) != 0)
+		sim_fail(sim, "P1: message %llu.%llu is not where the last act placed it", modseq,
+			origin);
+	else if (message_is_shown(&found))
+		check_flags(sim, own, &found);
+	if (rc == 0 && message_is_shown(&found) && store_body_exists(kv, &found.guid, NULL) < 0)
+		sim_fail(sim, "P1: the body of message %llu.%llu is not there", modseq, origin);
+}
+
+void ledger_check(struct sim *sim, struct sim_node *node)
+{
+	struct kv_txn *kv = node_read(node);
+	struct arena *arena = arena_new();
+
+	for (size_t i = 0; i < sim->ledger->count && !sim->has_failed; i++)
+		check_message(sim, node, kv, sim->ledger->messages[i], arena);
+	arena_free(&arena);
+	mail_read_end(&kv);
+}

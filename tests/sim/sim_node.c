@@ -1,0 +1,279 @@
+/*
+ * Nodes: a store in memory with its mail layer and a clock that may be wrong; backups of it, and
+ * nodes that are restored from one under a new node id.
+ */
+#include "sim.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct snapshot_entry {
+	unsigned table;
+	struct bytes key, value;
+};
+
+struct snapshot {
+	struct arena *arena;
+	struct snapshot_entry *entries; /* of the mail layer's tables, as they are */
+	size_t entry_count, entry_room;
+	struct bytes *bodies; /* one per message shown: each counts a reference */
+	size_t body_count, body_room;
+	uint32_t account;
+	struct observer *observer; /* what clients had been told by then */
+};
+
+/* All randomness of the process comes from the schedule's seed; set while one runs. */
+static struct random *current_random;
+static uint64_t current_node_id; /* what the next store is to be called */
+
+void __real_random_bytes(void *ptr, size_t len);
+void __wrap_random_bytes(void *ptr, size_t len);
+
+/* Takes the place of random_bytes() (see meson.build). */
+void __wrap_random_bytes(void *ptr, size_t len)
+{
+	unsigned char *at = ptr;
+
+	if (current_random == NULL) {
+		__real_random_bytes(ptr, len);
+		return;
+	}
+	if (current_node_id != 0 && len == sizeof(current_node_id)) {
+		memcpy(ptr, &current_node_id, len);
+		return;
+	}
+	for (size_t i = 0; i < len; i++)
+		at[i] = (unsigned char)random_next(current_random);
+}
+
+static uint64_t skewed_now_ms(const struct clock *clock)
+{
+	const struct sim_clock *own = (const struct sim_clock *)(const void *)clock;
+
+	return own->sim->now_ms + (uint64_t)own->skew_ms;
+}
+
+/* The store and the mail layer of a new node, without an account. */
+static void open_store(struct sim *sim, struct sim_node *node)
+{
+	struct store *store = NULL;
+
+	node->clock.clock.now_ms = skewed_now_ms;
+	node->clock.sim = sim;
+	current_random = &sim->random;
+	current_node_id = ++sim->next_id;
+	if (store_open_memory(&store) < 0 || mail_open(store, &node->clock.clock, &node->mail) < 0)
+		abort();
+	current_node_id = 0;
+	node->store = store;
+	node->id = store_node_id(store);
+	node->is_serving = true;
+}
+
+void node_open(struct sim *sim, struct sim_node *node)
+{
+	struct error error = { 0 };
+
+	open_store(sim, node);
+	node->observer = observer_new();
+	if (mail_account_open(
+		    node->mail, bytes_of_string(SIM_ACCOUNT), true, &error, &node->account) < 0)
+		sim_fail(sim, "the account cannot be made: %s", error.text);
+}
+
+void node_close(struct sim_node *node)
+{
+	if (node->store == NULL)
+		return;
+	mail_close(&node->mail);
+	store_close(&node->store);
+	current_random = NULL;
+}
+
+struct kv_txn *node_read(struct sim_node *node)
+{
+	struct kv_txn *kv = NULL;
+
+	if (mail_read_begin(node->mail, node->position, &kv) < 0)
+		abort();
+	return kv;
+}
+
+/* ---- backups ---- */
+
+static void take_table(struct snapshot *snapshot, struct kv_txn *kv, unsigned table)
+{
+	struct kv_cursor *cursor;
+	int rc = kv_cursor_open(kv, table, &cursor);
+
+	if (rc < 0)
+		abort();
+	for (rc = kv_cursor_seek(cursor, bytes_of("", 1)); rc == 0; rc = kv_cursor_next(cursor)) {
+		mem_grow((void **)&snapshot->entries, &snapshot->entry_room,
+			snapshot->entry_count + 1, sizeof(*snapshot->entries));
+		snapshot->entries[snapshot->entry_count++] = (struct snapshot_entry){ table,
+			arena_copy(snapshot->arena, kv_cursor_key(cursor)),
+			arena_copy(snapshot->arena, kv_cursor_value(cursor)) };
+	}
+	kv_cursor_close(&cursor);
+}
+
+struct body_search {
+	struct sim *sim;
+	struct sim_node *node;
+	struct kv_txn *kv;
+	struct snapshot *snapshot;
+	struct arena *arena;
+};
+
+static int take_body(void *context, const struct message_record *message)
+{
+	struct body_search *search = context;
+	struct snapshot *snapshot = search->snapshot;
+	struct buffer body = { 0 };
+
+	if (message_body(search->node->mail, search->kv, &message->guid, &body) < 0)
+		sim_fail(search->sim, "P1: the body of a message cannot be read");
+	mem_grow((void **)&snapshot->bodies, &snapshot->body_room, snapshot->body_count + 1,
+		sizeof(*snapshot->bodies));
+	snapshot->bodies[snapshot->body_count++] = arena_copy(snapshot->arena, buffer_bytes(&body));
+	buffer_deinit(&body);
+	return 0;
+}
+
+static int take_bodies(void *context, const struct mailbox_record *mailbox)
+{
+	struct body_search *search = context;
+
+	return account_each_message(search->kv, search->node->account, mailbox->id, 1, UINT32_MAX,
+		search->arena, take_body, search);
+}
+
+void node_backup(struct sim *sim, struct sim_node *node)
+{
+	struct snapshot *snapshot = mem_zalloc(sizeof(*snapshot));
+	struct body_search search = { sim, node, node_read(node), snapshot, arena_new() };
+
+	snapshot_free(&node->snapshot);
+	sim_trace(sim, "node %llu is backed up", (unsigned long long)node->id);
+	snapshot->arena = arena_new();
+	snapshot->account = node->account;
+	snapshot->observer = observer_copy(node->observer);
+	for (unsigned table = STORE_TABLE_FIRST_FREE; table < STORE_TABLE_COUNT; table++)
+		take_table(snapshot, search.kv, table);
+	account_each_mailbox(search.kv, node->account, search.arena, take_bodies, &search);
+	mail_read_end(&search.kv);
+	arena_free(&search.arena);
+	node->snapshot = snapshot;
+}
+
+void snapshot_free(struct snapshot **snapshot)
+{
+	if (*snapshot == NULL)
+		return;
+	observer_free(&(*snapshot)->observer);
+	arena_free(&(*snapshot)->arena);
+	free((*snapshot)->entries);
+	free((*snapshot)->bodies);
+	free(*snapshot);
+	*snapshot = NULL;
+}
+
+struct put_context {
+	const struct snapshot *snapshot;
+	struct store_body **bodies;
+};
+
+static int put_snapshot(struct store_write *write, void *context)
+{
+	const struct put_context *put = context;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < put->snapshot->entry_count; i++) {
+		const struct snapshot_entry *entry = &put->snapshot->entries[i];
+
+		rc = store_put(write, entry->table, entry->key, entry->value);
+	}
+	for (size_t i = 0; rc == 0 && i < put->snapshot->body_count; i++)
+		rc = store_body_add(write, put->bodies[i]);
+	return rc;
+}
+
+void node_restore(struct sim *sim, size_t index)
+{
+	struct sim_node *node = &sim->nodes[index];
+	struct snapshot *snapshot = node->snapshot;
+	struct put_context put = { snapshot,
+		mem_zalloc_array(snapshot->body_count + 1, sizeof(struct store_body *)) };
+	struct error error = { 0 };
+	uint64_t lost_id = node->id;
+
+	for (size_t i = 0; i < sim->pair_count; i++)
+		if (sim->links[i].exchange != NULL &&
+			(sim->links[i].from == index || sim->links[i].to == index))
+			link_abort(&sim->links[i]);
+	late_drop(sim, lost_id);
+	node_close(node);
+	observer_free(&node->observer);
+	open_store(sim, node);
+	sim_trace(sim, "node %llu is lost; its backup becomes node %llu",
+		(unsigned long long)lost_id, (unsigned long long)node->id);
+	for (size_t i = 0; i < snapshot->body_count; i++)
+		if (store_body_prepare(node->store, snapshot->bodies[i], &put.bodies[i]) < 0)
+			abort();
+	if (store_commit(node->store, put_snapshot, &put, &error, &node->position) < 0)
+		sim_fail(sim, "a backup cannot be restored: %s", error.text);
+	for (size_t i = 0; i < snapshot->body_count; i++)
+		store_body_free(&put.bodies[i]);
+	free(put.bodies);
+	node->account = snapshot->account;
+	node->observer = observer_copy(snapshot->observer);
+	snapshot_free(&node->snapshot);
+	ledger_lose(sim);
+}
+
+/* ---- expiry ---- */
+
+struct expiry {
+	struct sim *sim;
+	uint64_t before; /* modseq */
+	struct kv_txn *kv;
+};
+
+static int note_expired(void *context, const struct message_record *message)
+{
+	struct expiry *expiry = context;
+
+	if (!message_is_shown(message) && message->placed.modseq < expiry->before)
+		ledger_note_expired(expiry->sim->ledger, message->instance);
+	return 0;
+}
+
+static int expire_run(struct account_write *write, void *context)
+{
+	struct expiry *expiry = context;
+
+	return account_expire(write, expiry->before);
+}
+
+void node_expire(struct sim *sim, struct sim_node *node, uint64_t age_ms)
+{
+	static const struct account_change_functions functions = { .message = note_expired };
+	struct expiry expiry = { .sim = sim };
+	struct arena *arena = arena_new();
+	struct error error = { 0 };
+
+	expiry.before = (clock_now_ms(&node->clock.clock) - age_ms) * 1024;
+	sim_trace(sim, "node %llu forgets tombstones older than %llu ms",
+		(unsigned long long)node->id, (unsigned long long)age_ms);
+	expiry.kv = node_read(node);
+	if (account_each_change(expiry.kv, node->account, 0, arena, &functions, &expiry) < 0)
+		sim_fail(sim, "the changes cannot be read");
+	mail_read_end(&expiry.kv);
+	arena_free(&arena);
+	if (mail_commit(node->mail, node->account, expire_run, &expiry, &error, &node->position) <
+		0)
+		sim_fail(sim, "tombstones cannot be forgotten: %s", error.text);
+	observe(sim, node, false);
+}

@@ -1,0 +1,296 @@
+#include "sim.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define DAY_MS (24 * 3600 * 1000)
+#define SKEW_SPREAD_MS                                                                             \
+	(DAY_MS - 3600 * 1000) /* nodes' clocks differ by less than what is refused */
+
+void sim_fail(struct sim *sim, const char *format, ...)
+{
+	va_list args;
+
+	if (sim->has_failed)
+		return;
+	sim->has_failed = true;
+	va_start(args, format);
+	vsnprintf(sim->failure, sizeof(sim->failure), format, args);
+	va_end(args);
+	sim_trace(sim, "FAILED: %s", sim->failure);
+}
+
+void sim_trace(struct sim *sim, const char *format, ...)
+{
+	va_list args;
+
+	if (!sim->is_trace)
+		return;
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+}
+
+bool sim_chance(struct sim *sim, unsigned percent)
+{
+	return random_below(&sim->random, 100) < percent;
+}
+
+size_t sim_below(struct sim *sim, size_t limit)
+{
+	return (size_t)random_below(&sim->random, limit);
+}
+
+/* ---- beginning ---- */
+
+static void add_pair(struct sim *sim, size_t a, size_t b)
+{
+	assert(sim->pair_count + 2 <= SIM_LINK_COUNT_MAX);
+	sim->pairs[sim->pair_count].from = a;
+	sim->pairs[sim->pair_count++].to = b;
+	sim->pairs[sim->pair_count].from = b;
+	sim->pairs[sim->pair_count++].to = a;
+}
+
+static void choose_topology(struct sim *sim)
+{
+	static const char *const names[] = { "mesh", "chain", "star", "ring" };
+	size_t kind = sim_below(sim, 4);
+
+	sim->topology = names[kind];
+	for (size_t a = 0; a < sim->node_count; a++)
+		for (size_t b = a + 1; b < sim->node_count; b++)
+			if (kind == 0 || (kind == 1 && b == a + 1) || (kind == 2 && a == 0) ||
+				(kind == 3 && (b == a + 1 || (a == 0 && b == sim->node_count - 1))))
+				add_pair(sim, a, b);
+}
+
+static void begin(struct sim *sim, uint64_t seed, size_t nodes)
+{
+	int64_t earliest;
+	bool is_trace = sim->is_trace;
+
+	*sim = (struct sim){ .seed = seed, .random = { seed }, .is_trace = is_trace };
+	sim->now_ms = SIM_START_MS;
+	sim->node_count = nodes > 0 ? nodes : 2 + sim_below(sim, 4);
+	sim->ledger = ledger_new();
+	earliest = -(int64_t)sim_below(sim, DAY_MS);
+	choose_topology(sim);
+	sim_trace(sim, "%zu nodes, %s", sim->node_count, sim->topology);
+	for (size_t i = 0; i < sim->node_count; i++) {
+		struct sim_node *node = &sim->nodes[i];
+
+		node->clock.skew_ms = sim_chance(sim, 50)
+					      ? 0
+					      : earliest + (int64_t)sim_below(sim, SKEW_SPREAD_MS);
+		node_open(sim, node);
+		observe(sim, node, false);
+	}
+}
+
+static void end(struct sim *sim)
+{
+	for (size_t i = 0; i < sim->pair_count; i++)
+		link_abort(&sim->links[i]);
+	for (size_t i = 0; i < sim->late_count; i++)
+		buffer_deinit(&sim->late[i].bytes);
+	for (size_t i = 0; i < sim->node_count; i++) {
+		node_close(&sim->nodes[i]);
+		observer_free(&sim->nodes[i].observer);
+		snapshot_free(&sim->nodes[i].snapshot);
+	}
+	ledger_free(&sim->ledger);
+}
+
+/* ---- acts and mishaps ---- */
+
+static void step_link(struct sim *sim)
+{
+	size_t at = sim_below(sim, sim->pair_count), steps;
+	struct sim_link *link = &sim->links[at];
+
+	if (link->exchange == NULL)
+		link_begin(sim, link, sim->pairs[at].from, sim->pairs[at].to);
+	else if (sim_chance(sim, 5))
+		link_abort(link); /* the initiator crashed */
+	steps = sim_chance(sim, 60) ? 1000 : 1 + sim_below(sim, 5);
+	while (link->exchange != NULL && steps-- > 0 && !sim->has_failed)
+		link_step(sim, link, true);
+}
+
+static void backup_or_restore(struct sim *sim)
+{
+	size_t at = sim_below(sim, sim->node_count);
+	struct sim_node *node = &sim->nodes[at];
+
+	if (node->snapshot == NULL || sim_chance(sim, 50)) {
+		node_backup(sim, node);
+		return;
+	}
+	sim->counts.restores++;
+	node_restore(sim, at);
+	for (size_t i = 0; i < sim->pair_count; i++)
+		if (sim->pairs[i].from ==
+			at) { /* it takes in a peer's copy before it serves clients */
+			link_run(sim, at, sim->pairs[i].to);
+			break;
+		}
+	node->is_serving = true;
+}
+
+static void step(struct sim *sim)
+{
+	struct sim_node *node = &sim->nodes[sim_below(sim, sim->node_count)];
+	size_t draw = sim_below(sim, 100);
+
+	sim->now_ms += sim_below(sim, 10) == 0 ? sim_below(sim, 60000) : sim_below(sim, 20);
+	if (draw < 4)
+		backup_or_restore(sim);
+	else if (draw < 8)
+		node_expire(sim, node, sim_chance(sim, 30) ? 0 : sim_below(sim, 30000));
+	else if (draw < 11)
+		late_deliver(sim);
+	else if (draw < 66)
+		client_act(sim, node);
+	else
+		step_link(sim);
+}
+
+/* ---- the end: what must hold ---- */
+
+static struct account_header header_of(struct sim *sim, struct sim_node *node)
+{
+	struct account_header header = { 0 };
+	struct kv_txn *kv = node_read(node);
+
+	if (account_load(kv, node->account, &header) < 0)
+		sim_fail(sim, "the account cannot be loaded");
+	mail_read_end(&kv);
+	return header;
+}
+
+static bool all_equal(struct sim *sim)
+{
+	struct account_header first = header_of(sim, &sim->nodes[0]);
+
+	for (size_t i = 1; i < sim->node_count; i++)
+		if (!digest_equal(header_of(sim, &sim->nodes[i]).digest, first.digest))
+			return false;
+	return true;
+}
+
+static void run_round(struct sim *sim)
+{
+	size_t order[SIM_LINK_COUNT_MAX];
+
+	for (size_t i = 0; i < sim->pair_count; i++) {
+		size_t at = sim_below(sim, i + 1);
+
+		order[i] = order[at];
+		order[at] = i;
+	}
+	for (size_t i = 0; i < sim->pair_count && !sim->has_failed; i++) {
+		size_t from = sim->pairs[order[i]].from, to = sim->pairs[order[i]].to;
+
+		link_run(sim, from, to);
+		if (!sim->has_failed && !digest_equal(header_of(sim, &sim->nodes[from]).digest,
+						header_of(sim, &sim->nodes[to]).digest))
+			sim_fail(sim, "P6: an exchange is done and the copies differ");
+	}
+}
+
+/* P6: in a bounded number of rounds, and then nothing moves any more. */
+static void converge(struct sim *sim)
+{
+	uint64_t sequences[SIM_NODE_COUNT_MAX], rounds = 0;
+
+	for (size_t i = 0; i < sim->pair_count; i++)
+		link_abort(&sim->links[i]);
+	do {
+		run_round(sim);
+		if (++rounds > sim->node_count + 2)
+			sim_fail(sim, "P6: the copies have not become equal in %llu rounds",
+				(unsigned long long)rounds - 1);
+	} while (!sim->has_failed && !all_equal(sim));
+	if (sim->counts.rounds_max < rounds)
+		sim->counts.rounds_max = rounds;
+	for (size_t i = 0; i < sim->node_count; i++)
+		sequences[i] = header_of(sim, &sim->nodes[i]).sequence;
+	if (!sim->has_failed)
+		run_round(sim);
+	for (size_t i = 0; i < sim->node_count; i++)
+		if (header_of(sim, &sim->nodes[i]).sequence != sequences[i])
+			sim_fail(sim, "P6: equal copies go on changing records");
+}
+
+/* P8: whatever was sent before may come again. */
+static void repeat_the_past(struct sim *sim)
+{
+	for (int i = 0; i < 20 && !sim->has_failed; i++)
+		late_deliver(sim);
+	if (!sim->has_failed && !all_equal(sim))
+		sim_fail(sim, "P8: a request that came again has changed a copy");
+}
+
+struct mailbox_names {
+	struct sim *sim;
+	struct map names;
+};
+
+static int check_name(void *context, const struct mailbox_record *mailbox)
+{
+	struct mailbox_names *names = context;
+
+	if (!mailbox_is_live(mailbox))
+		return 0;
+	if (map_get(&names->names, mailbox->name) != NULL)
+		sim_fail(names->sim, "two mailboxes are named %.*s", BYTES_ARGS(mailbox->name));
+	map_put(&names->names, mailbox->name, names);
+	return 0;
+}
+
+static void report_finding(void *context, const char *text)
+{
+	sim_fail(context, "account_verify: %s", text);
+}
+
+static void check_node(struct sim *sim, struct sim_node *node)
+{
+	struct mailbox_names names = { .sim = sim };
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = node_read(node);
+	int rc = account_each_mailbox(kv, node->account, arena, check_name, &names);
+
+	mail_read_end(&kv);
+	map_deinit(&names.names);
+	arena_free(&arena);
+	if (rc == 0)
+		rc = account_verify(node->mail, node->account, true, report_finding, sim);
+	if (rc < 0)
+		sim_fail(sim, "account_verify: %s", error_name(rc));
+	observer_check(sim, node);
+	ledger_check(sim, node);
+}
+
+bool sim_run(struct sim *sim, uint64_t seed, size_t nodes)
+{
+	size_t steps;
+
+	begin(sim, seed, nodes);
+	steps = 5 + sim_below(sim, 76);
+	for (size_t i = 0; i < steps && !sim->has_failed; i++)
+		step(sim);
+	if (!sim->has_failed)
+		converge(sim);
+	if (!sim->has_failed)
+		repeat_the_past(sim);
+	for (size_t i = 0; i < sim->node_count && !sim->has_failed; i++)
+		check_node(sim, &sim->nodes[i]);
+	end(sim);
+	return !sim->has_failed;
+}

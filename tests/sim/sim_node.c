@@ -250,6 +250,20 @@ static int note_expired(void *context, const struct message_record *message)
 	return 0;
 }
 
+static int skip_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	(void)context;
+	(void)mailbox;
+	return 0;
+}
+
+static int skip_register(void *context, const struct register_record *record)
+{
+	(void)context;
+	(void)record;
+	return 0;
+}
+
 static int expire_run(struct account_write *write, void *context)
 {
 	struct expiry *expiry = context;
@@ -259,7 +273,8 @@ static int expire_run(struct account_write *write, void *context)
 
 void node_expire(struct sim *sim, struct sim_node *node, uint64_t age_ms)
 {
-	static const struct account_change_functions functions = { .message = note_expired };
+	static const struct account_change_functions functions = { skip_mailbox, note_expired,
+		skip_register };
 	struct expiry expiry = { .sim = sim };
 	struct arena *arena = arena_new();
 	struct error error = { 0 };

@@ -229,6 +229,13 @@ static int see_mailbox(void *context, const struct mailbox_record *mailbox)
 	return 0;
 }
 
+static int see_register(void *context, const struct register_record *record)
+{
+	(void)context;
+	(void)record;
+	return 0;
+}
+
 /* What the played client learns from "changes since". */
 static int follow_uid(void *context, uint32_t uid, uint64_t modseq, bool is_vanished)
 {
@@ -275,8 +282,8 @@ static void follow_mailbox(struct look *look, struct seen_mailbox *seen)
 
 void observe(struct sim *sim, struct sim_node *node, bool is_client_act)
 {
-	static const struct account_change_functions functions = { .mailbox = see_mailbox,
-		.message = see_message };
+	static const struct account_change_functions functions = { see_mailbox, see_message,
+		see_register };
 	struct look look = {
 		.sim = sim, .node = node, .observer = node->observer, .is_client_act = is_client_act
 	};

@@ -432,8 +432,12 @@ static bool connection_step(struct net_connection *connection)
 	}
 }
 
-/* Takes a worker's answer. False while the connection belongs to a worker. */
-static bool connection_claim(struct net_connection *connection)
+/*
+ * Takes a worker's answer, which must come before anything else is done: after NET_START_TLS, for
+ * one, what can be read next is no longer plain text. False while the connection belongs to a
+ * worker, who is then told to report back if `wants_return`.
+ */
+static bool connection_claim(struct net_connection *connection, bool wants_return)
 {
 	bool is_busy, is_returned;
 	enum net_result result;
@@ -444,6 +448,8 @@ static bool connection_claim(struct net_connection *connection)
 	result = connection->result;
 	if (!is_busy)
 		connection->is_returned = false;
+	else if (wants_return)
+		connection->wants_return = true;
 	pthread_mutex_unlock(&connection->mutex);
 	if (is_busy)
 		return false;
@@ -454,19 +460,6 @@ static bool connection_claim(struct net_connection *connection)
 			phase_set(connection, PHASE_TLS_DRAIN);
 	}
 	return true;
-}
-
-/* Whether the I/O thread may go on now; else the worker is told to report back. */
-static bool event_claim(struct net_connection *connection)
-{
-	bool is_busy;
-
-	pthread_mutex_lock(&connection->mutex);
-	is_busy = connection->busy;
-	if (is_busy)
-		connection->wants_return = true;
-	pthread_mutex_unlock(&connection->mutex);
-	return !is_busy;
 }
 
 static bool is_busy_now(struct net_connection *connection)
@@ -493,7 +486,7 @@ void connection_advance(struct net_connection *connection)
 {
 	struct net_connection *held = net_connection_ref(connection);
 
-	while (connection->is_registered && connection_claim(connection))
+	while (connection->is_registered && connection_claim(connection, false))
 		if (!connection_step_or_force(connection))
 			break;
 	if (connection->is_registered) {
@@ -512,7 +505,7 @@ static void read_handle(evutil_socket_t fd, short events, void *context)
 
 	(void)fd;
 	(void)events;
-	if (!event_claim(connection)) {
+	if (!connection_claim(connection, true)) {
 		read_arm(connection, false);
 		return;
 	}
@@ -551,7 +544,7 @@ static void timer_handle(evutil_socket_t fd, short events, void *context)
 	(void)fd;
 	(void)events;
 	connection->timer_due_ms = 0;
-	if (!event_claim(connection))
+	if (!connection_claim(connection, true))
 		return;
 	due_ms = due_find(connection, &reason);
 	if (due_ms != 0 && due_ms <= clock_monotonic_ms()) {

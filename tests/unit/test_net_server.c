@@ -546,6 +546,23 @@ static void start_tls_drops_plaintext_that_was_pipelined(void **state)
 	net_client_free(&client);
 }
 
+static void a_fast_client_hello_is_never_taken_for_plain_text(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (int i = 0; i < 100; i++) {
+		struct net_client *client = greeted(fixture->port);
+
+		test_send(client, "one\r\nTLS\r\n");
+		test_expect(client, "one");
+		test_expect(client, "go");
+		test_start_tls(client);
+		test_send(client, "STATE\r\n");
+		test_expect(client, "tls");
+		net_client_free(&client);
+	}
+}
+
 static void implicit_tls_serves_pipelined_commands(void **state)
 {
 	struct fixture *fixture = *state;
@@ -756,6 +773,7 @@ int main(void)
 		TEST(a_closed_connection_may_still_be_woken),
 		TEST(clients_come_and_go_while_others_wake_them),
 		TEST(start_tls_drops_plaintext_that_was_pipelined),
+		TEST(a_fast_client_hello_is_never_taken_for_plain_text),
 		TEST(implicit_tls_serves_pipelined_commands),
 		TEST(a_failed_handshake_ends_the_connection_only),
 		TEST(a_new_certificate_serves_new_connections_and_a_bad_one_none),

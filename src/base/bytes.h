@@ -1,6 +1,7 @@
 /*
  * bytes: a borrowed run of bytes (pointer and length). It never owns what it points to: whoever
- * hands one out says in his header how long it lives. It may hold NUL bytes and need not end in one.
+ * hands one out says in his header how long it lives. It may hold NUL bytes and need not end in
+ * one.
  */
 #ifndef CHAPAR_BASE_BYTES_H
 #define CHAPAR_BASE_BYTES_H
@@ -65,7 +66,8 @@ static inline int bytes_compare(struct bytes a, struct bytes b)
 
 static inline bool bytes_start_with(struct bytes s, struct bytes prefix)
 {
-	return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+	return s.len >= prefix.len &&
+	       (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
 /* The next byte, or -1 at the end. */

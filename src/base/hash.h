@@ -31,7 +31,8 @@ struct digest digest_of(struct bytes bytes);
 void digest_add(struct digest *sum, struct digest term);
 void digest_subtract(struct digest *sum, struct digest term);
 
-/* The first 128 bits of the SHA-256 of `purpose`, a NUL byte and `name`: ids that all nodes agree on. */
+/* The first 128 bits of the SHA-256 of `purpose`, a NUL byte and `name`: ids that all nodes agree
+ * on. */
 struct id128 id128_derive(const char *purpose, struct bytes name);
 /* A fresh random id. */
 struct id128 id128_random(void);

@@ -55,8 +55,9 @@ static void append_time(struct buffer *line)
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
-	buffer_printf(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900, utc.tm_mon + 1,
-		utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000);
+	buffer_printf(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900,
+		utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+		now.tv_nsec / 1000000);
 }
 
 void log_event(enum log_level level, const char *event, ...)
@@ -78,7 +79,8 @@ void log_event(enum log_level level, const char *event, ...)
 	}
 	va_end(fields);
 	buffer_append_byte(&line, '\n');
-	/* One write, so that lines of several threads do not mix; there is nobody to tell of a failure. */
+	/* One write, so that lines of several threads do not mix; there is nobody to tell of a
+	 * failure. */
 	while (write(STDERR_FILENO, line.data, line.len) < 0 && errno == EINTR)
 		;
 	buffer_deinit(&line);

@@ -1,8 +1,8 @@
 /*
- * pack: numbers and byte strings in binary keys and values. Big-endian numbers sort like the numbers
- * they are, so keys use them; values use varints (LEB128, at most 10 bytes). Readers take from the
- * front of *in, are bounded by it, and return ERR_CORRUPT, with *in in no particular state, when it
- * is too short or not minimal.
+ * pack: numbers and byte strings in binary keys and values. Big-endian numbers sort like the
+ * numbers they are, so keys use them; values use varints (LEB128, at most 10 bytes). Readers take
+ * from the front of *in, are bounded by it, and return ERR_CORRUPT, with *in in no particular
+ * state, when it is too short or not minimal.
  */
 #ifndef CHAPAR_BASE_PACK_H
 #define CHAPAR_BASE_PACK_H

@@ -1,4 +1,5 @@
-/* kv_private: what an engine provides. Each of its structs begins with the struct of the same name here. */
+/* kv_private: what an engine provides. Each of its structs begins with the struct of the same name
+ * here. */
 #ifndef CHAPAR_KV_KV_PRIVATE_H
 #define CHAPAR_KV_KV_PRIVATE_H
 

@@ -1,9 +1,10 @@
 /*
  * LMDB as the engine: one environment, a named database per table.
  *
- * MDB_NOMETASYNC is safe here because the store's log holds every acknowledged commit and the log position is
- * inside each transaction: a power cut may take back the last transactions, never tear one, and replay restores
- * them. Read transactions are recycled (reset and renew), since sessions open thousands in a second.
+ * MDB_NOMETASYNC is safe here because the store's log holds every acknowledged commit and the log
+ * position is inside each transaction: a power cut may take back the last transactions, never tear
+ * one, and replay restores them. Read transactions are recycled (reset and renew), since sessions
+ * open thousands in a second.
  */
 #include "kv/kv.h"
 
@@ -119,7 +120,8 @@ static int lmdb_begin(struct kv *kv, bool is_write, struct kv_txn **txn_r)
 	struct lmdb *lmdb = (struct lmdb *)kv;
 	struct lmdb_txn *txn;
 	MDB_txn *mdb;
-	int rc = is_write ? error_of(mdb_txn_begin(lmdb->env, NULL, 0, &mdb)) : reader_begin(lmdb, &mdb);
+	int rc = is_write ? error_of(mdb_txn_begin(lmdb->env, NULL, 0, &mdb))
+			  : reader_begin(lmdb, &mdb);
 
 	if (rc < 0)
 		return rc;
@@ -170,7 +172,8 @@ static MDB_val value_of(struct bytes bytes)
 static int lmdb_get(struct kv_txn *txn, unsigned table, struct bytes key, struct bytes *value_r)
 {
 	MDB_val mdb_key = value_of(key), value;
-	int rc = mdb_get(((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table], &mdb_key, &value);
+	int rc = mdb_get(
+		((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table], &mdb_key, &value);
 
 	if (rc == 0)
 		*value_r = bytes_of(value.mv_data, value.mv_size);
@@ -181,22 +184,23 @@ static int lmdb_put(struct kv_txn *txn, unsigned table, struct bytes key, struct
 {
 	MDB_val mdb_key = value_of(key), mdb_value = value_of(value);
 
-	return error_of(mdb_put(((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table], &mdb_key,
-		&mdb_value, 0));
+	return error_of(mdb_put(((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table],
+		&mdb_key, &mdb_value, 0));
 }
 
 static int lmdb_remove(struct kv_txn *txn, unsigned table, struct bytes key)
 {
 	MDB_val mdb_key = value_of(key);
 
-	return error_of(
-		mdb_del(((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table], &mdb_key, NULL));
+	return error_of(mdb_del(
+		((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table], &mdb_key, NULL));
 }
 
 static int lmdb_cursor_open(struct kv_txn *txn, unsigned table, struct kv_cursor **cursor_r)
 {
 	struct lmdb_cursor *cursor = mem_zalloc(sizeof(*cursor));
-	int rc = mdb_cursor_open(((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table], &cursor->mdb);
+	int rc = mdb_cursor_open(
+		((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table], &cursor->mdb);
 
 	if (rc != 0) {
 		free(cursor);
@@ -254,9 +258,9 @@ static int lmdb_sync(struct kv *kv)
 	return error_of(mdb_env_sync(((struct lmdb *)kv)->env, 1));
 }
 
-static const struct kv_engine lmdb_engine = { lmdb_close, lmdb_begin, lmdb_commit, lmdb_abort, lmdb_get,
-	lmdb_put, lmdb_remove, lmdb_cursor_open, lmdb_cursor_close, lmdb_seek, lmdb_seek_before,
-	lmdb_next, lmdb_prev, lmdb_sync };
+static const struct kv_engine lmdb_engine = { lmdb_close, lmdb_begin, lmdb_commit, lmdb_abort,
+	lmdb_get, lmdb_put, lmdb_remove, lmdb_cursor_open, lmdb_cursor_close, lmdb_seek,
+	lmdb_seek_before, lmdb_next, lmdb_prev, lmdb_sync };
 
 static int tables_open(struct lmdb *lmdb, bool create)
 {
@@ -286,7 +290,8 @@ static uint64_t map_size_default(void)
 	return MAP_SIZE_DEFAULT;
 }
 
-int kv_lmdb_open(const char *path, const struct kv_options *options, struct error *error, struct kv **kv_r)
+int kv_lmdb_open(
+	const char *path, const struct kv_options *options, struct error *error, struct kv **kv_r)
 {
 	struct lmdb *lmdb = mem_zalloc(sizeof(*lmdb));
 	uint64_t map_size = options->map_size != 0 ? options->map_size : map_size_default();

@@ -1,9 +1,10 @@
 /*
  * The engine in memory: per table a treap whose nodes are shared between snapshots (path copying).
  *
- * Invariants: (1) a node with more than one reference is never changed: a writer copies it, and what leads to
- * it, first; (2) nodes are in key order, and no child has a greater priority than its parent; the priority is a
- * hash of the key, so that equal contents have equal shapes and runs repeat exactly.
+ * Invariants: (1) a node with more than one reference is never changed: a writer copies it, and
+ * what leads to it, first; (2) nodes are in key order, and no child has a greater priority than its
+ * parent; the priority is a hash of the key, so that equal contents have equal shapes and runs
+ * repeat exactly.
  */
 #include "kv/kv.h"
 
@@ -15,7 +16,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define CURSOR_DEPTH_MAX 256 /* a treap of 2^32 nodes is less than 100 deep but for a vanishing chance */
+#define CURSOR_DEPTH_MAX                                                                           \
+	256 /* a treap of 2^32 nodes is less than 100 deep but for a vanishing chance */
 
 struct item {
 	_Atomic uint32_t references;
@@ -227,8 +229,7 @@ static void memory_close(struct kv *kv)
 static int memory_begin(struct kv *kv, bool is_write, struct kv_txn **txn_r)
 {
 	struct memory *memory = (struct memory *)kv;
-	struct memory_txn *txn =
-		mem_alloc(sizeof(*txn) + kv->table_count * sizeof(struct node *));
+	struct memory_txn *txn = mem_alloc(sizeof(*txn) + kv->table_count * sizeof(struct node *));
 
 	txn->txn = (struct kv_txn){ kv, is_write };
 	pthread_mutex_lock(&memory->lock);
@@ -396,9 +397,10 @@ static int memory_sync(struct kv *kv)
 	return 0;
 }
 
-static const struct kv_engine memory_engine = { memory_close, memory_begin, memory_commit, memory_abort,
-	memory_get, memory_put, memory_remove, memory_cursor_open, memory_cursor_close, memory_seek,
-	memory_seek_before, memory_next, memory_prev, memory_sync };
+static const struct kv_engine memory_engine = { memory_close, memory_begin, memory_commit,
+	memory_abort, memory_get, memory_put, memory_remove, memory_cursor_open,
+	memory_cursor_close, memory_seek, memory_seek_before, memory_next, memory_prev,
+	memory_sync };
 
 int kv_memory_open(unsigned table_count, struct kv **kv_r)
 {

@@ -1,18 +1,20 @@
 /*
- * account: the root of what belongs to one user; its records, their indexes, its clock and its digest.
+ * account: the root of what belongs to one user; its records, their indexes, its clock and its
+ * digest.
  *
  * Invariants, kept by account_put_*() in the same transaction as the record:
- * (1) A (mailbox, UID) names one instance for ever: a message is shown at a UID that it has already or
- *     that is at or above UIDNEXT as of the beginning of the write (P2, P3); else ERR_ILLEGAL.
- * (2) What becomes visible in a mailbox has a modseq above its HIGHESTMODSEQ as of the beginning of the
+ * (1) A (mailbox, UID) names one instance for ever: a message is shown at a UID that it has already
+ * or that is at or above UIDNEXT as of the beginning of the write (P2, P3); else ERR_ILLEGAL. (2)
+ * What becomes visible in a mailbox has a modseq above its HIGHESTMODSEQ as of the beginning of the
  *     write (P4); a mere rise of an unchanged message's modseq is exempt; else ERR_ILLEGAL.
- * (3) No modseq, UIDVALIDITY or UIDNEXT decreases, nothing gone returns without a later placement (P5).
- * (4) The digests and counts equal what the records say (account_verify recomputes them).
- * (5) Every record is in the sequence index exactly once, at its last write; the account is in the store's
- *     feed if it changed.
+ * (3) No modseq, UIDVALIDITY or UIDNEXT decreases, nothing gone returns without a later placement
+ * (P5). (4) The digests and counts equal what the records say (account_verify recomputes them). (5)
+ * Every record is in the sequence index exactly once, at its last write; the account is in the
+ * store's feed if it changed.
  *
- * Reading functions take any kv transaction; what they return borrows from `arena` (kept by the caller)
- * unless they say otherwise. A struct account_write lives inside one store_commit() callback.
+ * Reading functions take any kv transaction; what they return borrows from `arena` (kept by the
+ * caller) unless they say otherwise. A struct account_write lives inside one store_commit()
+ * callback.
  */
 #ifndef CHAPAR_MAIL_ACCOUNT_H
 #define CHAPAR_MAIL_ACCOUNT_H
@@ -41,7 +43,8 @@ struct account_header {
 
 /* ---- finding and reading ---- */
 
-/* Lower case, no domain rules: what every front uses. ERR_INVALID for empty, too long, control characters, '/'. */
+/* Lower case, no domain rules: what every front uses. ERR_INVALID for empty, too long, control
+ * characters, '/'. */
 int account_name_normalize(struct bytes name, char name_r[ACCOUNT_NAME_SIZE_MAX + 1]);
 int account_find(struct kv_txn *kv, struct bytes name, uint32_t *number_r);
 int account_load(struct kv_txn *kv, uint32_t number, struct account_header *header_r);
@@ -51,18 +54,19 @@ int account_next(struct kv_txn *kv, uint32_t after, struct account_header *heade
 int account_get_mailbox(struct kv_txn *kv, uint32_t account, struct id128 id, struct arena *arena,
 	struct mailbox_record *mailbox_r);
 /* A live mailbox by its name (INBOX in any case). */
-int account_find_mailbox(struct kv_txn *kv, uint32_t account, struct bytes name, struct arena *arena,
-	struct mailbox_record *mailbox_r);
-int account_get_message(struct kv_txn *kv, uint32_t account, struct stamp instance, struct arena *arena,
-	struct message_record *message_r);
+int account_find_mailbox(struct kv_txn *kv, uint32_t account, struct bytes name,
+	struct arena *arena, struct mailbox_record *mailbox_r);
+int account_get_message(struct kv_txn *kv, uint32_t account, struct stamp instance,
+	struct arena *arena, struct message_record *message_r);
 int account_get_message_at(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t uid,
 	struct arena *arena, struct message_record *message_r);
-int account_get_register(struct kv_txn *kv, uint32_t account, enum record_kind kind, struct id128 mailbox,
-	struct bytes key, struct arena *arena, struct register_record *record_r);
+int account_get_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
+	struct id128 mailbox, struct bytes key, struct arena *arena,
+	struct register_record *record_r);
 
 /*
- * Iterations call back once per record, in key order, until the callback returns other than 0, which they
- * return. The record borrows from `arena`, which is NOT reset between calls.
+ * Iterations call back once per record, in key order, until the callback returns other than 0,
+ * which they return. The record borrows from `arena`, which is NOT reset between calls.
  */
 typedef int account_mailbox_function(void *context, const struct mailbox_record *mailbox);
 typedef int account_message_function(void *context, const struct message_record *message);
@@ -75,8 +79,8 @@ int account_each_mailbox(struct kv_txn *kv, uint32_t account, struct arena *aren
 int account_each_message(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t first,
 	uint32_t last, struct arena *arena, account_message_function *function, void *context);
 /* Registers of one kind, cleared ones too. */
-int account_each_register(struct kv_txn *kv, uint32_t account, enum record_kind kind, struct arena *arena,
-	account_register_function *function, void *context);
+int account_each_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
+	struct arena *arena, account_register_function *function, void *context);
 
 /* Records last written at a sequence above `after`, in sequence order; costs what changed. */
 struct account_change_functions {
@@ -87,10 +91,11 @@ struct account_change_functions {
 int account_each_change(struct kv_txn *kv, uint32_t account, uint64_t after, struct arena *arena,
 	const struct account_change_functions *functions, void *context);
 
-/* UIDs of a mailbox shown or vanished with a modseq above `after`, in modseq order (CONDSTORE, QRESYNC). */
+/* UIDs of a mailbox shown or vanished with a modseq above `after`, in modseq order (CONDSTORE,
+ * QRESYNC). */
 typedef int account_uid_function(void *context, uint32_t uid, uint64_t modseq, bool is_vanished);
-int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint64_t after,
-	account_uid_function *function, void *context);
+int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 mailbox,
+	uint64_t after, account_uid_function *function, void *context);
 
 /* Sum of message terms of the UIDs first..last of a mailbox, and how many there are. */
 int account_range_digest(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t first,
@@ -105,26 +110,28 @@ struct account_write {
 	uint64_t node;       /* this node's id, for stamps */
 	uint64_t now_ms;
 	struct account_header header;
-	struct account_floor **floors; /* each touched mailbox: as it was before this write, and as it is */
+	struct account_floor *
+		*floors; /* each touched mailbox: as it was before this write, and as it is */
 	size_t floor_count, floor_room;
-	const struct mail_body **bodies; /* brought in by mail_body_add(), stored when first named */
+	const struct mail_body *
+		*bodies; /* brought in by mail_body_add(), stored when first named */
 	size_t body_count, body_room;
 	bool is_dirty;
 };
 
 int account_write_begin(struct account_write *write, struct store_write *store, uint64_t node,
 	uint64_t now_ms, uint32_t account);
-/* Stores the header and feeds the account if anything was written. Always call it, with the result so far;
- * returns that or its own error. */
+/* Stores the header and feeds the account if anything was written. Always call it, with the result
+ * so far; returns that or its own error. */
 int account_write_end(struct account_write *write, int rc);
 /* Makes the account and its INBOX (both with ids derived from `name`). ERR_EXISTS, ERR_INVALID. */
 int account_create(struct store_write *store, uint64_t node, uint64_t now_ms, struct bytes name,
 	uint32_t *number_r);
 
 /*
- * Writes the mailbox rows whose counts, UIDNEXT or digest changed, and brings header.digest up to date.
- * account_write_end() does it too; call it earlier to read mailboxes or header.digest within the write.
- * ERR_ILLEGAL: two live mailboxes have one name, or a deleted one still shows messages.
+ * Writes the mailbox rows whose counts, UIDNEXT or digest changed, and brings header.digest up to
+ * date. account_write_end() does it too; call it earlier to read mailboxes or header.digest within
+ * the write. ERR_ILLEGAL: two live mailboxes have one name, or a deleted one still shows messages.
  */
 int account_write_flush(struct account_write *write);
 
@@ -134,7 +141,8 @@ struct stamp account_stamp(struct account_write *write);
 /* A UIDVALIDITY above all that this account ever used. */
 uint32_t account_uidvalidity_new(struct account_write *write);
 
-/* Write a record as it is (modseq given by the caller); local fields are filled in here. ERR_ILLEGAL. */
+/* Write a record as it is (modseq given by the caller); local fields are filled in here.
+ * ERR_ILLEGAL. */
 int account_put_mailbox(struct account_write *write, const struct mailbox_record *mailbox);
 /* ERR_NOT_FOUND if the body of a message to be shown is not in the store; add it before. */
 int account_put_message(struct account_write *write, const struct message_record *message);

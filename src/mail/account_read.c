@@ -38,11 +38,13 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 	if (unpack_u32(&in, &header.number) < 0 ||
 		unpack_raw(&in, header.id.bytes, sizeof(header.id.bytes)) < 0 ||
 		unpack_bytes(&in, &name) < 0 || name.len > ACCOUNT_NAME_SIZE_MAX ||
-		unpack_varint(&in, &header.clock_last) < 0 || unpack_varint(&in, &header.highest) < 0 ||
+		unpack_varint(&in, &header.clock_last) < 0 ||
+		unpack_varint(&in, &header.highest) < 0 ||
 		unpack_varint(&in, &header.sequence) < 0 ||
 		unpack_varint32(&in, &header.uidvalidity_last) < 0 ||
 		unpack_varint(&in, &header.message_count) < 0 ||
-		unpack_varint(&in, &header.byte_count) < 0 || unpack_u64(&in, &header.digest.high) < 0 ||
+		unpack_varint(&in, &header.byte_count) < 0 ||
+		unpack_u64(&in, &header.digest.high) < 0 ||
 		unpack_u64(&in, &header.digest.low) < 0 || in.len != 0)
 		return ERR_CORRUPT;
 	memcpy(header.name, name.ptr, name.len);
@@ -115,8 +117,8 @@ int account_get_mailbox(struct kv_txn *kv, uint32_t account, struct id128 id, st
 	return rc < 0 ? rc : mailbox_decode(arena_copy(arena, value), mailbox_r);
 }
 
-int account_find_mailbox(struct kv_txn *kv, uint32_t account, struct bytes name, struct arena *arena,
-	struct mailbox_record *mailbox_r)
+int account_find_mailbox(struct kv_txn *kv, uint32_t account, struct bytes name,
+	struct arena *arena, struct mailbox_record *mailbox_r)
 {
 	unsigned char key[4 + MAILBOX_NAME_SIZE_MAX];
 	struct id128 id;
@@ -134,8 +136,8 @@ int account_find_mailbox(struct kv_txn *kv, uint32_t account, struct bytes name,
 	return rc < 0 ? rc : account_get_mailbox(kv, account, id, arena, mailbox_r);
 }
 
-int account_get_message(struct kv_txn *kv, uint32_t account, struct stamp instance, struct arena *arena,
-	struct message_record *message_r)
+int account_get_message(struct kv_txn *kv, uint32_t account, struct stamp instance,
+	struct arena *arena, struct message_record *message_r)
 {
 	unsigned char key[INSTANCE_KEY_SIZE];
 	struct id128 mailbox;
@@ -167,8 +169,9 @@ int account_get_message_at(struct kv_txn *kv, uint32_t account, struct id128 mai
 	return rc < 0 ? rc : message_decode(arena_copy(arena, value), arena, message_r);
 }
 
-int account_get_register(struct kv_txn *kv, uint32_t account, enum record_kind kind, struct id128 mailbox,
-	struct bytes name, struct arena *arena, struct register_record *record_r)
+int account_get_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
+	struct id128 mailbox, struct bytes name, struct arena *arena,
+	struct register_record *record_r)
 {
 	unsigned char key[REGISTER_KEY_SIZE];
 	struct bytes value;
@@ -176,7 +179,8 @@ int account_get_register(struct kv_txn *kv, uint32_t account, enum record_kind k
 
 	if (name.len > REGISTER_KEY_SIZE_MAX)
 		return ERR_NOT_FOUND;
-	rc = kv_get(kv, MAIL_TABLE_REGISTER, register_key(key, account, kind, mailbox, name), &value);
+	rc = kv_get(
+		kv, MAIL_TABLE_REGISTER, register_key(key, account, kind, mailbox, name), &value);
 	return rc < 0 ? rc : register_decode(arena_copy(arena, value), record_r);
 }
 
@@ -282,8 +286,8 @@ static int visit_register(void *context, struct bytes key, struct bytes value)
 	return rc < 0 ? rc : each->record(each->context, &record);
 }
 
-int account_each_register(struct kv_txn *kv, uint32_t account, enum record_kind kind, struct arena *arena,
-	account_register_function *function, void *context)
+int account_each_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
+	struct arena *arena, account_register_function *function, void *context)
 {
 	struct each_context each = { .arena = arena, .record = function, .context = context };
 	unsigned char key[5];
@@ -331,8 +335,8 @@ static int visit_register_change(struct each_context *each, uint8_t kind, struct
 
 	if (unpack_raw(&value, mailbox.bytes, sizeof(mailbox.bytes)) < 0)
 		return ERR_CORRUPT;
-	rc = account_get_register(
-		each->kv, each->account, (enum record_kind)kind, mailbox, value, each->arena, &record);
+	rc = account_get_register(each->kv, each->account, (enum record_kind)kind, mailbox, value,
+		each->arena, &record);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 	return each->changes->record(each->context, &record);
@@ -357,9 +361,11 @@ static int visit_change(void *context, struct bytes key, struct bytes value)
 int account_each_change(struct kv_txn *kv, uint32_t account, uint64_t after, struct arena *arena,
 	const struct account_change_functions *functions, void *context)
 {
-	struct each_context each = {
-		.kv = kv, .account = account, .arena = arena, .changes = functions, .context = context
-	};
+	struct each_context each = { .kv = kv,
+		.account = account,
+		.arena = arena,
+		.changes = functions,
+		.context = context };
 	unsigned char prefix[4], start[SEQUENCE_KEY_SIZE];
 
 	if (after == UINT64_MAX)
@@ -375,11 +381,12 @@ static int visit_uid_change(void *context, struct bytes key, struct bytes value)
 
 	if (key.len != MODSEQ_KEY_SIZE || value.len != 1)
 		return ERR_CORRUPT;
-	return each->uid(each->context, get_u32(at + 8), get_u64(at), value.ptr[0] == ENTRY_VANISHED);
+	return each->uid(
+		each->context, get_u32(at + 8), get_u64(at), value.ptr[0] == ENTRY_VANISHED);
 }
 
-int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint64_t after,
-	account_uid_function *function, void *context)
+int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 mailbox,
+	uint64_t after, account_uid_function *function, void *context)
 {
 	struct each_context each = { .uid = function, .context = context };
 	unsigned char prefix[MAILBOX_KEY_SIZE], start[MODSEQ_KEY_SIZE];

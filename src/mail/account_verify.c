@@ -1,6 +1,6 @@
 /*
- * Checking an account against itself: everything that account_write.c keeps in step is computed again from the
- * records, in one read snapshot, and compared.
+ * Checking an account against itself: everything that account_write.c keeps in step is computed
+ * again from the records, in one read snapshot, and compared.
  */
 #include "mail/mail.h"
 
@@ -18,14 +18,15 @@ struct verify {
 	bool check_bodies;
 	void (*report)(void *context, const char *text);
 	void *context;
-	struct arena *arena;  /* of the mailbox being checked */
-	struct arena *scratch; /* of the message being checked */
+	struct arena *arena;        /* of the mailbox being checked */
+	struct arena *scratch;      /* of the message being checked */
 	struct mailbox_record sums; /* counts and digest as they should be */
 	struct digest digest;
 	uint64_t record_count, message_count, byte_count;
 };
 
-__attribute__((format(printf, 2, 3))) static void finding(struct verify *verify, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void finding(
+	struct verify *verify, const char *format, ...)
 {
 	char text[512];
 	va_list args;
@@ -37,8 +38,8 @@ __attribute__((format(printf, 2, 3))) static void finding(struct verify *verify,
 	verify->report(verify->context, text);
 }
 
-static void check_row(struct verify *verify, unsigned table, struct bytes key, struct bytes expected,
-	const char *what, uint32_t uid)
+static void check_row(struct verify *verify, unsigned table, struct bytes key,
+	struct bytes expected, const char *what, uint32_t uid)
 {
 	struct bytes value;
 	int rc = kv_get(verify->kv, table, key, &value);
@@ -118,8 +119,10 @@ static void compare_sums(struct verify *verify, const struct mailbox_record *mai
 {
 	const struct mailbox_record *sums = &verify->sums;
 
-	if (sums->message_count != mailbox->message_count || sums->unseen_count != mailbox->unseen_count ||
-		sums->deleted_count != mailbox->deleted_count || sums->byte_count != mailbox->byte_count)
+	if (sums->message_count != mailbox->message_count ||
+		sums->unseen_count != mailbox->unseen_count ||
+		sums->deleted_count != mailbox->deleted_count ||
+		sums->byte_count != mailbox->byte_count)
 		finding(verify,
 			"mailbox %.*s: counts are %u messages, %u unseen, %u deleted, %llu bytes "
 			"instead of %u, %u, %u, %llu",
@@ -134,8 +137,8 @@ static void compare_sums(struct verify *verify, const struct mailbox_record *mai
 		finding(verify, "mailbox %.*s: the digest is not that of its records",
 			BYTES_ARGS(mailbox->name));
 	if (!mailbox_is_live(mailbox) && sums->message_count > 0)
-		finding(verify, "mailbox %.*s: deleted, but shows %u messages", BYTES_ARGS(mailbox->name),
-			sums->message_count);
+		finding(verify, "mailbox %.*s: deleted, but shows %u messages",
+			BYTES_ARGS(mailbox->name), sums->message_count);
 }
 
 static int check_mailbox(void *context, const struct mailbox_record *mailbox)
@@ -204,9 +207,10 @@ static int verify_account(struct verify *verify)
 	int rc = account_each_mailbox(verify->kv, account, verify->arena, check_mailbox, verify);
 
 	for (int kind = RECORD_ACCOUNT; kind <= RECORD_SCRIPT && rc == 0; kind++)
-		rc = account_each_register(verify->kv, account, (enum record_kind)kind, verify->arena,
-			check_register, verify);
-	/* Reads every record that the sequence index names: one that is not there is ERR_CORRUPT. */
+		rc = account_each_register(verify->kv, account, (enum record_kind)kind,
+			verify->arena, check_register, verify);
+	/* Reads every record that the sequence index names: one that is not there is ERR_CORRUPT.
+	 */
 	if (rc == 0)
 		rc = account_each_change(verify->kv, account, 0, verify->arena, &count, &changes);
 	if (rc < 0) {
@@ -217,7 +221,8 @@ static int verify_account(struct verify *verify)
 		finding(verify, "the account's digest is not that of its records");
 	if (verify->message_count != verify->header.message_count ||
 		verify->byte_count != verify->header.byte_count)
-		finding(verify, "the account counts %llu messages of %llu bytes, there are %llu of %llu",
+		finding(verify,
+			"the account counts %llu messages of %llu bytes, there are %llu of %llu",
 			(unsigned long long)verify->header.message_count,
 			(unsigned long long)verify->header.byte_count,
 			(unsigned long long)verify->message_count,

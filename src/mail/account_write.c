@@ -1,6 +1,7 @@
 /*
- * Writing to an account: the one place where records, their indexes, the counts and the digests change.
- * Mailbox rows are kept decoded for the length of a write and written once, by account_write_flush().
+ * Writing to an account: the one place where records, their indexes, the counts and the digests
+ * change. Mailbox rows are kept decoded for the length of a write and written once, by
+ * account_write_flush().
  */
 #include "mail/account.h"
 
@@ -50,7 +51,8 @@ static int floor_get(struct account_write *write, struct id128 id, struct accoun
 		}
 	}
 	floor = arena_zalloc(write->arena, sizeof(*floor));
-	rc = account_get_mailbox(write->kv, write->header.number, id, write->arena, &floor->mailbox);
+	rc = account_get_mailbox(
+		write->kv, write->header.number, id, write->arena, &floor->mailbox);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
 	floor->exists = rc == 0;
@@ -59,14 +61,16 @@ static int floor_get(struct account_write *write, struct id128 id, struct accoun
 	floor->highest_before = floor->mailbox.highestmodseq;
 	if (floor->exists)
 		floor->term = mailbox_term(&floor->mailbox);
-	mem_grow(&floors, &write->floor_room, write->floor_count + 1, sizeof(struct account_floor *));
+	mem_grow(&floors, &write->floor_room, write->floor_count + 1,
+		sizeof(struct account_floor *));
 	write->floors = floors;
 	write->floors[write->floor_count++] = floor;
 	*floor_r = floor;
 	return 0;
 }
 
-static int floor_get_live(struct account_write *write, struct id128 id, struct account_floor **floor_r)
+static int floor_get_live(
+	struct account_write *write, struct id128 id, struct account_floor **floor_r)
 {
 	int rc = floor_get(write, id, floor_r);
 
@@ -75,8 +79,8 @@ static int floor_get_live(struct account_write *write, struct id128 id, struct a
 	return (*floor_r)->exists && mailbox_is_live(&(*floor_r)->mailbox) ? 0 : ERR_ILLEGAL;
 }
 
-static void digest_replace(struct account_write *write, struct account_floor *floor, struct digest before,
-	struct digest after)
+static void digest_replace(struct account_write *write, struct account_floor *floor,
+	struct digest before, struct digest after)
 {
 	digest_subtract(&floor->mailbox.digest, before);
 	digest_add(&floor->mailbox.digest, after);
@@ -181,7 +185,8 @@ static int header_put(struct store_write *store, const struct account_header *he
 	int rc;
 
 	account_header_encode(&value, header);
-	rc = store_put(store, MAIL_TABLE_ACCOUNT, account_key(key, header->number), buffer_bytes(&value));
+	rc = store_put(
+		store, MAIL_TABLE_ACCOUNT, account_key(key, header->number), buffer_bytes(&value));
 	buffer_deinit(&value);
 	return rc < 0 ? rc : feed_mark(store, account_key(key, header->number));
 }
@@ -218,7 +223,8 @@ static int account_number_new(struct kv_txn *kv, uint32_t *number_r)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-/* Every node makes the same record of INBOX, so that first deliveries on two nodes are to one mailbox. */
+/* Every node makes the same record of INBOX, so that first deliveries on two nodes are to one
+ * mailbox. */
 static struct mailbox_record inbox_record(struct bytes account_name)
 {
 	return (struct mailbox_record){ .id = id128_derive("chapar inbox", account_name),
@@ -317,11 +323,12 @@ static int name_row_replace(struct account_write *write, const struct mailbox_re
 	if (before != NULL && mailbox_is_live(before) &&
 		(!mailbox_is_live(after) || !bytes_equal(before->name, after->name))) {
 		name_key(key, write->header.number, before->name);
-		rc = kv_get(write->kv, MAIL_TABLE_MAILBOX_NAME, bytes_of(key, 4 + before->name.len), &value);
+		rc = kv_get(write->kv, MAIL_TABLE_MAILBOX_NAME, bytes_of(key, 4 + before->name.len),
+			&value);
 		/* Another mailbox may have taken the name earlier in this write. */
 		if (rc == 0 && bytes_equal(value, bytes_of(before->id.bytes, 16)))
-			rc = store_delete(
-				write->store, MAIL_TABLE_MAILBOX_NAME, bytes_of(key, 4 + before->name.len));
+			rc = store_delete(write->store, MAIL_TABLE_MAILBOX_NAME,
+				bytes_of(key, 4 + before->name.len));
 		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
 	}
@@ -331,7 +338,8 @@ static int name_row_replace(struct account_write *write, const struct mailbox_re
 		name_key(key, write->header.number, after->name), bytes_of(after->id.bytes, 16));
 }
 
-static bool mailbox_may_follow(const struct mailbox_record *before, const struct mailbox_record *after)
+static bool mailbox_may_follow(
+	const struct mailbox_record *before, const struct mailbox_record *after)
 {
 	return after->modseq >= before->modseq && after->uidvalidity >= before->uidvalidity &&
 	       (mailbox_is_live(before) || !mailbox_is_live(after));
@@ -400,9 +408,9 @@ int account_put_register(struct account_write *write, const struct register_reco
 	struct digest term;
 	int rc;
 
-	if (record->key.len > REGISTER_KEY_SIZE_MAX || record->value.len > REGISTER_VALUE_SIZE_MAX ||
-		record->modseq > MODSEQ_MAX || record->kind == RECORD_MAILBOX ||
-		record->kind == RECORD_MESSAGE)
+	if (record->key.len > REGISTER_KEY_SIZE_MAX ||
+		record->value.len > REGISTER_VALUE_SIZE_MAX || record->modseq > MODSEQ_MAX ||
+		record->kind == RECORD_MAILBOX || record->kind == RECORD_MESSAGE)
 		return ERR_ILLEGAL;
 	rc = account_get_register(write->kv, write->header.number, record->kind, record->mailbox,
 		record->key, write->arena, &before);
@@ -458,8 +466,8 @@ static void highest_raise(struct account_floor *floor, uint64_t modseq)
 }
 
 /* Takes what was shown away. `vanishes`: clients of its mailbox must be told, at `modseq`. */
-static int message_unshow(struct account_write *write, const struct message_record *before, bool vanishes,
-	uint64_t modseq)
+static int message_unshow(struct account_write *write, const struct message_record *before,
+	bool vanishes, uint64_t modseq)
 {
 	static const struct bytes vanished = { (const unsigned char *)"V", 1 };
 	unsigned char key[MODSEQ_KEY_SIZE];
@@ -505,8 +513,8 @@ static int uid_check(struct account_write *write, const struct account_floor *fl
 	return rc < 0 ? rc : ERR_ILLEGAL;
 }
 
-static int message_show(struct account_write *write, const struct message_record *after, bool is_new_place,
-	bool is_changed)
+static int message_show(struct account_write *write, const struct message_record *after,
+	bool is_new_place, bool is_changed)
 {
 	static const struct bytes shown = { (const unsigned char *)"S", 1 };
 	unsigned char key[MODSEQ_KEY_SIZE];
@@ -527,12 +535,14 @@ static int message_show(struct account_write *write, const struct message_record
 	highest_raise(floor, after->modseq);
 	counts_change(write, floor, after, 1);
 	rc = store_put(write->store, MAIL_TABLE_MODSEQ,
-		modseq_key(key, write->header.number, after->mailbox, after->modseq, after->uid), shown);
+		modseq_key(key, write->header.number, after->mailbox, after->modseq, after->uid),
+		shown);
 	if (rc < 0)
 		return rc;
 	message_encode(&value, after);
 	rc = store_put(write->store, MAIL_TABLE_MESSAGE,
-		message_key(key, write->header.number, after->mailbox, after->uid), buffer_bytes(&value));
+		message_key(key, write->header.number, after->mailbox, after->uid),
+		buffer_bytes(&value));
 	buffer_deinit(&value);
 	return rc;
 }
@@ -557,7 +567,8 @@ static int instance_row_put(struct account_write *write, const struct message_re
 	return rc;
 }
 
-static bool message_may_follow(const struct message_record *before, const struct message_record *after)
+static bool message_may_follow(
+	const struct message_record *before, const struct message_record *after)
 {
 	if (!guid_equal(&before->guid, &after->guid) || before->size != after->size)
 		return false; /* one instance is one message, for ever */
@@ -576,8 +587,8 @@ static int bodies_change(struct account_write *write, const struct message_recor
 	return 0;
 }
 
-static void local_fields_fill(struct message_record *after, const struct message_record *before,
-	bool is_new_place)
+static void local_fields_fill(
+	struct message_record *after, const struct message_record *before, bool is_new_place)
 {
 	bool is_new_placement = before == NULL || stamp_compare(before->placed, after->placed) != 0;
 
@@ -607,7 +618,8 @@ int account_put_message(struct account_write *write, const struct message_record
 	after.sequence = before != NULL ? before->sequence : 0;
 	rc = bodies_change(write, before, &after);
 	if (rc == 0)
-		rc = sequence_renew(write, &after.sequence, sequence_value_message(entry, after.instance));
+		rc = sequence_renew(
+			write, &after.sequence, sequence_value_message(entry, after.instance));
 	if (rc < 0)
 		return rc;
 	local_fields_fill(&after, before, is_new_place);
@@ -617,8 +629,8 @@ int account_put_message(struct account_write *write, const struct message_record
 			return rc;
 	}
 	if (message_is_shown(&after)) {
-		rc = message_show(
-			write, &after, is_new_place, before == NULL || !message_same(before, &after));
+		rc = message_show(write, &after, is_new_place,
+			before == NULL || !message_same(before, &after));
 		if (rc < 0)
 			return rc;
 	}
@@ -677,7 +689,8 @@ int account_expire(struct account_write *write, uint64_t modseq)
 			sequence_key(key, write->header.number, expire.expired[i].sequence));
 		if (rc == 0)
 			rc = store_delete(write->store, MAIL_TABLE_INSTANCE,
-				instance_key(key, write->header.number, expire.expired[i].instance));
+				instance_key(
+					key, write->header.number, expire.expired[i].instance));
 	}
 	free(expire.expired);
 	return rc;

@@ -22,7 +22,8 @@ struct mail {
 	struct store *store;
 	const struct clock *clock;
 	uint64_t node;
-	pthread_mutex_t watch_lock; /* held while watchers are called: mail_watch_free() waits for them */
+	pthread_mutex_t
+		watch_lock; /* held while watchers are called: mail_watch_free() waits for them */
 	struct mail_watch *watches[WATCH_BUCKET_COUNT];
 };
 
@@ -117,14 +118,14 @@ static int commit_run(struct store_write *store, void *context)
 	return account_write_end(&write, rc);
 }
 
-int mail_commit(struct mail *mail, uint32_t account, mail_run *run, void *context, struct error *error,
-	uint64_t *position_r)
+int mail_commit(struct mail *mail, uint32_t account, mail_run *run, void *context,
+	struct error *error, uint64_t *position_r)
 {
 	struct commit_context commit = { mail, account, run, context };
 	uint64_t position;
 
-	return store_commit(
-		mail->store, commit_run, &commit, error, position_r != NULL ? position_r : &position);
+	return store_commit(mail->store, commit_run, &commit, error,
+		position_r != NULL ? position_r : &position);
 }
 
 struct create_context {
@@ -140,11 +141,12 @@ static int create_run(struct store_write *store, void *context)
 		&create->number);
 
 	/* Another session may have been quicker. */
-	return rc == ERR_EXISTS ? account_find(store_write_kv(store), create->name, &create->number) : rc;
+	return rc == ERR_EXISTS ? account_find(store_write_kv(store), create->name, &create->number)
+				: rc;
 }
 
-int mail_account_open(struct mail *mail, struct bytes name, bool create, struct error *error,
-	uint32_t *number_r)
+int mail_account_open(
+	struct mail *mail, struct bytes name, bool create, struct error *error, uint32_t *number_r)
 {
 	struct create_context context = { mail, name, 0 };
 	struct kv_txn *kv = NULL;
@@ -188,8 +190,8 @@ int mail_credentials_get(struct mail *mail, uint32_t account, struct buffer *blo
 	return rc;
 }
 
-int register_write(struct account_write *write, enum record_kind kind, struct bytes key, bool is_set,
-	struct bytes value)
+int register_write(struct account_write *write, enum record_kind kind, struct bytes key,
+	bool is_set, struct bytes value)
 {
 	struct register_record record = {
 		.kind = kind, .key = key, .is_set = is_set, .value = value
@@ -207,7 +209,8 @@ static int credentials_run(struct account_write *write, void *context)
 	return register_write(write, RECORD_ACCOUNT, BYTES_LITERAL("credentials"), true, *blob);
 }
 
-int mail_credentials_set(struct mail *mail, uint32_t account, struct bytes blob, struct error *error)
+int mail_credentials_set(
+	struct mail *mail, uint32_t account, struct bytes blob, struct error *error)
 {
 	struct kv_txn *kv = NULL;
 	uint64_t position;
@@ -220,8 +223,8 @@ int mail_credentials_set(struct mail *mail, uint32_t account, struct bytes blob,
 	return rc;
 }
 
-struct mail_watch *mail_watch_new(struct mail *mail, uint32_t account, void (*function)(void *context),
-	void *context)
+struct mail_watch *mail_watch_new(
+	struct mail *mail, uint32_t account, void (*function)(void *context), void *context)
 {
 	struct mail_watch *watch = mem_zalloc(sizeof(*watch));
 	struct mail_watch **bucket = watch_bucket(mail, account);

@@ -1,7 +1,8 @@
 /*
- * mail: what the fronts (IMAP, LMTP, tool) do with accounts, each call one or a few durable commits.
- * Every write function blocks until it is on disk and then stores in *position_r the position that
- * mail_read_begin() takes to see it. Any thread. Errors of all: ERR_FULL, ERR_IO, ERR_CLOSED and those named.
+ * mail: what the fronts (IMAP, LMTP, tool) do with accounts, each call one or a few durable
+ * commits. Every write function blocks until it is on disk and then stores in *position_r the
+ * position that mail_read_begin() takes to see it. Any thread. Errors of all: ERR_FULL, ERR_IO,
+ * ERR_CLOSED and those named.
  */
 #ifndef CHAPAR_MAIL_MAIL_H
 #define CHAPAR_MAIL_MAIL_H
@@ -16,36 +17,38 @@ void mail_close(struct mail **mail);
 struct store *mail_store(struct mail *mail);
 uint64_t mail_node(const struct mail *mail);
 
-/* A read snapshot that shows everything up to `position` (0: whatever is applied). Keep it short: never
- * across a network write, never for more than some thousand records. */
+/* A read snapshot that shows everything up to `position` (0: whatever is applied). Keep it short:
+ * never across a network write, never for more than some thousand records. */
 int mail_read_begin(struct mail *mail, uint64_t position, struct kv_txn **kv_r);
 void mail_read_end(struct kv_txn **kv);
 
-/* Runs `run` on the account as one durable commit; a negative return undoes all of it. For src/sync and tests;
- * fronts use the calls below. */
+/* Runs `run` on the account as one durable commit; a negative return undoes all of it. For src/sync
+ * and tests; fronts use the calls below. */
 typedef int mail_run(struct account_write *write, void *context);
-int mail_commit(struct mail *mail, uint32_t account, mail_run *run, void *context, struct error *error,
-	uint64_t *position_r);
+int mail_commit(struct mail *mail, uint32_t account, mail_run *run, void *context,
+	struct error *error, uint64_t *position_r);
 
 /* ---- accounts ---- */
 /* Finds the account, or makes it (with INBOX). `name` as account_name_normalize() gives it. */
-int mail_account_open(struct mail *mail, struct bytes name, bool create, struct error *error,
-	uint32_t *number_r);
+int mail_account_open(
+	struct mail *mail, struct bytes name, bool create, struct error *error, uint32_t *number_r);
 /* The encoded credentials (mail/password.h), replicated with the account; ERR_NOT_FOUND if none. */
 int mail_credentials_get(struct mail *mail, uint32_t account, struct buffer *blob_r);
-int mail_credentials_set(struct mail *mail, uint32_t account, struct bytes blob, struct error *error);
+int mail_credentials_set(
+	struct mail *mail, uint32_t account, struct bytes blob, struct error *error);
 
-/* Calls `function` on the committer's thread after changes of the account became visible; it must not block
- * and must not call mail. */
+/* Calls `function` on the committer's thread after changes of the account became visible; it must
+ * not block and must not call mail. */
 struct mail_watch;
-struct mail_watch *mail_watch_new(struct mail *mail, uint32_t account, void (*function)(void *context),
-	void *context);
+struct mail_watch *mail_watch_new(
+	struct mail *mail, uint32_t account, void (*function)(void *context), void *context);
 /* After it returns, the function is not running and will not be called again. */
 void mail_watch_free(struct mail *mail, struct mail_watch **watch);
 
 /* ---- mailboxes ---- names are UTF-8; parents that are missing are made by create and rename */
 int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struct bytes special_use,
-	struct error *error, struct id128 *id_r, uint64_t *position_r); /* ERR_EXISTS, ERR_INVALID */
+	struct error *error, struct id128 *id_r,
+	uint64_t *position_r); /* ERR_EXISTS, ERR_INVALID */
 /* Expunges exactly what it shows now. ERR_NOT_FOUND; ERR_REFUSED for INBOX. Children stay. */
 int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struct error *error,
 	uint64_t *position_r);
@@ -54,7 +57,8 @@ int mailbox_rename(struct mail *mail, uint32_t account, struct bytes from, struc
 	struct error *error, uint64_t *position_r);
 int mailbox_subscribe(struct mail *mail, uint32_t account, struct bytes name, bool subscribed,
 	struct error *error, uint64_t *position_r);
-/* 0, or ERR_INVALID with the reason: empty, too long, empty level, control characters, not UTF-8. */
+/* 0, or ERR_INVALID with the reason: empty, too long, empty level, control characters, not UTF-8.
+ */
 int mailbox_name_check(struct bytes name, struct error *error);
 
 /* ---- messages ---- */
@@ -66,8 +70,9 @@ int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **bo
 void mail_body_free(struct mail_body **body);
 const struct guid *mail_body_guid(const struct mail_body *body);
 uint64_t mail_body_size(const struct mail_body *body); /* bytes, as received */
-/* Inside a commit: makes the body known to it, so that account_put_message() stores it with the first message
- * that shows it. A body that no message comes to show is not stored. `body` must outlive the commit. */
+/* Inside a commit: makes the body known to it, so that account_put_message() stores it with the
+ * first message that shows it. A body that no message comes to show is not stored. `body` must
+ * outlive the commit. */
 void mail_body_add(struct account_write *write, const struct mail_body *body);
 /* Inside a commit: account_put_message()'s part: counts one reference more (fewer) to the body. */
 int mail_body_reference(struct account_write *write, const struct guid *guid);
@@ -83,11 +88,11 @@ struct append_message {
 
 /* Appends all or none; UIDs are consecutive from *uid_r. ERR_NOT_FOUND: the mailbox is gone. */
 int mailbox_append(struct mail *mail, uint32_t account, struct id128 mailbox,
-	const struct append_message *messages, size_t count, struct error *error, uint32_t *uidvalidity_r,
-	uint32_t *uid_r, uint64_t *position_r);
+	const struct append_message *messages, size_t count, struct error *error,
+	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r);
 /* One commit for all recipients of a delivery, into each one's INBOX; results_r[i] per account. */
-int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count, const struct mail_body *body,
-	struct error *error, int *results_r);
+int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count,
+	const struct mail_body *body, struct error *error, int *results_r);
 
 struct uid_range {
 	uint32_t first;
@@ -106,13 +111,14 @@ void uid_set_deinit(struct uid_set *set);
 enum flag_operation { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
 
 /*
- * Changes flags of those UIDs of the set that are shown, in steps of at most 1,000 messages, each step one
- * commit. Messages with a modseq above `unchanged_since` are left alone and put in *modified_r (RFC 7162).
- * *changed_r gets the UIDs written; unchanged messages are not written. Both sets are added to.
+ * Changes flags of those UIDs of the set that are shown, in steps of at most 1,000 messages, each
+ * step one commit. Messages with a modseq above `unchanged_since` are left alone and put in
+ * *modified_r (RFC 7162). *changed_r gets the UIDs written; unchanged messages are not written.
+ * Both sets are added to.
  */
-int message_store(struct mail *mail, uint32_t account, struct id128 mailbox, const struct uid_set *uids,
-	enum flag_operation operation, const struct bytes *flags, size_t flag_count,
-	uint64_t unchanged_since, struct error *error, struct uid_set *changed_r,
+int message_store(struct mail *mail, uint32_t account, struct id128 mailbox,
+	const struct uid_set *uids, enum flag_operation operation, const struct bytes *flags,
+	size_t flag_count, uint64_t unchanged_since, struct error *error, struct uid_set *changed_r,
 	struct uid_set *modified_r, uint64_t *position_r);
 
 /* Pairs of a COPYUID answer, in order of the source UID. */
@@ -121,28 +127,33 @@ struct uid_pair {
 	uint32_t to;
 };
 struct copy_result {
-	uint32_t uidvalidity; /* of the target */
+	uint32_t uidvalidity;   /* of the target */
 	struct uid_pair *pairs; /* the caller's to free */
 	size_t count;
 };
 /*
- * Copies or (is_move) moves the shown UIDs of the set into mailbox `to` of the same account. COPY is all or
- * nothing; MOVE keeps each message's instance and works in steps like message_store().
+ * Copies or (is_move) moves the shown UIDs of the set into mailbox `to` of the same account. COPY
+ * is all or nothing; MOVE keeps each message's instance and works in steps like message_store().
  */
 int message_copy(struct mail *mail, uint32_t account, struct id128 from, struct id128 to,
 	const struct uid_set *uids, bool is_move, struct error *error, struct copy_result *result_r,
 	uint64_t *position_r);
-/* Expunges the shown UIDs with \Deleted (of the set, or all if NULL), in steps; adds them to *expunged_r. */
-int message_expunge(struct mail *mail, uint32_t account, struct id128 mailbox, const struct uid_set *uids,
-	struct error *error, struct uid_set *expunged_r, uint64_t *position_r);
+/* Expunges the shown UIDs with \Deleted (of the set, or all if NULL), in steps; adds them to
+ * *expunged_r. */
+int message_expunge(struct mail *mail, uint32_t account, struct id128 mailbox,
+	const struct uid_set *uids, struct error *error, struct uid_set *expunged_r,
+	uint64_t *position_r);
 
 /* Reads a body (not decoded). ERR_NOT_FOUND, ERR_CORRUPT. Appends to *out. */
 int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
-/* The prepared summary (mail/mime_summary.h), made from the body if it is not there. Appends to *out. */
-int message_summary(struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+/* The prepared summary (mail/mime_summary.h), made from the body if it is not there. Appends to
+ * *out. */
+int message_summary(
+	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
 
 /* ---- checking ---- */
-/* Recomputes digests, counts and indexes of an account from its records and calls `report` per finding. */
+/* Recomputes digests, counts and indexes of an account from its records and calls `report` per
+ * finding. */
 int account_verify(struct mail *mail, uint32_t account, bool check_bodies,
 	void (*report)(void *context, const char *text), void *context);
 

@@ -52,7 +52,8 @@ void mail_body_add(struct account_write *write, const struct mail_body *body)
 {
 	void *bodies = write->bodies;
 
-	mem_grow(&bodies, &write->body_room, write->body_count + 1, sizeof(const struct mail_body *));
+	mem_grow(&bodies, &write->body_room, write->body_count + 1,
+		sizeof(const struct mail_body *));
 	write->bodies = bodies;
 	write->bodies[write->body_count++] = body;
 }
@@ -104,7 +105,8 @@ int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, 
 	return store_body_read(mail_store(mail), kv, guid, out);
 }
 
-int message_summary(struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+int message_summary(
+	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
 {
 	struct buffer body = { 0 };
 	struct bytes value;

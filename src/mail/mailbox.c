@@ -41,7 +41,8 @@ int mailbox_name_check(struct bytes name, struct error *error)
 	for (size_t i = 0, len; i < name.len; i += len) {
 		len = utf8_length(bytes_of(name.ptr + i, name.len - i));
 		if (len == 0)
-			return error_set(error, ERR_INVALID, "mailbox name is not UTF-8 at byte %zu", i);
+			return error_set(
+				error, ERR_INVALID, "mailbox name is not UTF-8 at byte %zu", i);
 		if (name.ptr[i] < ' ' || name.ptr[i] == 0x7f)
 			return error_set(error, ERR_INVALID,
 				"mailbox name has a control character at byte %zu", i);
@@ -84,7 +85,8 @@ static int parents_make(struct account_write *write, struct bytes name)
 
 		if (name.ptr[i] != HIERARCHY_SEPARATOR)
 			continue;
-		rc = account_find_mailbox(write->kv, write->header.number, parent, write->arena, &found);
+		rc = account_find_mailbox(
+			write->kv, write->header.number, parent, write->arena, &found);
 		if (rc == ERR_NOT_FOUND)
 			rc = mailbox_make(write, parent, bytes_of(NULL, 0), &id);
 		if (rc < 0)
@@ -155,8 +157,8 @@ static int delete_run(struct account_write *write, void *context)
 		write->kv, write->header.number, remove->name, write->arena, &mailbox);
 
 	if (rc == 0)
-		rc = account_each_message(write->kv, write->header.number, mailbox.id, 1, UINT32_MAX,
-			write->arena, collect_shown, &shown);
+		rc = account_each_message(write->kv, write->header.number, mailbox.id, 1,
+			UINT32_MAX, write->arena, collect_shown, &shown);
 	/* A delete expunges exactly the messages its issuer could see: those shown here now. */
 	for (size_t i = 0; i < shown.count && rc == 0; i++)
 		rc = message_remove(write, &shown.messages[i]);
@@ -181,7 +183,8 @@ int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struc
 }
 
 /* Renaming INBOX leaves it in place and moves what it shows (RFC 3501, section 6.3.5). */
-static int rename_inbox(struct account_write *write, const struct mailbox_record *inbox, struct id128 to)
+static int rename_inbox(
+	struct account_write *write, const struct mailbox_record *inbox, struct id128 to)
 {
 	struct shown_messages shown = { 0 };
 	struct mailbox_record target;
@@ -192,7 +195,8 @@ static int rename_inbox(struct account_write *write, const struct mailbox_record
 	if (rc == 0)
 		rc = account_write_flush(write);
 	if (rc == 0)
-		rc = account_get_mailbox(write->kv, write->header.number, to, write->arena, &target);
+		rc = account_get_mailbox(
+			write->kv, write->header.number, to, write->arena, &target);
 	if (rc == 0)
 		uid = target.uidnext;
 	for (size_t i = 0; i < shown.count && rc == 0; i++) {
@@ -231,7 +235,8 @@ static int collect_child(void *context, const struct mailbox_record *mailbox)
 	return 0;
 }
 
-static int rename_one(struct account_write *write, struct mailbox_record *mailbox, struct bytes name)
+static int rename_one(
+	struct account_write *write, struct mailbox_record *mailbox, struct bytes name)
 {
 	mailbox->name = name;
 	mailbox->name_stamp = account_stamp(write);
@@ -272,7 +277,8 @@ static int rename_run(struct account_write *write, void *context)
 
 	if (rc < 0)
 		return rc;
-	rc = account_find_mailbox(write->kv, write->header.number, rename->to, write->arena, &found);
+	rc = account_find_mailbox(
+		write->kv, write->header.number, rename->to, write->arena, &found);
 	if (rc != ERR_NOT_FOUND)
 		return rc < 0 ? rc : ERR_EXISTS;
 	rc = parents_make(write, rename->to);
@@ -292,8 +298,8 @@ int mailbox_rename(struct mail *mail, uint32_t account, struct bytes from, struc
 
 	if (rc < 0)
 		return rc;
-	if (to.len > from.len && bytes_start_with(to, from) && to.ptr[from.len] == HIERARCHY_SEPARATOR &&
-		!name_is_inbox(from))
+	if (to.len > from.len && bytes_start_with(to, from) &&
+		to.ptr[from.len] == HIERARCHY_SEPARATOR && !name_is_inbox(from))
 		return error_set(error, ERR_INVALID, "a mailbox cannot be renamed into itself");
 	rc = mail_commit(mail, account, rename_run, &rename, error, position_r);
 	if (rc == ERR_NOT_FOUND)

@@ -9,8 +9,8 @@
 
 struct bytes flag_canonical(struct bytes name)
 {
-	static const char *const system_flags[] = { "\\Answered", "\\Deleted", "\\Draft", "\\Flagged",
-		"\\Seen" };
+	static const char *const system_flags[] = { "\\Answered", "\\Deleted", "\\Draft",
+		"\\Flagged", "\\Seen" };
 
 	for (size_t i = 0; i < sizeof(system_flags) / sizeof(system_flags[0]); i++)
 		if (bytes_equal_string_nocase(name, system_flags[i]))
@@ -21,12 +21,14 @@ struct bytes flag_canonical(struct bytes name)
 /* ---- append ---- */
 
 /* A mailbox to put something into: the live one of that id, or where a united one's mail went. */
-static int target_find(struct account_write *write, struct id128 id, struct mailbox_record *mailbox_r)
+static int target_find(
+	struct account_write *write, struct id128 id, struct mailbox_record *mailbox_r)
 {
 	int rc;
 
 	for (int hops = 0; hops < 100; hops++) {
-		rc = account_get_mailbox(write->kv, write->header.number, id, write->arena, mailbox_r);
+		rc = account_get_mailbox(
+			write->kv, write->header.number, id, write->arena, mailbox_r);
 		if (rc < 0 || mailbox_is_live(mailbox_r))
 			return rc;
 		if (id128_is_none(mailbox_r->forward))
@@ -36,7 +38,8 @@ static int target_find(struct account_write *write, struct id128 id, struct mail
 	return ERR_CORRUPT;
 }
 
-int message_append(struct account_write *write, struct id128 mailbox, struct message_record *message)
+int message_append(
+	struct account_write *write, struct id128 mailbox, struct message_record *message)
 {
 	message->instance = account_stamp(write);
 	message->placed = message->instance;
@@ -96,8 +99,8 @@ static int append_run(struct account_write *write, void *context)
 }
 
 int mailbox_append(struct mail *mail, uint32_t account, struct id128 mailbox,
-	const struct append_message *messages, size_t count, struct error *error, uint32_t *uidvalidity_r,
-	uint32_t *uid_r, uint64_t *position_r)
+	const struct append_message *messages, size_t count, struct error *error,
+	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r)
 {
 	struct append_context append = { .mailbox = mailbox, .messages = messages, .count = count };
 	int rc = mail_commit(mail, account, append_run, &append, error, position_r);
@@ -144,8 +147,8 @@ static int deliver_run(struct store_write *store, void *context)
 	return rc;
 }
 
-int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count, const struct mail_body *body,
-	struct error *error, int *results_r)
+int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count,
+	const struct mail_body *body, struct error *error, int *results_r)
 {
 	struct append_message message = { .body = body,
 		.internaldate = (int64_t)(mail_now_ms(mail) / 1000) };
@@ -161,7 +164,8 @@ int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count, cons
 	for (size_t i = 0; i < count; i++) {
 		deliver.accounts = &accounts[i];
 		deliver.count = 1;
-		results_r[i] = store_commit(mail_store(mail), deliver_run, &deliver, error, &position);
+		results_r[i] =
+			store_commit(mail_store(mail), deliver_run, &deliver, error, &position);
 	}
 	return 0;
 }
@@ -190,7 +194,8 @@ static int collect_step(void *context, const struct message_record *message)
 	return step->count >= MAIL_STEP_COUNT_MAX ? 1 : 0;
 }
 
-/* Reads the next messages of the set, at most MAIL_STEP_COUNT_MAX; is_done when there are no more after them. */
+/* Reads the next messages of the set, at most MAIL_STEP_COUNT_MAX; is_done when there are no more
+ * after them. */
 static int step_read(struct account_write *write, struct step *step)
 {
 	static const struct uid_range everything = { 1, UINT32_MAX };
@@ -214,8 +219,8 @@ static int step_read(struct account_write *write, struct step *step)
 	return 0;
 }
 
-static int step_commit(struct mail *mail, uint32_t account, struct step *step, mail_run *run, void *context,
-	struct error *error, uint64_t *position_r)
+static int step_commit(struct mail *mail, uint32_t account, struct step *step, mail_run *run,
+	void *context, struct error *error, uint64_t *position_r)
 {
 	int rc = 0;
 
@@ -256,8 +261,8 @@ static struct bytes flag_known_name(const struct message_record *message, struct
 	return name;
 }
 
-static int flag_change(struct account_write *write, struct message_record *message, struct bytes name,
-	bool is_set, struct stamp *stamp)
+static int flag_change(struct account_write *write, struct message_record *message,
+	struct bytes name, bool is_set, struct stamp *stamp)
 {
 	struct flag_state flag = { flag_known_name(message, name), { 0, 0 }, is_set };
 
@@ -275,8 +280,8 @@ static int flags_apply(struct account_write *write, const struct store_context *
 	int rc = 0;
 
 	for (size_t i = 0; i < context->flag_count && rc == 0; i++)
-		rc = flag_change(
-			write, message, context->flags[i], context->operation != FLAGS_REMOVE, stamp);
+		rc = flag_change(write, message, context->flags[i],
+			context->operation != FLAGS_REMOVE, stamp);
 	if (context->operation != FLAGS_REPLACE)
 		return rc;
 	for (size_t i = 0; i < message->flag_count && rc == 0; i++)
@@ -285,7 +290,7 @@ static int flags_apply(struct account_write *write, const struct store_context *
 	return rc;
 }
 
-static int store_run(struct account_write *write, void *context)
+static int flags_run(struct account_write *write, void *context)
 {
 	struct store_context *store = context;
 	int rc = step_read(write, &store->step);
@@ -308,9 +313,9 @@ static int store_run(struct account_write *write, void *context)
 	return rc;
 }
 
-int message_store(struct mail *mail, uint32_t account, struct id128 mailbox, const struct uid_set *uids,
-	enum flag_operation operation, const struct bytes *flags, size_t flag_count,
-	uint64_t unchanged_since, struct error *error, struct uid_set *changed_r,
+int message_store(struct mail *mail, uint32_t account, struct id128 mailbox,
+	const struct uid_set *uids, enum flag_operation operation, const struct bytes *flags,
+	size_t flag_count, uint64_t unchanged_since, struct error *error, struct uid_set *changed_r,
 	struct uid_set *modified_r, uint64_t *position_r)
 {
 	struct store_context store = { .step = { .mailbox = mailbox, .uids = uids },
@@ -320,10 +325,11 @@ int message_store(struct mail *mail, uint32_t account, struct id128 mailbox, con
 		.unchanged_since = unchanged_since,
 		.changed = changed_r,
 		.modified = modified_r };
-	int rc = step_commit(mail, account, &store.step, store_run, &store, error, position_r);
+	int rc = step_commit(mail, account, &store.step, flags_run, &store, error, position_r);
 
 	if (rc == ERR_TOO_LARGE)
-		return error_set(error, rc, "a message has more than %d flags", MESSAGE_FLAG_COUNT_MAX);
+		return error_set(
+			error, rc, "a message has more than %d flags", MESSAGE_FLAG_COUNT_MAX);
 	return rc;
 }
 
@@ -361,8 +367,9 @@ static int expunge_run(struct account_write *write, void *context)
 	return rc;
 }
 
-int message_expunge(struct mail *mail, uint32_t account, struct id128 mailbox, const struct uid_set *uids,
-	struct error *error, struct uid_set *expunged_r, uint64_t *position_r)
+int message_expunge(struct mail *mail, uint32_t account, struct id128 mailbox,
+	const struct uid_set *uids, struct error *error, struct uid_set *expunged_r,
+	uint64_t *position_r)
 {
 	struct expunge_context expunge = { .step = { .mailbox = mailbox, .uids = uids },
 		.expunged = expunged_r };
@@ -380,15 +387,16 @@ struct copy_context {
 	size_t room;
 };
 
-static int copy_one(struct account_write *write, struct copy_context *copy, struct message_record message,
-	struct id128 to, uint32_t uid)
+static int copy_one(struct account_write *write, struct copy_context *copy,
+	struct message_record message, struct id128 to, uint32_t uid)
 {
 	struct flag_state *flags;
 	size_t count = 0;
 
 	message.uid = uid;
 	if (copy->is_move) {
-		/* The instance stays: a flag set elsewhere meanwhile finds the message where it went. */
+		/* The instance stays: a flag set elsewhere meanwhile finds the message where it
+		 * went. */
 		message.placed = account_stamp(write);
 		message.placed_in = message.mailbox = to;
 		message.modseq = message.placed.modseq;
@@ -446,11 +454,11 @@ int message_copy(struct mail *mail, uint32_t account, struct id128 from, struct 
 	const struct uid_set *uids, bool is_move, struct error *error, struct copy_result *result_r,
 	uint64_t *position_r)
 {
-	struct copy_context copy = { .step = { .mailbox = from, .uids = uids },
-		.to = to,
-		.is_move = is_move };
-	int rc = step_commit(mail, account, &copy.step, is_move ? copy_run : copy_all_run, &copy, error,
-		position_r);
+	struct copy_context copy = {
+		.step = { .mailbox = from, .uids = uids }, .to = to, .is_move = is_move
+	};
+	int rc = step_commit(mail, account, &copy.step, is_move ? copy_run : copy_all_run, &copy,
+		error, position_r);
 
 	if (rc == ERR_NOT_FOUND)
 		rc = error_set(error, rc, "the target mailbox does not exist");

@@ -54,7 +54,8 @@ int message_flag_put(struct message_record *message, struct arena *arena, struct
 		memcpy(flags, message->flags, at * sizeof(*flags));
 	flags[at] = flag;
 	if (at < message->flag_count)
-		memcpy(flags + at + 1, message->flags + at, (message->flag_count - at) * sizeof(*flags));
+		memcpy(flags + at + 1, message->flags + at,
+			(message->flag_count - at) * sizeof(*flags));
 	message->flags = flags;
 	message->flag_count++;
 	return 0;
@@ -90,9 +91,9 @@ bool message_same(const struct message_record *a, const struct message_record *b
 
 bool register_same(const struct register_record *a, const struct register_record *b)
 {
-	return a->kind == b->kind && id128_equal(a->mailbox, b->mailbox) && bytes_equal(a->key, b->key) &&
-	       stamp_equal(a->stamp, b->stamp) && a->is_set == b->is_set &&
-	       bytes_equal(a->value, b->value);
+	return a->kind == b->kind && id128_equal(a->mailbox, b->mailbox) &&
+	       bytes_equal(a->key, b->key) && stamp_equal(a->stamp, b->stamp) &&
+	       a->is_set == b->is_set && bytes_equal(a->value, b->value);
 }
 
 static void pack_stamp(struct buffer *out, struct stamp stamp)
@@ -163,16 +164,20 @@ int mailbox_decode(struct bytes in, struct mailbox_record *mailbox_r)
 	if (rc < 0)
 		return rc;
 	if (unpack_id(&in, &mailbox.id) < 0 || unpack_stamp(&in, &mailbox.name_stamp) < 0 ||
-		unpack_bytes(&in, &mailbox.name) < 0 || unpack_varint32(&in, &mailbox.uidvalidity) < 0 ||
+		unpack_bytes(&in, &mailbox.name) < 0 ||
+		unpack_varint32(&in, &mailbox.uidvalidity) < 0 ||
 		unpack_stamp(&in, &mailbox.special_use_stamp) < 0 ||
-		unpack_bytes(&in, &mailbox.special_use) < 0 || unpack_stamp(&in, &mailbox.deleted) < 0 ||
-		unpack_id(&in, &mailbox.forward) < 0 || unpack_varint(&in, &mailbox.modseq) < 0 ||
-		unpack_varint32(&in, &mailbox.uidnext) < 0 || unpack_varint(&in, &mailbox.sequence) < 0 ||
+		unpack_bytes(&in, &mailbox.special_use) < 0 ||
+		unpack_stamp(&in, &mailbox.deleted) < 0 || unpack_id(&in, &mailbox.forward) < 0 ||
+		unpack_varint(&in, &mailbox.modseq) < 0 ||
+		unpack_varint32(&in, &mailbox.uidnext) < 0 ||
+		unpack_varint(&in, &mailbox.sequence) < 0 ||
 		unpack_varint(&in, &mailbox.highestmodseq) < 0 ||
 		unpack_varint32(&in, &mailbox.message_count) < 0 ||
 		unpack_varint32(&in, &mailbox.unseen_count) < 0 ||
 		unpack_varint32(&in, &mailbox.deleted_count) < 0 ||
-		unpack_varint(&in, &mailbox.byte_count) < 0 || unpack_u64(&in, &mailbox.digest.high) < 0 ||
+		unpack_varint(&in, &mailbox.byte_count) < 0 ||
+		unpack_u64(&in, &mailbox.digest.high) < 0 ||
 		unpack_u64(&in, &mailbox.digest.low) < 0 || in.len != 0)
 		return ERR_CORRUPT;
 	*mailbox_r = mailbox;
@@ -192,7 +197,8 @@ static void flag_encode(struct buffer *out, const struct flag_state *flag, struc
 	unsigned code = system_flag_code(flag->name);
 	bool at_append = stamp_equal(flag->stamp, instance);
 
-	pack_u8(out, (uint8_t)(code | (flag->is_set ? FLAG_IS_SET : 0) | (at_append ? FLAG_AT_APPEND : 0)));
+	pack_u8(out, (uint8_t)(code | (flag->is_set ? FLAG_IS_SET : 0) |
+			       (at_append ? FLAG_AT_APPEND : 0)));
 	if (code == 0)
 		pack_bytes(out, flag->name);
 	if (!at_append)
@@ -249,10 +255,11 @@ static int message_decode_fields(struct bytes *in, struct message_record *messag
 		unpack_raw(in, message->guid.bytes, sizeof(message->guid.bytes)) < 0 ||
 		unpack_varint(in, &message->size) < 0 || unpack_u64(in, &date) < 0 ||
 		unpack_varint(in, &zone) < 0 || zone > 2880 ||
-		unpack_varint(in, &message->savedate_ms) < 0 || unpack_id(in, &message->thread) < 0 ||
-		unpack_stamp(in, &message->placed) < 0 || unpack_id(in, &message->placed_in) < 0 ||
-		unpack_id(in, &message->mailbox) < 0 || unpack_varint32(in, &message->uid) < 0 ||
-		unpack_varint(in, &message->modseq) < 0 || unpack_varint(in, &message->sequence) < 0 ||
+		unpack_varint(in, &message->savedate_ms) < 0 ||
+		unpack_id(in, &message->thread) < 0 || unpack_stamp(in, &message->placed) < 0 ||
+		unpack_id(in, &message->placed_in) < 0 || unpack_id(in, &message->mailbox) < 0 ||
+		unpack_varint32(in, &message->uid) < 0 || unpack_varint(in, &message->modseq) < 0 ||
+		unpack_varint(in, &message->sequence) < 0 ||
 		unpack_varint(in, &message->placed_sequence) < 0 ||
 		unpack_varint(in, &message->shown_sequence) < 0)
 		return ERR_CORRUPT;
@@ -308,8 +315,9 @@ int register_decode(struct bytes in, struct register_record *record_r)
 	if (unpack_u8(&in, &kind) < 0 || unpack_id(&in, &record.mailbox) < 0 ||
 		unpack_bytes(&in, &record.key) < 0 || unpack_stamp(&in, &record.stamp) < 0 ||
 		unpack_u8(&in, &is_set) < 0 || is_set > 1 || unpack_bytes(&in, &record.value) < 0 ||
-		unpack_varint(&in, &record.modseq) < 0 || unpack_varint(&in, &record.sequence) < 0 ||
-		in.len != 0 || kind < RECORD_ACCOUNT || kind > RECORD_SCRIPT)
+		unpack_varint(&in, &record.modseq) < 0 ||
+		unpack_varint(&in, &record.sequence) < 0 || in.len != 0 || kind < RECORD_ACCOUNT ||
+		kind > RECORD_SCRIPT)
 		return ERR_CORRUPT;
 	record.kind = (enum record_kind)kind;
 	record.is_set = is_set == 1;
@@ -317,7 +325,8 @@ int register_decode(struct bytes in, struct register_record *record_r)
 	return 0;
 }
 
-/* The canonical forms below are hashed by every node: a change is a change of the digest algorithm. */
+/* The canonical forms below are hashed by every node: a change is a change of the digest algorithm.
+ */
 
 struct digest mailbox_term(const struct mailbox_record *mailbox)
 {

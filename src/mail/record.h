@@ -1,10 +1,10 @@
 /*
- * record: what an account consists of (docs/replication.md). Every record has a key, a value, a modseq
- * and, when deleted, remains as a tombstone; nothing of an account lives outside a record.
+ * record: what an account consists of (docs/replication.md). Every record has a key, a value, a
+ * modseq and, when deleted, remains as a tombstone; nothing of an account lives outside a record.
  *
- * What users did (flags, placement, names) is kept in registers, each with the stamp of the act that
- * set it; a register's later stamp wins, wherever it was made. What a message is called (mailbox, UID)
- * is only a name for clients, given by whoever shows it.
+ * What users did (flags, placement, names) is kept in registers, each with the stamp of the act
+ * that set it; a register's later stamp wins, wherever it was made. What a message is called
+ * (mailbox, UID) is only a name for clients, given by whoever shows it.
  *
  * The structs borrow their names, flags and values from the arena or buffer they were decoded into.
  * Encodings are versioned by their first byte. All functions are pure.
@@ -68,13 +68,13 @@ struct mailbox_record {
 	uint32_t uidnext; /* travels with the record; joined by the greater */
 
 	/* Local to this copy, not part of the canonical form. */
-	uint64_t sequence;       /* of this record's last write, UIDNEXT included */
-	uint64_t highestmodseq;  /* greatest ever shown in it, vanished UIDs included */
-	uint32_t message_count;  /* shown now */
-	uint32_t unseen_count;   /* of them without \Seen */
-	uint32_t deleted_count;  /* of them with \Deleted */
-	uint64_t byte_count;     /* sum of their sizes */
-	struct digest digest;    /* this record's and its shown messages' */
+	uint64_t sequence;      /* of this record's last write, UIDNEXT included */
+	uint64_t highestmodseq; /* greatest ever shown in it, vanished UIDs included */
+	uint32_t message_count; /* shown now */
+	uint32_t unseen_count;  /* of them without \Seen */
+	uint32_t deleted_count; /* of them with \Deleted */
+	uint64_t byte_count;    /* sum of their sizes */
+	struct digest digest;   /* this record's and its shown messages' */
 };
 
 static inline bool mailbox_is_live(const struct mailbox_record *mailbox)
@@ -82,7 +82,8 @@ static inline bool mailbox_is_live(const struct mailbox_record *mailbox)
 	return stamp_is_none(mailbox->deleted);
 }
 
-/* One flag that was ever set or cleared; flags given at append carry the instance as their stamp. */
+/* One flag that was ever set or cleared; flags given at append carry the instance as their stamp.
+ */
 struct flag_state {
 	struct bytes name; /* "\Seen" (system flags in this spelling) or a keyword */
 	struct stamp stamp;
@@ -92,8 +93,8 @@ struct flag_state {
 struct message_record {
 	struct stamp instance; /* the identity: stamp of the append or copy */
 	struct guid guid;
-	uint64_t size;        /* bytes */
-	int64_t internaldate; /* seconds since 1970 UTC */
+	uint64_t size;             /* bytes */
+	int64_t internaldate;      /* seconds since 1970 UTC */
 	int32_t internaldate_zone; /* minutes east of UTC, as the client gave it */
 	uint64_t savedate_ms;      /* when it came to its mailbox, milliseconds since 1970 */
 	struct id128 thread;
@@ -137,8 +138,8 @@ const struct flag_state *message_flag(const struct message_record *message, stru
 /* True if the flag is set. */
 bool message_has_flag(const struct message_record *message, struct bytes name);
 /*
- * Sets the register of one flag in message->flags (which moves to `arena`); an equal or later stamp that is
- * there already stays. ERR_TOO_LARGE over MESSAGE_FLAG_COUNT_MAX.
+ * Sets the register of one flag in message->flags (which moves to `arena`); an equal or later stamp
+ * that is there already stays. ERR_TOO_LARGE over MESSAGE_FLAG_COUNT_MAX.
  */
 int message_flag_put(struct message_record *message, struct arena *arena, struct flag_state flag);
 
@@ -147,7 +148,8 @@ bool mailbox_same(const struct mailbox_record *a, const struct mailbox_record *b
 bool message_same(const struct message_record *a, const struct message_record *b);
 bool register_same(const struct register_record *a, const struct register_record *b);
 
-/* Stored forms. Decoding borrows names from `in` and takes arrays from `arena`. ERR_CORRUPT, ERR_VERSION. */
+/* Stored forms. Decoding borrows names from `in` and takes arrays from `arena`. ERR_CORRUPT,
+ * ERR_VERSION. */
 void mailbox_encode(struct buffer *out, const struct mailbox_record *mailbox);
 int mailbox_decode(struct bytes in, struct mailbox_record *mailbox_r);
 void message_encode(struct buffer *out, const struct message_record *message);
@@ -156,8 +158,9 @@ void register_encode(struct buffer *out, const struct register_record *record);
 int register_decode(struct bytes in, struct register_record *record_r);
 
 /*
- * The term that a live record adds to its mailbox's and account's digest: a hash of the canonical form
- * (docs/replication.md). A deleted mailbox, a message not shown and a cleared register add nothing (zero).
+ * The term that a live record adds to its mailbox's and account's digest: a hash of the canonical
+ * form (docs/replication.md). A deleted mailbox, a message not shown and a cleared register add
+ * nothing (zero).
  */
 struct digest mailbox_term(const struct mailbox_record *mailbox);
 struct digest message_term(const struct message_record *message);

@@ -1,5 +1,7 @@
 #include "mail/tables.h"
 
+#include "base/pack.h"
+
 struct bytes account_key(unsigned char at[4], uint32_t account)
 {
 	put_u32(at, account);
@@ -21,7 +23,8 @@ struct bytes message_key(
 	return bytes_of(at, MESSAGE_KEY_SIZE);
 }
 
-struct bytes instance_key(unsigned char at[INSTANCE_KEY_SIZE], uint32_t account, struct stamp instance)
+struct bytes instance_key(
+	unsigned char at[INSTANCE_KEY_SIZE], uint32_t account, struct stamp instance)
 {
 	put_u32(at, account);
 	put_u64(at + 4, instance.modseq);
@@ -45,8 +48,8 @@ struct bytes sequence_key(unsigned char at[SEQUENCE_KEY_SIZE], uint32_t account,
 	return bytes_of(at, SEQUENCE_KEY_SIZE);
 }
 
-struct bytes register_key(unsigned char at[REGISTER_KEY_SIZE], uint32_t account, enum record_kind kind,
-	struct id128 mailbox, struct bytes key)
+struct bytes register_key(unsigned char at[REGISTER_KEY_SIZE], uint32_t account,
+	enum record_kind kind, struct id128 mailbox, struct bytes key)
 {
 	assert(key.len <= REGISTER_KEY_SIZE_MAX);
 	put_u32(at, account);
@@ -57,7 +60,8 @@ struct bytes register_key(unsigned char at[REGISTER_KEY_SIZE], uint32_t account,
 	return bytes_of(at, 21 + key.len);
 }
 
-struct bytes name_key(unsigned char at[4 + MAILBOX_NAME_SIZE_MAX], uint32_t account, struct bytes name)
+struct bytes name_key(
+	unsigned char at[4 + MAILBOX_NAME_SIZE_MAX], uint32_t account, struct bytes name)
 {
 	assert(name.len <= MAILBOX_NAME_SIZE_MAX);
 	put_u32(at, account);

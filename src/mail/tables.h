@@ -1,6 +1,7 @@
 /*
- * tables: where the mail layer keeps what in the key-value store. All numbers in keys are big-endian; ACCOUNT is the
- * account's number (32 bits), MAILBOX an id (128 bits), STAMP modseq and node (64 bits each).
+ * tables: where the mail layer keeps what in the key-value store. All numbers in keys are
+ * big-endian; ACCOUNT is the account's number (32 bits), MAILBOX an id (128 bits), STAMP modseq and
+ * node (64 bits each).
  */
 #ifndef CHAPAR_MAIL_TABLES_H
 #define CHAPAR_MAIL_TABLES_H
@@ -14,7 +15,7 @@ enum mail_table {
 	MAIL_TABLE_ACCOUNT_NAME,                     /* name -> ACCOUNT */
 	MAIL_TABLE_MAILBOX,                          /* ACCOUNT MAILBOX -> record */
 	MAIL_TABLE_MAILBOX_NAME,                     /* ACCOUNT name -> MAILBOX (live ones) */
-	MAIL_TABLE_MESSAGE,                          /* ACCOUNT MAILBOX UID -> record (shown ones) */
+	MAIL_TABLE_MESSAGE,  /* ACCOUNT MAILBOX UID -> record (shown ones) */
 	MAIL_TABLE_INSTANCE, /* ACCOUNT STAMP -> 'S' MAILBOX UID, or 'T' record (not shown) */
 	MAIL_TABLE_MODSEQ,   /* ACCOUNT MAILBOX modseq UID -> 'S' shown or 'V' vanished */
 	MAIL_TABLE_SEQUENCE, /* ACCOUNT sequence -> kind and key of the record last written there */
@@ -34,16 +35,19 @@ enum mail_table {
 
 /* Each builds a key in `at`, which has room for the size named above, and returns it. */
 struct bytes account_key(unsigned char at[4], uint32_t account);
-struct bytes mailbox_key(unsigned char at[MAILBOX_KEY_SIZE], uint32_t account, struct id128 mailbox);
+struct bytes mailbox_key(
+	unsigned char at[MAILBOX_KEY_SIZE], uint32_t account, struct id128 mailbox);
 struct bytes message_key(
 	unsigned char at[MESSAGE_KEY_SIZE], uint32_t account, struct id128 mailbox, uint32_t uid);
-struct bytes instance_key(unsigned char at[INSTANCE_KEY_SIZE], uint32_t account, struct stamp instance);
+struct bytes instance_key(
+	unsigned char at[INSTANCE_KEY_SIZE], uint32_t account, struct stamp instance);
 struct bytes modseq_key(unsigned char at[MODSEQ_KEY_SIZE], uint32_t account, struct id128 mailbox,
 	uint64_t modseq, uint32_t uid);
 struct bytes sequence_key(unsigned char at[SEQUENCE_KEY_SIZE], uint32_t account, uint64_t sequence);
-struct bytes register_key(unsigned char at[REGISTER_KEY_SIZE], uint32_t account, enum record_kind kind,
-	struct id128 mailbox, struct bytes key);
+struct bytes register_key(unsigned char at[REGISTER_KEY_SIZE], uint32_t account,
+	enum record_kind kind, struct id128 mailbox, struct bytes key);
 /* ACCOUNT and a name of at most MAILBOX_NAME_SIZE_MAX bytes. */
-struct bytes name_key(unsigned char at[4 + MAILBOX_NAME_SIZE_MAX], uint32_t account, struct bytes name);
+struct bytes name_key(
+	unsigned char at[4 + MAILBOX_NAME_SIZE_MAX], uint32_t account, struct bytes name);
 
 #endif

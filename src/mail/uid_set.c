@@ -55,7 +55,9 @@ void uid_set_add(struct uid_set *set, uint32_t first, uint32_t last)
 	}
 	/* Ranges that touch or overlap [first, last] are replaced by their union with it. */
 	from = range_index(set, first > 0 ? first - 1 : 0);
-	for (to = from; to < set->count && (last == UINT32_MAX || set->ranges[to].first <= last + 1); to++) {
+	for (to = from;
+		to < set->count && (last == UINT32_MAX || set->ranges[to].first <= last + 1);
+		to++) {
 		if (set->ranges[to].first < first)
 			first = set->ranges[to].first;
 		if (set->ranges[to].last > last)

@@ -1,13 +1,14 @@
 /*
  * The committer: the one thread that changes the store.
  *
- * It takes all commits that wait, runs them in the open index transaction, writes their frames with one
- * write and one sync of the log, and acknowledges them. The index transaction is committed when a reader asks for
- * it, when nothing came for APPLY_IDLE_MS, or under load after APPLY_AGE_MS_MAX or APPLY_BYTES_MAX.
+ * It takes all commits that wait, runs them in the open index transaction, writes their frames with
+ * one write and one sync of the log, and acknowledges them. The index transaction is committed when
+ * a reader asks for it, when nothing came for APPLY_IDLE_MS, or under load after APPLY_AGE_MS_MAX
+ * or APPLY_BYTES_MAX.
  *
- * When the log cannot be written, the transaction, which then holds what must not be, is aborted; the next one
- * begins with what the index lacks redone from the log. So nothing acknowledged depends on the index, and nothing
- * that was not acknowledged is seen.
+ * When the log cannot be written, the transaction, which then holds what must not be, is aborted;
+ * the next one begins with what the index lacks redone from the log. So nothing acknowledged
+ * depends on the index, and nothing that was not acknowledged is seen.
  */
 #include "store/store_private.h"
 
@@ -150,6 +151,23 @@ static bool batch_run(struct store *store, struct request *first, uint64_t *sequ
 	return true;
 }
 
+static int segment_begin(struct store *store)
+{
+	bool must_rotate;
+	int rc;
+
+	pthread_mutex_lock(&store->lock);
+	must_rotate = store->must_rotate;
+	pthread_mutex_unlock(&store->lock);
+	rc = log_rotate(&store->log, must_rotate ? SEGMENT_HEADER_SIZE + 1 : store->segment_size);
+	if (rc == 0 && must_rotate) {
+		pthread_mutex_lock(&store->lock);
+		store->must_rotate = false;
+		pthread_mutex_unlock(&store->lock);
+	}
+	return rc;
+}
+
 static void batch_commit(struct store *store, struct request *first)
 {
 	uint64_t sequence = store->log.end.sequence;
@@ -160,7 +178,7 @@ static void batch_commit(struct store *store, struct request *first)
 	if (store->txn == NULL)
 		rc = txn_open(store, false, NULL);
 	if (rc == 0)
-		rc = log_rotate(&store->log, store->segment_size);
+		rc = segment_begin(store);
 	if (rc < 0) {
 		fail_from(first, rc, "the store cannot be written");
 		return;
@@ -205,14 +223,16 @@ static bool must_apply(const struct store *store, bool is_idle)
 	       clock_monotonic_ms() - store->txn_since_ms >= APPLY_AGE_MS_MAX;
 }
 
-/* Waits for work, at most APPLY_IDLE_MS while the index is behind. Returns true if that time passed. */
+/* Waits for work, at most APPLY_IDLE_MS while the index is behind. Returns true if that time
+ * passed. */
 static bool wait_for_work(struct store *store)
 {
 	struct timespec until;
 	int rc = 0;
 
 	if (store->txn == NULL) {
-		while (store->queue_first == NULL && !store->is_stopping && !must_apply(store, false))
+		while (store->queue_first == NULL && !store->is_stopping &&
+			!must_apply(store, false))
 			pthread_cond_wait(&store->wake, &store->lock);
 		return false;
 	}
@@ -222,8 +242,8 @@ static bool wait_for_work(struct store *store)
 		until.tv_nsec -= 1000000000L;
 		until.tv_sec++;
 	}
-	while (store->queue_first == NULL && !store->is_stopping && store->wanted <= store->applied &&
-		rc != ETIMEDOUT)
+	while (store->queue_first == NULL && !store->is_stopping &&
+		store->wanted <= store->applied && rc != ETIMEDOUT)
 		rc = pthread_cond_timedwait(&store->wake, &store->lock, &until);
 	return store->queue_first == NULL;
 }

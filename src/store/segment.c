@@ -10,7 +10,8 @@ static const unsigned char frame_magic[4] = "CHFR";
 
 #define SCAN_SIZE 65536 /* bytes read at a time when looking for frames */
 
-void segment_header_encode(unsigned char at[SEGMENT_HEADER_SIZE], struct id128 store, uint64_t number)
+void segment_header_encode(
+	unsigned char at[SEGMENT_HEADER_SIZE], struct id128 store, uint64_t number)
 {
 	memset(at, 0, SEGMENT_HEADER_SIZE);
 	memcpy(at, segment_magic, sizeof(segment_magic));
@@ -82,7 +83,8 @@ int effect_decode(struct bytes *payload, unsigned table_count, struct effect *ef
 	uint8_t operation, table;
 
 	if (unpack_u8(payload, &operation) < 0 || unpack_u8(payload, &table) < 0 ||
-		unpack_bytes(payload, &effect.key) < 0 || effect.key.len == 0 || table >= table_count)
+		unpack_bytes(payload, &effect.key) < 0 || effect.key.len == 0 ||
+		table >= table_count)
 		return ERR_CORRUPT;
 	if (operation == EFFECT_PUT) {
 		if (unpack_bytes(payload, &effect.value) < 0)

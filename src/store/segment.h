@@ -2,16 +2,17 @@
  * segment: the files of the log.
  *
  * A segment is a header and frames, each at a multiple of 8 bytes, all numbers big-endian:
- *	header:  "CHAPSEG1" version(32) zero(32) store id(128) segment number(64) zero(160) crc32c(32)  = 64 bytes
- *	frame:   "CHFR" type(8) flags(8) zero(16) payload size(32) payload crc32c(32) sequence(64)
- *	         durable sequence(64) zero(32) header crc32c(32)                                         = 40 bytes
- *	         payload, zeros to the next multiple of 8
- * Types: FRAME_BODY: GUID(256), size of the raw body(64), the body (zstd if FRAME_ZSTD);
- *        FRAME_COMMIT: effects, each an operation(8), table(8), key and (EFFECT_PUT) value with varint sizes.
+ *	header:  "CHAPSEG1" version(32) zero(32) store id(128) segment number(64) zero(160)
+ *crc32c(32)  = 64 bytes frame:   "CHFR" type(8) flags(8) zero(16) payload size(32) payload
+ *crc32c(32) sequence(64) durable sequence(64) zero(32) header crc32c(32) = 40 bytes payload, zeros
+ *to the next multiple of 8 Types: FRAME_BODY: GUID(256), size of the raw body(64), the body (zstd
+ *if FRAME_ZSTD); FRAME_COMMIT: effects, each an operation(8), table(8), key and (EFFECT_PUT) value
+ *with varint sizes.
  *
- * Invariants: (1) a commit is its body frames followed by its commit frame, all with its sequence; sequences
- * grow by one. (2) A frame's durable sequence was on disk before the frame was written. So when a frame is bad, a
- * good one after it tells damage (durable sequence >= the bad frame's sequence) from a torn, never acknowledged tail.
+ * Invariants: (1) a commit is its body frames followed by its commit frame, all with its sequence;
+ *sequences grow by one. (2) A frame's durable sequence was on disk before the frame was written. So
+ *when a frame is bad, a good one after it tells damage (durable sequence >= the bad frame's
+ *sequence) from a torn, never acknowledged tail.
  */
 #ifndef CHAPAR_STORE_SEGMENT_H
 #define CHAPAR_STORE_SEGMENT_H
@@ -49,7 +50,8 @@ struct effect {
 	struct bytes value; /* of a put */
 };
 
-void segment_header_encode(unsigned char at[SEGMENT_HEADER_SIZE], struct id128 store, uint64_t number);
+void segment_header_encode(
+	unsigned char at[SEGMENT_HEADER_SIZE], struct id128 store, uint64_t number);
 /* ERR_CORRUPT, ERR_VERSION. */
 int segment_header_decode(
 	const unsigned char at[SEGMENT_HEADER_SIZE], struct id128 *store_r, uint64_t *number_r);
@@ -65,14 +67,15 @@ int effect_decode(struct bytes *payload, unsigned table_count, struct effect *ef
 /* Reads exactly `size` bytes at `offset`. ERR_CORRUPT when the file ends before; ERR_IO. */
 int segment_read(int fd, uint64_t offset, void *ptr, size_t size);
 /*
- * Reads the frame at `offset` with its payload, and checks both. ERR_NOT_FOUND: the file ends exactly here;
- * ERR_CORRUPT: what is here is not a good frame.
+ * Reads the frame at `offset` with its payload, and checks both. ERR_NOT_FOUND: the file ends
+ * exactly here; ERR_CORRUPT: what is here is not a good frame.
  */
 int segment_read_frame(
 	int fd, uint64_t offset, uint64_t file_size, struct frame *frame_r, struct buffer *payload);
 /*
- * Looks for a good frame after the bad one at `offset` that proves that what is bad there had been on
- * disk: one whose durable sequence is at least `sequence`. ERR_NOT_FOUND: none, the tail is torn.
+ * Looks for a good frame after the bad one at `offset` that proves that what is bad there had been
+ * on disk: one whose durable sequence is at least `sequence`. ERR_NOT_FOUND: none, the tail is
+ * torn.
  */
 int segment_find_later(int fd, uint64_t offset, uint64_t file_size, uint64_t sequence);
 

@@ -13,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static ssize_t system_write(const struct store_io *io, int fd, const struct iovec *iov, int count, off_t offset)
+static ssize_t system_write(
+	const struct store_io *io, int fd, const struct iovec *iov, int count, off_t offset)
 {
 	(void)io;
 	return pwritev(fd, iov, count, offset);
@@ -87,7 +88,8 @@ static int directory_open(const char *path, bool create, int *fd_r, struct error
 	int fd;
 
 	if (create && mkdir(path, 0700) < 0 && errno != EEXIST)
-		return error_set_errno(error, error_from_errno(errno), errno, "cannot make %s", path);
+		return error_set_errno(
+			error, error_from_errno(errno), errno, "cannot make %s", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return error_set_errno(error, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno,
@@ -120,7 +122,8 @@ int store_files_open(struct store *store, const struct store_options *options, s
 
 	store->path = mem_strdup(options->path);
 	store->compression = options->compression;
-	store->segment_size = options->segment_size != 0 ? options->segment_size : SEGMENT_SIZE_DEFAULT;
+	store->segment_size =
+		options->segment_size != 0 ? options->segment_size : SEGMENT_SIZE_DEFAULT;
 	rc = directory_open(store->path, options->create, &dir_fd, error);
 	if (rc < 0)
 		return rc;
@@ -242,7 +245,8 @@ static int store_start(struct store *store, bool is_new, struct error *error)
 			rc = state_load(store);
 	}
 	if (rc < 0 && error != NULL && error->code == 0)
-		error_set(error, rc, "the store %s cannot be opened: %s", store->path, error_name(rc));
+		error_set(error, rc, "the store %s cannot be opened: %s", store->path,
+			error_name(rc));
 	return rc;
 }
 

@@ -1,10 +1,12 @@
 /*
- * store: one node's data: append-only log segments, which are the truth, and an index made from them.
+ * store: one node's data: append-only log segments, which are the truth, and an index made from
+ * them.
  *
- * A commit is a function run by the one committer thread inside the open index transaction. What it puts and
- * deletes is logged as it is (effects, not requests), so that replay is deterministic; all commits that wait
- * are made durable by one fdatasync of the log (group commit) and acknowledged. The index transaction is
- * committed when a reader asks for it or after a few milliseconds, with the log position inside.
+ * A commit is a function run by the one committer thread inside the open index transaction. What it
+ * puts and deletes is logged as it is (effects, not requests), so that replay is deterministic; all
+ * commits that wait are made durable by one fdatasync of the log (group commit) and acknowledged.
+ * The index transaction is committed when a reader asks for it or after a few milliseconds, with
+ * the log position inside.
  *
  * Any thread may call any function, store_close() apart. Nothing here logs: callers do.
  */
@@ -32,31 +34,35 @@ struct store_body;  /* a message body made ready: hashed and compressed */
 
 /* How the log reaches the disk; tests replace it to make each call fail in turn. */
 struct store_io {
-	ssize_t (*write)(const struct store_io *io, int fd, const struct iovec *iov, int count, off_t offset);
+	ssize_t (*write)(const struct store_io *io, int fd, const struct iovec *iov, int count,
+		off_t offset);
 	int (*sync)(const struct store_io *io, int fd); /* fdatasync */
 };
 
 struct store_options {
-	const char *path;         /* of the store's directory; made if `create` */
+	const char *path; /* of the store's directory; made if `create` */
 	bool create;
-	uint64_t segment_size;    /* bytes after which a new segment is begun; 0: 128 MiB */
-	int compression;          /* zstd level for bodies; 0: none */
+	uint64_t segment_size;     /* bytes after which a new segment is begun; 0: 128 MiB */
+	int compression;           /* zstd level for bodies; 0: none */
 	const struct store_io *io; /* NULL: the system's */
 };
 
 /*
- * Opens the store: replays the log from where the index is, and cuts off a torn tail. Only one process may have
- * it open. ERR_NOT_FOUND; ERR_UNAVAILABLE: another process has it; ERR_CORRUPT: damage before the tail, or an index
- * that is lost (the text says what and where; files are untouched); ERR_VERSION; ERR_IO; ERR_FULL.
+ * Opens the store: replays the log from where the index is, and cuts off a torn tail. Only one
+ * process may have it open. ERR_NOT_FOUND; ERR_UNAVAILABLE: another process has it; ERR_CORRUPT:
+ * damage before the tail, or an index that is lost (the text says what and where; files are
+ * untouched); ERR_VERSION; ERR_IO; ERR_FULL.
  */
 int store_open(const struct store_options *options, struct error *error, struct store **store_r);
-/* A store without files and threads: commits run at once on the caller's thread. For simulation and tests. */
+/* A store without files and threads: commits run at once on the caller's thread. For simulation and
+ * tests. */
 int store_open_memory(struct store **store_r);
 /* Finishes commits that were accepted. No other call may run or follow. */
 void store_close(struct store **store);
 
 /* Makes the index of a closed store anew from its segments and puts it in place of the old one. */
-int store_rebuild(const struct store_options *options, struct error *error, uint64_t *commit_count_r);
+int store_rebuild(
+	const struct store_options *options, struct error *error, uint64_t *commit_count_r);
 
 struct store_status {
 	uint64_t durable_position, applied_position;
@@ -66,13 +72,15 @@ struct store_status {
 };
 void store_get_status(struct store *store, struct store_status *status_r);
 
-/* Reclaims the space of dead bodies and outdated effects now, from all segments but the one being written;
- * normally a thread does that for segments that are more than half dead. *freed_r: bytes of files removed. */
+/* Reclaims the space of dead bodies and outdated effects now, from all segments but the one being
+ * written; normally a thread does that for segments that are more than half dead. *freed_r: bytes
+ * of files removed. */
 int store_compact(struct store *store, struct error *error, uint64_t *freed_r);
 
-/* Reads all segments: every frame's checksums, every stored body's SHA-256. Reports each finding in words. */
-int store_verify(struct store *store, void (*report)(void *context, const char *text), void *context,
-	struct error *error);
+/* Reads all segments: every frame's checksums, every stored body's SHA-256. Reports each finding in
+ * words. */
+int store_verify(struct store *store, void (*report)(void *context, const char *text),
+	void *context, struct error *error);
 
 /* ---- commits ---- */
 
@@ -80,8 +88,9 @@ int store_verify(struct store *store, void (*report)(void *context, const char *
 typedef int store_run(struct store_write *write, void *context);
 
 /*
- * Runs `run` and returns once its effects are durable; *position_r is then what store_read_begin() takes to see
- * them. Returns run's negative code, or ERR_FULL, ERR_IO, ERR_CLOSED, ERR_UNAVAILABLE with nothing changed.
+ * Runs `run` and returns once its effects are durable; *position_r is then what store_read_begin()
+ * takes to see them. Returns run's negative code, or ERR_FULL, ERR_IO, ERR_CLOSED, ERR_UNAVAILABLE
+ * with nothing changed.
  */
 int store_commit(struct store *store, store_run *run, void *context, struct error *error,
 	uint64_t *position_r);
@@ -90,7 +99,8 @@ struct kv_txn *store_write_kv(struct store_write *write);
 int store_put(struct store_write *write, unsigned table, struct bytes key, struct bytes value);
 int store_delete(struct store_write *write, unsigned table, struct bytes key); /* ERR_NOT_FOUND */
 /* For derived data, which can be made again: not logged, may be gone after a crash. */
-int store_put_unlogged(struct store_write *write, unsigned table, struct bytes key, struct bytes value);
+int store_put_unlogged(
+	struct store_write *write, unsigned table, struct bytes key, struct bytes value);
 int store_delete_unlogged(struct store_write *write, unsigned table, struct bytes key);
 
 /* ---- reading ---- */
@@ -105,7 +115,8 @@ void store_read_end(struct kv_txn **txn); /* NULL is allowed */
 int store_body_prepare(struct store *store, struct bytes raw, struct store_body **body_r);
 void store_body_free(struct store_body **body);
 const struct guid *store_body_guid(const struct store_body *body);
-/* Stores it if it is not there, and counts one reference. `body` must live until the commit returned. */
+/* Stores it if it is not there, and counts one reference. `body` must live until the commit
+ * returned. */
 int store_body_add(struct store_write *write, const struct store_body *body);
 /* One reference more. A held body is held no longer. ERR_NOT_FOUND. */
 int store_body_reference(struct store_write *write, const struct guid *guid);
@@ -118,16 +129,19 @@ int store_body_drop_held(struct store *store, uint64_t before_ms);
 /* 0 and its size in bytes (size_r may be NULL), held ones too; ERR_NOT_FOUND. */
 int store_body_exists(struct kv_txn *kv, const struct guid *guid, uint64_t *size_r);
 /* Appends the body to *out. ERR_NOT_FOUND; ERR_CORRUPT: its checksum is wrong. */
-int store_body_read(struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+int store_body_read(
+	struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
 
 /* ---- dirty feed ---- */
 
-/* Puts `key` into the feed under a new feed sequence; an older entry of the same key goes (coalescing). */
+/* Puts `key` into the feed under a new feed sequence; an older entry of the same key goes
+ * (coalescing). */
 int feed_mark(struct store_write *write, struct bytes key);
 /* The first entry above `after`; appends its key. ERR_NOT_FOUND at the end. */
 int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct buffer *key_r);
 
-/* Called on the committer's thread with the keys fed, after they became visible to readers; must not block. */
+/* Called on the committer's thread with the keys fed, after they became visible to readers; must
+ * not block. */
 typedef void store_listener(void *context, const struct bytes *keys, size_t count);
 void store_listen(struct store *store, store_listener *listener, void *context);
 /* After it returns the listener is not running and will not be called again. */

@@ -36,7 +36,8 @@ void body_row_encode(struct buffer *out, const struct body_row *row)
 int body_row_decode(struct bytes in, struct body_row *row_r)
 {
 	if (unpack_varint(&in, &row_r->segment) < 0 || unpack_varint(&in, &row_r->offset) < 0 ||
-		unpack_varint(&in, &row_r->stored_size) < 0 || unpack_varint(&in, &row_r->size) < 0 ||
+		unpack_varint(&in, &row_r->stored_size) < 0 ||
+		unpack_varint(&in, &row_r->size) < 0 ||
 		unpack_varint(&in, &row_r->references) < 0 || in.len != 0)
 		return ERR_CORRUPT;
 	return 0;
@@ -74,7 +75,8 @@ int store_body_prepare(struct store *store, struct bytes raw, struct store_body 
 		size_t bound = ZSTD_compressBound(raw.len), size;
 
 		buffer_extend(&body->packed, bound);
-		size = ZSTD_compress(body->packed.data, bound, raw.ptr, raw.len, store->compression);
+		size = ZSTD_compress(
+			body->packed.data, bound, raw.ptr, raw.len, store->compression);
 		if (!ZSTD_isError(size) && size < raw.len - raw.len / 16) {
 			body->packed.len = size;
 			body->stored = buffer_bytes(&body->packed);
@@ -83,8 +85,8 @@ int store_body_prepare(struct store *store, struct bytes raw, struct store_body 
 	}
 	memcpy(body->prefix, body->guid.bytes, sizeof(body->guid.bytes));
 	put_u64(body->prefix + 32, raw.len);
-	body->payload_crc = crc32c(
-		crc32c(0, bytes_of(body->prefix, sizeof(body->prefix))), body->stored);
+	body->payload_crc =
+		crc32c(crc32c(0, bytes_of(body->prefix, sizeof(body->prefix))), body->stored);
 	*body_r = body;
 	return 0;
 }
@@ -103,8 +105,8 @@ const struct guid *store_body_guid(const struct store_body *body)
 	return &body->guid;
 }
 
-void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_crc, struct bytes prefix,
-	struct bytes stored, struct body_row *row)
+void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_crc,
+	struct bytes prefix, struct bytes stored, struct body_row *row)
 {
 	static const unsigned char zeros[8];
 	unsigned char header[FRAME_HEADER_SIZE];
@@ -123,8 +125,9 @@ void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_c
 	batch_add_own(write->batch, bytes_of(header, sizeof(header)));
 	batch_add_own(write->batch, prefix);
 	batch_add_borrowed(write->batch, stored);
-	batch_add_own(write->batch, bytes_of(zeros, frame_extent(frame.payload_size) -
-							    FRAME_HEADER_SIZE - frame.payload_size));
+	batch_add_own(write->batch,
+		bytes_of(zeros,
+			frame_extent(frame.payload_size) - FRAME_HEADER_SIZE - frame.payload_size));
 }
 
 static int body_store(struct store_write *write, const struct store_body *body, uint64_t references)
@@ -200,7 +203,8 @@ int store_body_hold(struct store_write *write, const struct store_body *body)
 	if (rc < 0)
 		return rc;
 	put_u64(now, clock_now_ms(clock_system()));
-	return store_put(write, TABLE_BODY_HELD, guid_bytes(&body->guid), bytes_of(now, sizeof(now)));
+	return store_put(
+		write, TABLE_BODY_HELD, guid_bytes(&body->guid), bytes_of(now, sizeof(now)));
 }
 
 #define DROP_COUNT_MAX 1000 /* bodies dropped in one commit */
@@ -276,7 +280,8 @@ int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer
 		buffer_append_bytes(out, stored);
 		return 0;
 	}
-	got = ZSTD_decompress(buffer_extend(out, (size_t)size), (size_t)size, stored.ptr, stored.len);
+	got = ZSTD_decompress(
+		buffer_extend(out, (size_t)size), (size_t)size, stored.ptr, stored.len);
 	if (ZSTD_isError(got) || got != size) {
 		out->len = start;
 		return ERR_CORRUPT;
@@ -298,8 +303,9 @@ static int frame_read(struct store *store, const struct body_row *row, const str
 	rc = segment_read_frame(segment->fd, row->offset, UINT64_MAX, &frame, &payload);
 	log_release(&store->log, segment);
 	stored = buffer_bytes(&payload);
-	if (rc == ERR_NOT_FOUND || (rc == 0 && (frame.type != FRAME_BODY || stored.len < FRAME_BODY_PREFIX_SIZE ||
-						       memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0)))
+	if (rc == ERR_NOT_FOUND ||
+		(rc == 0 && (frame.type != FRAME_BODY || stored.len < FRAME_BODY_PREFIX_SIZE ||
+				    memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0)))
 		rc = ERR_CORRUPT;
 	if (rc == 0) {
 		bytes_skip(&stored, FRAME_BODY_PREFIX_SIZE);
@@ -309,7 +315,8 @@ static int frame_read(struct store *store, const struct body_row *row, const str
 	return rc;
 }
 
-int store_body_read(struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+int store_body_read(
+	struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
 {
 	struct body_row row;
 	struct bytes value;

@@ -21,7 +21,8 @@ struct verify {
 	void *context;
 };
 
-__attribute__((format(printf, 2, 3))) static void finding(struct verify *verify, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void finding(
+	struct verify *verify, const char *format, ...)
 {
 	char text[256];
 	va_list args;
@@ -40,7 +41,8 @@ static void check_body_frame(struct verify *verify, uint64_t number, uint64_t of
 	uint64_t size;
 	int rc = ERR_CORRUPT;
 
-	if (unpack_raw(&payload, named.bytes, sizeof(named.bytes)) == 0 && unpack_u64(&payload, &size) == 0)
+	if (unpack_raw(&payload, named.bytes, sizeof(named.bytes)) == 0 &&
+		unpack_u64(&payload, &size) == 0)
 		rc = body_unpack(frame->flags, payload, size, &raw);
 	guid_of(buffer_bytes(&raw), &guid);
 	if (rc < 0 || !guid_equal(&guid, &named))
@@ -64,7 +66,8 @@ static int verify_segment(struct verify *verify, struct log_segment *segment, ui
 				(unsigned long long)segment->number, (unsigned long long)offset,
 				error_name(rc));
 			rc = rc == ERR_IO ? rc : 0;
-			break; /* where the next frame begins is unknown; bodies are checked by account */
+			break; /* where the next frame begins is unknown; bodies are checked by
+				  account */
 		}
 		if (frame.type == FRAME_BODY)
 			check_body_frame(
@@ -75,8 +78,8 @@ static int verify_segment(struct verify *verify, struct log_segment *segment, ui
 	return rc;
 }
 
-int store_verify(struct store *store, void (*report)(void *context, const char *text), void *context,
-	struct error *error)
+int store_verify(struct store *store, void (*report)(void *context, const char *text),
+	void *context, struct error *error)
 {
 	struct verify verify = { store, report, context };
 	uint64_t number = 0, size = 0;
@@ -183,7 +186,8 @@ static int index_exchange(const char *fresh, const char *path, struct error *err
 	return rc;
 }
 
-int store_rebuild(const struct store_options *options, struct error *error, uint64_t *commit_count_r)
+int store_rebuild(
+	const struct store_options *options, struct error *error, uint64_t *commit_count_r)
 {
 	struct kv_options kv_options = { .table_count = STORE_TABLE_COUNT, .create = true };
 	struct store store = { .lock_fd = -1, .log.dir_fd = -1 };
@@ -203,7 +207,8 @@ int store_rebuild(const struct store_options *options, struct error *error, uint
 		goto out;
 	index_remove(fresh);
 	if (mkdir(fresh, 0700) < 0) {
-		rc = error_set_errno(error, error_from_errno(errno), errno, "cannot make %s", fresh);
+		rc = error_set_errno(
+			error, error_from_errno(errno), errno, "cannot make %s", fresh);
 		goto out;
 	}
 	rc = kv_lmdb_open(fresh, &kv_options, error, &store.kv);

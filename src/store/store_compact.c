@@ -1,11 +1,13 @@
 /*
  * Compaction: giving back the space of what is dead in old segments, while the store works.
  *
- * What is live in a segment (bodies that the index finds there, effects that are still so) is written again at the
- * end of the log by ordinary commits, in small steps; then the index is synced past them, and the file is removed.
+ * What is live in a segment (bodies that the index finds there, effects that are still so) is
+ * written again at the end of the log by ordinary commits, in small steps; then the index is synced
+ * past them, and the file is removed.
  *
- * Invariant: the remaining segments, replayed in order, give the index. So a put is written again if the row is still
- * exactly that, and a delete if the row is still absent and an older segment, which may hold its put, remains.
+ * Invariant: the remaining segments, replayed in order, give the index. So a put is written again
+ * if the row is still exactly that, and a delete if the row is still absent and an older segment,
+ * which may hold its put, remains.
  */
 #include "store/store_private.h"
 
@@ -42,14 +44,15 @@ struct compact {
 	uint64_t live_bytes; /* found live, when measuring */
 };
 
-static bool body_is_here(struct kv_txn *kv, const struct compact *compact, struct bytes guid, uint64_t offset,
-	struct body_row *row_r)
+static bool body_is_here(struct kv_txn *kv, const struct compact *compact, struct bytes guid,
+	uint64_t offset, struct body_row *row_r)
 {
 	return body_row_get(kv, guid, row_r) == 0 && row_r->segment == compact->segment &&
 	       row_r->offset == offset;
 }
 
-static bool effect_is_live(struct kv_txn *kv, const struct compact *compact, const struct effect *effect)
+static bool effect_is_live(
+	struct kv_txn *kv, const struct compact *compact, const struct effect *effect)
 {
 	struct bytes value;
 	int rc;
@@ -63,7 +66,8 @@ static bool effect_is_live(struct kv_txn *kv, const struct compact *compact, con
 	return rc == ERR_NOT_FOUND && !compact->is_oldest;
 }
 
-static int rewrite_body(struct store_write *write, const struct compact *compact, struct live_body *body)
+static int rewrite_body(
+	struct store_write *write, const struct compact *compact, struct live_body *body)
 {
 	struct bytes guid = bytes_of(body->guid.bytes, sizeof(body->guid.bytes));
 	struct bytes stored = buffer_bytes(&body->payload);
@@ -77,7 +81,8 @@ static int rewrite_body(struct store_write *write, const struct compact *compact
 	return body_row_put(write, guid, &row);
 }
 
-static int rewrite_effect(struct store_write *write, const struct compact *compact, const struct effect *effect)
+static int rewrite_effect(
+	struct store_write *write, const struct compact *compact, const struct effect *effect)
 {
 	if (!effect_is_live(write->kv, compact, effect))
 		return 0;
@@ -126,15 +131,17 @@ static int step_commit(struct compact *compact)
 	return rc;
 }
 
-static void step_add_body(struct compact *compact, const struct frame *frame, uint64_t offset,
-	struct buffer *payload)
+static void step_add_body(
+	struct compact *compact, const struct frame *frame, uint64_t offset, struct buffer *payload)
 {
 	struct live_body *body;
 
 	mem_grow((void **)&compact->bodies, &compact->body_room, compact->body_count + 1,
 		sizeof(*compact->bodies));
 	body = &compact->bodies[compact->body_count++];
-	*body = (struct live_body){ .offset = offset, .flags = frame->flags, .crc = frame->payload_crc };
+	*body = (struct live_body){
+		.offset = offset, .flags = frame->flags, .crc = frame->payload_crc
+	};
 	memcpy(body->guid.bytes, payload->data, sizeof(body->guid.bytes));
 	compact->bytes += payload->len;
 	body->payload = *payload;
@@ -161,7 +168,8 @@ static int take_effects(struct compact *compact, struct kv_txn *kv, struct bytes
 }
 
 /* Goes through the segment; with `rewrite` in steps, else only sums up what is live. */
-static int segment_pass(struct compact *compact, struct log_segment *segment, uint64_t size, bool rewrite)
+static int segment_pass(
+	struct compact *compact, struct log_segment *segment, uint64_t size, bool rewrite)
 {
 	struct buffer payload = { 0 };
 	uint64_t offset = SEGMENT_HEADER_SIZE;
@@ -181,7 +189,8 @@ static int segment_pass(struct compact *compact, struct log_segment *segment, ui
 			rc = take_effects(compact, kv, buffer_bytes(&payload));
 		else if (payload.len < FRAME_BODY_PREFIX_SIZE)
 			rc = ERR_CORRUPT;
-		else if (body_is_here(kv, compact, bytes_of(payload.data, sizeof(struct guid)), offset, &row))
+		else if (body_is_here(kv, compact, bytes_of(payload.data, sizeof(struct guid)),
+				 offset, &row))
 			step_add_body(compact, &frame, offset, &payload);
 		kv_abort(&kv);
 		offset += frame_extent(frame.payload_size);
@@ -241,8 +250,8 @@ static bool next_segment(struct store *store, uint64_t *number, bool *is_oldest_
 	return is_found;
 }
 
-static int compact_segment(struct store *store, uint64_t number, bool is_oldest, uint64_t size, bool is_forced,
-	uint64_t *freed)
+static int compact_segment(struct store *store, uint64_t number, bool is_oldest, uint64_t size,
+	bool is_forced, uint64_t *freed)
 {
 	struct compact compact = { .store = store, .segment = number, .is_oldest = is_oldest };
 	struct log_segment *segment = log_acquire(&store->log, number);
@@ -292,12 +301,6 @@ static int compact_all(struct store *store, bool is_forced, uint64_t *freed)
 	return rc;
 }
 
-static int rotate_run(struct store_write *write, void *context)
-{
-	(void)context;
-	return log_rotate(&write->store->log, SEGMENT_HEADER_SIZE + 1);
-}
-
 int store_compact(struct store *store, struct error *error, uint64_t *freed_r)
 {
 	uint64_t position;
@@ -307,7 +310,10 @@ int store_compact(struct store *store, struct error *error, uint64_t *freed_r)
 	if (store->is_memory)
 		return 0;
 	/* What is in the segment being written can be reclaimed only when it is written no more. */
-	rc = store_commit(store, rotate_run, NULL, error, &position);
+	pthread_mutex_lock(&store->lock);
+	store->must_rotate = true;
+	pthread_mutex_unlock(&store->lock);
+	rc = store_commit(store, nothing_run, NULL, error, &position);
 	if (rc == 0)
 		rc = compact_all(store, true, freed_r);
 	return rc < 0 ? error_set(error, rc, "compaction: %s", error_name(rc)) : 0;
@@ -327,8 +333,8 @@ static void *compactor_main(void *context)
 		pthread_mutex_lock(&store->lock);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += COMPACT_INTERVAL_S;
-		while (!store->is_stopping &&
-			pthread_cond_timedwait(&store->compact_wake, &store->lock, &until) != ETIMEDOUT)
+		while (!store->is_stopping && pthread_cond_timedwait(&store->compact_wake,
+						      &store->lock, &until) != ETIMEDOUT)
 			;
 	}
 	pthread_mutex_unlock(&store->lock);

@@ -212,6 +212,8 @@ void batch_add_own(struct log_batch *batch, struct bytes bytes)
 {
 	size_t at = batch->own.len;
 
+	if (bytes.len == 0) /* a write of nothing looks like a full disk */
+		return;
 	buffer_append_bytes(&batch->own, bytes);
 	piece_add(batch, (struct log_piece){ NULL, at, bytes.len });
 }
@@ -224,7 +226,8 @@ void batch_add_borrowed(struct log_batch *batch, struct bytes bytes)
 
 /* ---- appending ---- */
 
-static int write_all(struct log_files *log, int fd, struct iovec *iov, size_t count, uint64_t *offset)
+static int write_all(
+	struct log_files *log, int fd, struct iovec *iov, size_t count, uint64_t *offset)
 {
 	size_t at = 0;
 
@@ -372,17 +375,19 @@ int log_remove(struct log_files *log, uint64_t number)
 
 /* ---- replay ---- */
 
-static int tail_cut(struct log_files *log, struct log_segment *segment, struct log_position *position,
-	uint64_t bad_offset, bool repair, struct error *error)
+static int tail_cut(struct log_files *log, struct log_segment *segment,
+	struct log_position *position, uint64_t bad_offset, bool repair, struct error *error)
 {
 	bool is_last = segment == log->segments[log->count - 1];
 	int rc = ERR_NOT_FOUND;
 
 	if (is_last)
-		rc = segment_find_later(segment->fd, bad_offset, segment->size, position->sequence + 1);
+		rc = segment_find_later(
+			segment->fd, bad_offset, segment->size, position->sequence + 1);
 	if (!is_last || rc == 0)
 		return error_set(error, ERR_CORRUPT,
-			"segment %016llx is damaged at offset %llu: what follows there was acknowledged",
+			"segment %016llx is damaged at offset %llu: what follows there was "
+			"acknowledged",
 			(unsigned long long)segment->number, (unsigned long long)bad_offset);
 	if (rc != ERR_NOT_FOUND)
 		return error_set(error, rc, "segment %016llx cannot be read",
@@ -453,15 +458,17 @@ static void sequence_skip(struct log_segment *segment, struct log_position *posi
 		position->sequence = frame.sequence - 1;
 }
 
-int log_replay(struct log_files *log, struct log_position *position, bool repair, replay_commit *commit,
-	void *context, struct error *error)
+int log_replay(struct log_files *log, struct log_position *position, bool repair,
+	replay_commit *commit, void *context, struct error *error)
 {
 	struct log_segment *segment = log_find(log, position->segment);
 
 	if (segment == NULL || position->offset > segment->size)
 		return error_set(error, ERR_CORRUPT,
-			"the index is at offset %llu of segment %016llx, which the log does not have",
-			(unsigned long long)position->offset, (unsigned long long)position->segment);
+			"the index is at offset %llu of segment %016llx, which the log does not "
+			"have",
+			(unsigned long long)position->offset,
+			(unsigned long long)position->segment);
 	for (size_t i = 0; i < log->count; i++) {
 		int rc;
 

@@ -19,21 +19,22 @@ enum store_table {
 };
 
 #define SEGMENT_SIZE_DEFAULT ((uint64_t)128 << 20)
-#define APPLY_IDLE_MS 2              /* an index transaction waits this long for more commits ... */
-#define APPLY_AGE_MS_MAX 5           /* ... but when they keep coming, this long at most ... */
-#define APPLY_BYTES_MAX ((size_t)8 << 20) /* ... or until this much was logged */
+#define APPLY_IDLE_MS 2    /* an index transaction waits this long for more commits ... */
+#define APPLY_AGE_MS_MAX 5 /* ... but when they keep coming, this long at most ... */
+#define APPLY_BYTES_MAX ((size_t)8 << 20)  /* ... or until this much was logged */
 #define BATCH_BYTES_MAX ((size_t)64 << 20) /* what one sync of the log covers at most */
 
 struct log_position {
-	uint64_t segment; /* number, from 1 */
-	uint64_t offset;  /* bytes */
+	uint64_t segment;  /* number, from 1 */
+	uint64_t offset;   /* bytes */
 	uint64_t sequence; /* of the last commit before it */
 };
 
 struct log_segment {
 	uint64_t number;
 	int fd;
-	unsigned references; /* readers; the descriptor is closed when it is removed and none is left */
+	unsigned references; /* readers; the descriptor is closed when it is removed and none is
+				left */
 	bool is_removed;
 	uint64_t size;       /* bytes of frames and header */
 	uint64_t live_bytes; /* stored bytes of bodies that are live in it */
@@ -80,8 +81,8 @@ struct store_write {
 	struct buffer undo_bytes;
 	struct undo_entry *undo;
 	size_t undo_count, undo_room;
-	struct buffer fed;      /* keys fed, packed */
-	bool is_broken;         /* it failed and could not be undone: the transaction must be aborted */
+	struct buffer fed; /* keys fed, packed */
+	bool is_broken;    /* it failed and could not be undone: the transaction must be aborted */
 };
 
 struct request {
@@ -118,7 +119,8 @@ struct store {
 	struct request *queue_first, **queue_last;
 	uint64_t durable, applied, wanted; /* commit sequences */
 	bool is_stopping;
-	int failure; /* why writing stopped; 0: it works */
+	bool must_rotate; /* begin a new segment with the next batch */
+	int failure;      /* why writing stopped; 0: it works */
 
 	pthread_mutex_t listener_lock;
 	struct listener *listeners;
@@ -126,10 +128,10 @@ struct store {
 	/* The committer's own. */
 	pthread_t committer;
 	bool has_committer;
-	struct kv_txn *txn;   /* the open index transaction, or NULL */
+	struct kv_txn *txn; /* the open index transaction, or NULL */
 	uint64_t txn_since_ms;
 	uint64_t txn_bytes;
-	struct buffer fed;    /* keys fed since the last apply, packed */
+	struct buffer fed; /* keys fed since the last apply, packed */
 	uint64_t feed_sequence;
 	struct store_write write;
 	struct log_batch batch;
@@ -150,7 +152,8 @@ void batch_add_own(struct log_batch *batch, struct bytes bytes);
 void batch_add_borrowed(struct log_batch *batch, struct bytes bytes);
 /* Cuts the batch back to how it was. */
 void batch_cut(struct log_batch *batch, size_t piece_count, size_t own_size, uint64_t size);
-/* Writes the batch and syncs. On ERR_FULL the segment is as before; on ERR_IO nothing more may be written. */
+/* Writes the batch and syncs. On ERR_FULL the segment is as before; on ERR_IO nothing more may be
+ * written. */
 int log_append(struct log_files *log, const struct log_batch *batch, uint64_t last_sequence);
 /* Begins a new segment if the last is over `segment_size`. */
 int log_rotate(struct log_files *log, uint64_t segment_size);
@@ -162,16 +165,16 @@ int log_remove(struct log_files *log, uint64_t number);
 struct log_segment *log_find(struct log_files *log, uint64_t number); /* committer only */
 
 typedef int replay_commit(void *context, const struct frame *frame, struct bytes payload);
-/* Calls back for each commit from *position to the end of the log, which it stores in *position. With `repair` a torn
- * tail is cut off. ERR_CORRUPT with file and offset. */
-int log_replay(struct log_files *log, struct log_position *position, bool repair, replay_commit *commit,
-	void *context, struct error *error);
+/* Calls back for each commit from *position to the end of the log, which it stores in *position.
+ * With `repair` a torn tail is cut off. ERR_CORRUPT with file and offset. */
+int log_replay(struct log_files *log, struct log_position *position, bool repair,
+	replay_commit *commit, void *context, struct error *error);
 
 /* ---- store_write.c ---- */
 /* Changes the index and whatever is derived from it. */
 int effect_apply(struct store *store, struct kv_txn *kv, const struct effect *effect);
-/* Runs one commit in the open transaction and adds its frames to the batch (none if it changed nothing). When it
- * fails all it did is undone, or is_broken is set. */
+/* Runs one commit in the open transaction and adds its frames to the batch (none if it changed
+ * nothing). When it fails all it did is undone, or is_broken is set. */
 int write_run(struct store_write *write, store_run *run, void *context);
 void write_deinit(struct store_write *write);
 /* Applies a logged commit. */
@@ -193,17 +196,19 @@ int body_row_decode(struct bytes in, struct body_row *row_r);
 int body_row_get(struct kv_txn *kv, struct bytes guid, struct body_row *row_r);
 int body_row_put(struct store_write *write, struct bytes guid, const struct body_row *row);
 /* Adds a body frame as stored (payload with its prefix) to the batch; stores where it will be. */
-void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_crc, struct bytes prefix,
-	struct bytes stored, struct body_row *row);
+void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_crc,
+	struct bytes prefix, struct bytes stored, struct body_row *row);
 /* Raw bytes of a stored body. */
 int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer *out);
 
 /* ---- committer.c ---- */
 int committer_start(struct store *store);
 void committer_stop(struct store *store);
-/* Opens the index transaction; where the index is behind the log, with what it lacks redone in it. */
+/* Opens the index transaction; where the index is behind the log, with what it lacks redone in it.
+ */
 int txn_open(struct store *store, bool repair, struct error *error);
-/* Commits the open index transaction, log position inside. On failure the log has it all: txn_open() redoes it. */
+/* Commits the open index transaction, log position inside. On failure the log has it all:
+ * txn_open() redoes it. */
 int txn_apply(struct store *store);
 void listeners_call(struct store *store, struct bytes fed);
 

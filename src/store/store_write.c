@@ -68,7 +68,8 @@ static int undo_note(struct store_write *write, unsigned table, struct bytes key
 		entry.value_size = value.len;
 		buffer_append_bytes(&write->undo_bytes, value);
 	}
-	mem_grow((void **)&write->undo, &write->undo_room, write->undo_count + 1, sizeof(*write->undo));
+	mem_grow((void **)&write->undo, &write->undo_room, write->undo_count + 1,
+		sizeof(*write->undo));
 	write->undo[write->undo_count++] = entry;
 	return rc;
 }
@@ -83,7 +84,8 @@ static int undo_all(struct store_write *write)
 			.operation = entry->had_value ? EFFECT_PUT : EFFECT_DELETE,
 			.table = entry->table,
 			.key = bytes_of(write->undo_bytes.data + entry->key_at, entry->key_size),
-			.value = bytes_of(write->undo_bytes.data + entry->value_at, entry->value_size),
+			.value = bytes_of(
+				write->undo_bytes.data + entry->value_at, entry->value_size),
 		};
 
 		rc = effect_apply(write->store, write->kv, &effect);
@@ -120,7 +122,8 @@ int store_delete(struct store_write *write, unsigned table, struct bytes key)
 	return effect_do(write, &(struct effect){ EFFECT_DELETE, table, key, { NULL, 0 } }, true);
 }
 
-int store_put_unlogged(struct store_write *write, unsigned table, struct bytes key, struct bytes value)
+int store_put_unlogged(
+	struct store_write *write, unsigned table, struct bytes key, struct bytes value)
 {
 	return effect_do(write, &(struct effect){ EFFECT_PUT, table, key, value }, false);
 }
@@ -144,8 +147,8 @@ static void commit_frame_add(struct store_write *write)
 	frame_encode(header, &frame);
 	batch_add_own(write->batch, bytes_of(header, sizeof(header)));
 	batch_add_own(write->batch, payload);
-	batch_add_own(write->batch,
-		bytes_of(zeros, frame_extent(frame.payload_size) - FRAME_HEADER_SIZE - payload.len));
+	batch_add_own(write->batch, bytes_of(zeros, frame_extent(frame.payload_size) -
+							    FRAME_HEADER_SIZE - payload.len));
 }
 
 int write_run(struct store_write *write, store_run *run, void *context)
@@ -251,7 +254,8 @@ int position_put(struct kv_txn *kv, const struct log_position *position)
 	put_u64(value, position->segment);
 	put_u64(value + 8, position->offset);
 	put_u64(value + 16, position->sequence);
-	return kv_put(kv, TABLE_META, BYTES_LITERAL("log position"), bytes_of(value, sizeof(value)));
+	return kv_put(
+		kv, TABLE_META, BYTES_LITERAL("log position"), bytes_of(value, sizeof(value)));
 }
 
 int position_get(struct kv_txn *kv, struct log_position *position_r)

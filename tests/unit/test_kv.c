@@ -248,7 +248,8 @@ static void random_changes_agree_with_a_plain_array(void **state)
 		}
 		txn = begin_read(state);
 		assert_int_equal(kv_cursor_open(txn, 3, &cursor), 0);
-		for (rc = kv_cursor_seek(cursor, bytes_of("\0", 1)); rc == 0; rc = kv_cursor_next(cursor)) {
+		for (rc = kv_cursor_seek(cursor, bytes_of("\0", 1)); rc == 0;
+			rc = kv_cursor_next(cursor)) {
 			struct bytes key = kv_cursor_key(cursor);
 			int found = key.ptr[0] << 8 | key.ptr[1], value;
 
@@ -264,14 +265,17 @@ static void random_changes_agree_with_a_plain_array(void **state)
 	}
 }
 
-#define ON(engine, test) { #test " (" #engine ")", test, open_##engine, close_engine, NULL }
-#define SUITE(engine)                                                                                    \
-	ON(engine, what_is_put_is_read_in_the_same_and_later_transactions),                              \
-		ON(engine, an_aborted_transaction_leaves_nothing),                                       \
-		ON(engine, a_snapshot_does_not_see_later_commits), ON(engine, tables_do_not_mix),        \
-		ON(engine, deleting_what_is_not_there_says_so),                                          \
-		ON(engine, a_key_over_the_limit_is_refused),                                             \
-		ON(engine, a_cursor_seeks_and_moves_both_ways),                                          \
+#define ON(engine, test)                                                                           \
+	{                                                                                          \
+#test " (" #engine ")", test, open_##engine, close_engine, NULL                    \
+	}
+#define SUITE(engine)                                                                              \
+	ON(engine, what_is_put_is_read_in_the_same_and_later_transactions),                        \
+		ON(engine, an_aborted_transaction_leaves_nothing),                                 \
+		ON(engine, a_snapshot_does_not_see_later_commits), ON(engine, tables_do_not_mix),  \
+		ON(engine, deleting_what_is_not_there_says_so),                                    \
+		ON(engine, a_key_over_the_limit_is_refused),                                       \
+		ON(engine, a_cursor_seeks_and_moves_both_ways),                                    \
 		ON(engine, random_changes_agree_with_a_plain_array)
 
 int main(void)

@@ -11,8 +11,8 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +39,8 @@ static int set_up(void **state)
 
 	strcpy(fixture->path, "/tmp/chapar-test-store-XXXXXX");
 	assert_non_null(mkdtemp(fixture->path));
-	fixture->options = (struct store_options){ .path = fixture->path, .create = true, .compression = 1 };
+	fixture->options =
+		(struct store_options){ .path = fixture->path, .create = true, .compression = 1 };
 	*state = fixture;
 	return 0;
 }
@@ -84,7 +85,8 @@ static int run_put(struct store_write *write, void *context)
 	return rc == 0 && put->must_fail ? ERR_REFUSED : rc;
 }
 
-static int put_value(struct fixture *fixture, const char *key, const char *value, uint64_t *position)
+static int put_value(
+	struct fixture *fixture, const char *key, const char *value, uint64_t *position)
 {
 	struct put put = { bytes_of_string(key), bytes_of_string(value), NULL, false };
 
@@ -96,7 +98,8 @@ static int run_delete(struct store_write *write, void *context)
 	return store_delete(write, TABLE, bytes_of_string(context));
 }
 
-static void check_value(struct fixture *fixture, uint64_t position, const char *key, const char *expected)
+static void check_value(
+	struct fixture *fixture, uint64_t position, const char *key, const char *expected)
 {
 	struct kv_txn *kv = NULL;
 	struct bytes value;
@@ -170,7 +173,8 @@ static void add_body(struct fixture *fixture, const char *key, struct bytes raw,
 	store_body_free(&body);
 }
 
-static int read_body(struct fixture *fixture, const struct guid *guid, struct buffer *out, uint64_t position)
+static int read_body(
+	struct fixture *fixture, const struct guid *guid, struct buffer *out, uint64_t position)
 {
 	struct kv_txn *kv = NULL;
 	int rc;
@@ -306,8 +310,8 @@ static void count_report(void *context, const char *text)
 static void what_was_acknowledged_survives_kill_9(void **state)
 {
 	struct fixture *fixture = *state;
-	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *shared = mmap(
+		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct random random = { (uint64_t)getpid() };
 	uint32_t total = 0;
 
@@ -334,8 +338,7 @@ static void what_was_acknowledged_survives_kill_9(void **state)
 				check_value(fixture, 0, key, "x");
 			}
 		}
-		assert_int_equal(
-			store_verify(fixture->store, count_report, &findings, &error), 0);
+		assert_int_equal(store_verify(fixture->store, count_report, &findings, &error), 0);
 		assert_int_equal(findings, 0);
 		store_close(&fixture->store);
 	}
@@ -361,7 +364,8 @@ static void a_torn_tail_is_cut_off_at_every_byte_and_the_rest_stays(void **state
 	check_value(fixture, position, "a", "1");
 	segment_path(fixture, path);
 	assert_int_equal(stat(path, &before), 0);
-	snprintf(command, sizeof(command), "cp -r %s/index %s/index.before", fixture->path, fixture->path);
+	snprintf(command, sizeof(command), "cp -r %s/index %s/index.before", fixture->path,
+		fixture->path);
 	assert_int_equal(system(command), 0);
 	put_value(fixture, "b", "2", &position);
 	store_close(&fixture->store);
@@ -369,8 +373,9 @@ static void a_torn_tail_is_cut_off_at_every_byte_and_the_rest_stays(void **state
 	assert_true(after.st_size > before.st_size);
 	for (off_t size = after.st_size - 1; size >= before.st_size; size--) {
 		/* The index as it was: the commit of "b" is in the log only. */
-		snprintf(command, sizeof(command), "rm -rf %s/index && cp -r %s/index.before %s/index",
-			fixture->path, fixture->path, fixture->path);
+		snprintf(command, sizeof(command),
+			"rm -rf %s/index && cp -r %s/index.before %s/index", fixture->path,
+			fixture->path, fixture->path);
 		assert_int_equal(system(command), 0);
 		assert_int_equal(truncate(path, size), 0);
 		open_store(fixture);
@@ -460,7 +465,8 @@ struct faulty_io {
 	_Atomic int write_bytes_left; /* written before write_errno strikes */
 };
 
-static ssize_t faulty_write(const struct store_io *io, int fd, const struct iovec *iov, int count, off_t offset)
+static ssize_t faulty_write(
+	const struct store_io *io, int fd, const struct iovec *iov, int count, off_t offset)
 {
 	struct faulty_io *faulty = (struct faulty_io *)(uintptr_t)io;
 

@@ -116,6 +116,9 @@ struct account_write {
 	const struct mail_body *
 		*bodies; /* brought in by mail_body_add(), stored when first named */
 	size_t body_count, body_room;
+	struct guid *releases; /* of bodies no more shown: given up at the end, for the same commit
+				  may show them elsewhere */
+	size_t release_count, release_room;
 	bool is_dirty;
 };
 

@@ -191,11 +191,22 @@ static int header_put(struct store_write *store, const struct account_header *he
 	return rc < 0 ? rc : feed_mark(store, account_key(key, header->number));
 }
 
+static int release_bodies(struct account_write *write)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < write->release_count && rc == 0; i++)
+		rc = mail_body_release(write, &write->releases[i]);
+	return rc;
+}
+
 int account_write_end(struct account_write *write, int rc)
 {
 	if (rc >= 0 && write->arena != NULL) {
 		int ended = account_write_flush(write);
 
+		if (ended == 0)
+			ended = release_bodies(write);
 		if (ended == 0 && write->is_dirty)
 			ended = header_put(write->store, &write->header);
 		if (ended < 0)
@@ -203,6 +214,7 @@ int account_write_end(struct account_write *write, int rc)
 	}
 	free(write->floors);
 	free(write->bodies);
+	free(write->releases);
 	arena_free(&write->arena);
 	*write = (struct account_write){ 0 };
 	return rc;
@@ -582,8 +594,14 @@ static int bodies_change(struct account_write *write, const struct message_recor
 
 	if (message_is_shown(after) && !was_shown)
 		return mail_body_reference(write, &after->guid);
-	if (!message_is_shown(after) && was_shown)
-		return mail_body_release(write, &before->guid);
+	if (!message_is_shown(after) && was_shown) {
+		void *releases = write->releases;
+
+		mem_grow(&releases, &write->release_room, write->release_count + 1,
+			sizeof(*write->releases));
+		write->releases = releases;
+		write->releases[write->release_count++] = before->guid;
+	}
 	return 0;
 }
 

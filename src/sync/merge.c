@@ -208,13 +208,16 @@ static int take_messages(struct merge_state *state)
 }
 
 /*
- * The modseq of what a record becomes. What they have of a record that is not among their changes
- * is not known here, only that mine changed since: that is a change for them.
+ * The modseq of what a record becomes: the greater of both, unless it changes the content on a side
+ * that has already shown as much (P4). What they have of a record that is not among their changes
+ * is not known here, only that mine changed since: that is a change for them. A mere rise needs no
+ * fresh tick, so that restamping never chases itself round a ring.
  */
 static uint64_t result_modseq(
 	struct merge_state *state, uint64_t greatest, bool changes_mine, bool changes_theirs)
 {
-	if ((changes_mine || changes_theirs) && greatest <= state->top)
+	if ((changes_mine && greatest <= state->input->my_highest) ||
+		(changes_theirs && greatest <= state->input->their_changes->highest))
 		return merge_tick(state);
 	return greatest;
 }
@@ -364,7 +367,8 @@ static void observe(struct merge_state *state)
 {
 	const struct change_set *theirs = state->input->their_changes;
 
-	state->clock = max_u64(state->input->clock_last, state->top);
+	state->clock = max_u64(state->input->clock_last, state->input->my_highest);
+	state->clock = max_u64(state->clock, theirs->highest);
 	for (size_t i = 0; i < theirs->mailbox_count; i++)
 		state->clock = max_u64(state->clock, theirs->mailboxes[i].modseq);
 	for (size_t i = 0; i < theirs->message_count; i++)
@@ -380,7 +384,6 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 	struct merge_output output = { 0 };
 	int rc;
 
-	state.top = max_u64(input->my_highest, input->their_changes->highest);
 	observe(&state);
 	mem_grow((void **)&state.mailbox_list, &state.mailbox_room, 1,
 		sizeof(struct work_mailbox *));

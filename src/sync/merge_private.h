@@ -44,7 +44,6 @@ struct merge_state {
 	struct map names; /* name -> live struct work_mailbox; valid if has_names */
 	bool has_names;
 	uint64_t clock;
-	uint64_t top;     /* greatest modseq that either side has shown */
 	struct stamp act; /* of what this merge decides itself; none until it is needed */
 	uint64_t walk;
 	struct merge_conflict *conflicts;

@@ -5,6 +5,7 @@
 #include "sim.h"
 
 #include "base/mem.h"
+#include "base/pack.h"
 
 #include <stdlib.h>
 
@@ -40,7 +41,7 @@ void __wrap_random_bytes(void *ptr, size_t len)
 		return;
 	}
 	if (current_node_id != 0 && len == sizeof(current_node_id)) {
-		memcpy(ptr, &current_node_id, len);
+		put_u64(at, current_node_id);
 		return;
 	}
 	for (size_t i = 0; i < len; i++)

@@ -111,7 +111,7 @@ def since(N, seq): return ({i: m for i, m in N.msg.items() if N.at['m', i] > seq
 
 def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False):
     """A brings B's changes into its own copy, so that the result is legal to show on both. One local transaction."""
-    tm, tb = theirs; mm, mb = since(A, 0 if full else M[side]); A.announce(); floor = max(A.last, T_top); top = max(A.top, T_top)
+    tm, tb = theirs; mm, mb = since(A, 0 if full else M[side]); A.announce(); floor = max(A.last, T_top)
     had = dict(A.uidnext); conflicts = 0; made = []
     case = dump_input(A, theirs, T_uidnext, T_top, M[side], known, full) if CASES is not None else None
     def act():                           # the stamp of what this merge decides itself
@@ -181,8 +181,9 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         if (m.mb, m.uid) != (want, u): touched_m.add(i); m = copy.copy(m); m.mb, m.uid = want, u; msg[i] = m
     def modseq(new, ours, th, mine_changed):
         ms = max(x.ms for x in (ours, th, new) if x)
-        differs = (ours is None or not type(new).same(new, ours)) or (not type(new).same(new, th) if th else mine_changed)
-        return A.tick(floor) if differs and ms <= top else ms
+        changes_mine = ours is None or not type(new).same(new, ours)
+        changes_theirs = not type(new).same(new, th) if th else mine_changed
+        return A.tick(floor) if changes_mine and ms <= A.top or changes_theirs and ms <= T_top else ms
     def write(put, i, new, ours, ms):
         if ours is None or not type(new).same(new, ours) or ms != ours.ms:
             new = copy.copy(new); new.ms = ms; put(i, new)
@@ -237,26 +238,26 @@ def exchange(A, B, rnd, race=None, lose=False):
     STAT['exchanges'] += 1
     for attempt in range(5):
         M = A.common.get(B.nid, {'mine': 0, 'theirs': 0})
-        if A.state() != B.state():
-            th = since(B, M['theirs'])
-            if th[0] or th[1]:
-                B.announce(); snap = copy.deepcopy(th); un, la, sq = dict(B.uidnext), B.top, B.seq
-                if race and rnd.random() < .3: race(A)              # local clients go on
-                STAT['conflicts'] += integrate(A, snap, un, la, M, known=known(B, snap, M['theirs']))
-            at = B.seq
-            if race and rnd.random() < .5: race(B)
-            if B.seq != at: STAT['refused'] += 1; continue         # CHANGED
-            push = since(A, M['mine'])
-            lack = [i for i in known(A, push, M['mine']) if i not in B.msg and push[0][i].mb]
-            for i in lack:               # was here at the common point: deleted here, tombstone expired; B says so and refuses
-                st = (B.tick(A.last), B.nid); B.put_msg(i, Msg({}, (st, ''), None, 0, st[0]))
-            if lack: STAT['refused'] += 1; continue
-            apply(B, *push, A.uidnext, A.last)
-            if A.state() != B.state():   # digests differ (tombstones expired unseen): compare everything once
-                th = copy.deepcopy(since(B, 0)); STAT['repairs'] = STAT.get('repairs', 0) + 1
-                integrate(A, th, dict(B.uidnext), B.top, M, known=known(B, th, M['theirs']), full=True)
-                apply(B, *since(A, 0), A.uidnext, A.last)
-            assert A.state() == B.state(), 'P6 exchange ended unequal'
+        # equal digests are not enough: tombstones are not in them, and a common point must not pass unsent ones
+        th = since(B, M['theirs'])
+        if th[0] or th[1]:
+            B.announce(); snap = copy.deepcopy(th); un, la, sq = dict(B.uidnext), B.top, B.seq
+            if race and rnd.random() < .3: race(A)              # local clients go on
+            STAT['conflicts'] += integrate(A, snap, un, la, M, known=known(B, snap, M['theirs']))
+        at = B.seq
+        if race and rnd.random() < .5: race(B)
+        if B.seq != at: STAT['refused'] += 1; continue         # CHANGED
+        push = since(A, M['mine'])
+        lack = [i for i in known(A, push, M['mine']) if i not in B.msg and push[0][i].mb]
+        for i in lack:               # was here at the common point: deleted here, tombstone expired; B says so and refuses
+            st = (B.tick(A.last), B.nid); B.put_msg(i, Msg({}, (st, ''), None, 0, st[0]))
+        if lack: STAT['refused'] += 1; continue
+        apply(B, *push, A.uidnext, A.last)
+        if A.state() != B.state():   # digests differ (tombstones expired unseen): compare everything once
+            th = copy.deepcopy(since(B, 0)); STAT['repairs'] = STAT.get('repairs', 0) + 1
+            integrate(A, th, dict(B.uidnext), B.top, M, known=known(B, th, M['theirs']), full=True)
+            apply(B, *since(A, 0), A.uidnext, A.last)
+        assert A.state() == B.state(), 'P6 exchange ended unequal'
         if not rnd.random() < .1: B.common[A.nid] = {'mine': B.seq, 'theirs': A.seq}
         if not lose: A.common[B.nid] = {'mine': A.seq, 'theirs': B.seq}
         return True

@@ -23,6 +23,7 @@ stop_all() {
 	has cyrus && "$here/peers/cyrus.sh" stop
 	has dovecot && "$here/peers/dovecot.sh" stop
 	echo "Output: $BENCH_TMP/out"
+	"$here/report.py" "$BENCH_TMP/out"
 }
 trap stop_all EXIT
 trap 'exit 1' TERM INT

@@ -36,12 +36,12 @@ int point_get(struct kv_txn *kv, uint32_t account, uint64_t peer, struct common_
 	return 0;
 }
 
-int point_put(struct account_write *write, uint64_t peer, struct common_point point)
+int point_put(struct store_write *store, uint32_t account, uint64_t peer, struct common_point point)
 {
 	unsigned char key[POINT_KEY_SIZE];
 	struct common_point saved;
 	struct buffer value = { 0 };
-	int rc = point_get(write->kv, write->header.number, peer, &saved);
+	int rc = point_get(store_write_kv(store), account, peer, &saved);
 
 	if (rc < 0)
 		return rc;
@@ -50,8 +50,8 @@ int point_put(struct account_write *write, uint64_t peer, struct common_point po
 	pack_u8(&value, POINT_VERSION);
 	pack_varint(&value, point.mine);
 	pack_varint(&value, point.theirs);
-	rc = store_put(write->store, MAIL_TABLE_COMMON, point_key(key, write->header.number, peer),
-		buffer_bytes(&value));
+	rc = store_put(
+		store, MAIL_TABLE_COMMON, point_key(key, account, peer), buffer_bytes(&value));
 	buffer_deinit(&value);
 	return rc;
 }
@@ -65,7 +65,7 @@ static int save_run(struct account_write *write, void *context)
 {
 	const struct save_context *save = context;
 
-	return point_put(write, save->peer, save->point);
+	return point_put(write->store, write->header.number, save->peer, save->point);
 }
 
 int point_save(struct mail *mail, uint32_t account, uint64_t peer, struct common_point point,

@@ -22,7 +22,8 @@ static inline bool common_point_is_later(struct common_point a, struct common_po
 /* The saved point, or none. Errors: of kv_get(), ERR_CORRUPT, ERR_VERSION. */
 int point_get(struct kv_txn *kv, uint32_t account, uint64_t peer, struct common_point *point_r);
 /* Saves it as part of a commit, unless a later one is there. */
-int point_put(struct account_write *write, uint64_t peer, struct common_point point);
+int point_put(
+	struct store_write *store, uint32_t account, uint64_t peer, struct common_point point);
 /* The same as a commit of its own. */
 int point_save(struct mail *mail, uint32_t account, uint64_t peer, struct common_point point,
 	struct error *error);

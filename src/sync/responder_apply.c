@@ -5,11 +5,12 @@
  * (1) The account is at the sequence that the peer expects; else CHANGED, with what changed since
  * their common point. (2) A message that was common at that point, and of which there is no record
  * here, was deleted here and its tombstone has expired: it gets a new tombstone, and the answer is
- * CHANGED. (3) All bodies are here; else MISSING. (4) Every change is legal; else ERROR ILLEGAL. If
- * only the UIDs or modseqs are not above what was announced here, the peer lacked knowledge of
- * ours: CHANGED. (5) The result has the digest that the peer's copy has; else DIFFERS. (6) The
- * common point is noted in the same commit, so an APPLY that comes again is answered as the first
- * was (P8).
+ * CHANGED. So it is if our record is the later one: the peer's has expired meanwhile, and it heard
+ * of the message anew from a third copy. (3) All bodies are here; else MISSING. (4) Every change is
+ * legal; else ERROR ILLEGAL. If only the UIDs or modseqs are not above what was announced here, the
+ * peer lacked knowledge of ours: CHANGED. (5) The result has the digest that the peer's copy has;
+ * else DIFFERS. (6) The common point is noted in the same commit, so an APPLY that comes again is
+ * answered as the first was (P8).
  */
 #include "sync/responder_private.h"
 
@@ -216,7 +217,7 @@ static int refuse_changed(struct apply *apply, struct account_write *write)
 
 /* ---- APPLY ---- */
 
-/* (2) Returns how many tombstones were made. */
+/* (2) Returns how many records the peer must be told of first. */
 static int bury_forgotten(struct apply *apply, struct account_write *write)
 {
 	const struct change_set *changes = &apply->changes;
@@ -226,14 +227,20 @@ static int bury_forgotten(struct apply *apply, struct account_write *write)
 		struct message_record message = changes->messages[i].record, mine;
 		int rc;
 
-		if (!changes->messages[i].was_common || !message_is_shown(&message))
-			continue;
 		rc = account_get_message(
 			write->kv, write->header.number, message.instance, write->arena, &mine);
-		if (rc == 0)
-			continue;
-		if (rc != ERR_NOT_FOUND)
+		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
+		if (rc == 0 && guid_equal(&mine.guid, &message.guid) &&
+			!merge_message_follows(&mine, &message)) {
+			rc = account_put_message(write, &mine); /* so that it is told again */
+			if (rc < 0)
+				return rc;
+			count++;
+			continue;
+		}
+		if (rc == 0 || !changes->messages[i].was_common || !message_is_shown(&message))
+			continue;
 		account_observe(write, changes->highest);
 		message.placed = account_stamp(write);
 		message.modseq = message.placed.modseq;
@@ -375,7 +382,7 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 	if (!apply->call->session->rights.is_full)
 		return 0; /* what node an ordinary user says he is proves nothing */
 	point = (struct common_point){ write->header.sequence, apply->sequence };
-	return point_put(write, apply->call->session->peer, point);
+	return point_put(write->store, write->header.number, apply->call->session->peer, point);
 }
 
 static int apply_run(struct account_write *write, void *context)

@@ -1,0 +1,221 @@
+#include "chapard/channel_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* ---- connections ---- */
+
+static void set_client(struct channel *channel, struct net_client *client)
+{
+	pthread_mutex_lock(&channel->lock);
+	channel->client = client;
+	if (client != NULL && channel->is_stopping)
+		net_client_interrupt(client);
+	pthread_mutex_unlock(&channel->lock);
+}
+
+static void tell_up(struct channel *channel)
+{
+	struct channel_status *status = &channel->status;
+
+	pthread_mutex_lock(&channel->lock);
+	status->is_connected = true;
+	status->connect_count++;
+	status->peer_node = channel->peer;
+	status->last_success_ms = clock_now_ms(clock_system());
+	status->last_error[0] = '\0';
+	snprintf(status->peer, sizeof(status->peer), "%s", net_client_peer(channel->client));
+	pthread_mutex_unlock(&channel->lock);
+	log_event(LOG_LEVEL_INFO, "channel-up", "channel", channel->options.name, "peer",
+		status->peer, NULL);
+}
+
+/* Says why once, not with every attempt that fails in the same way. */
+static void tell_down(struct channel *channel, const struct error *error)
+{
+	struct channel_status *status = &channel->status;
+	bool is_news;
+
+	if (channel_is_stopping(channel))
+		return;
+	pthread_mutex_lock(&channel->lock);
+	is_news = status->is_connected || strcmp(status->last_error, error->text) != 0;
+	status->is_connected = false;
+	memcpy(status->last_error, error->text, sizeof(status->last_error));
+	pthread_mutex_unlock(&channel->lock);
+	if (is_news)
+		log_event(LOG_LEVEL_WARNING, "channel-down", "channel", channel->options.name,
+			"error", error_name(error->code), "text", error->text, NULL);
+}
+
+/* One connection, from its beginning to its end. Returns whether it came up at all. */
+static bool run_connection(struct channel *channel, struct error *error)
+{
+	struct net_client *client = net_client_new();
+	uint64_t peer;
+	int rc;
+
+	set_client(channel, client);
+	rc = channel_link_open(
+		&channel->options, channel->mail, client, &channel->link, &peer, error);
+	if (rc == 0) {
+		channel_meet(channel, peer);
+		tell_up(channel);
+		channel_serve(channel, error);
+	}
+	set_client(channel, NULL);
+	channel_link_close(&channel->link);
+	net_client_free(&client);
+	return rc == 0;
+}
+
+/* A pause of `pause_ms`, more or less a quarter, so that many channels do not come back together.
+ */
+static void pause_before_retry(struct channel *channel, uint64_t pause_ms)
+{
+	struct timespec until;
+	uint64_t random;
+
+	random_bytes(&random, sizeof(random));
+	pause_ms += random % (pause_ms / 2 + 1);
+	pause_ms -= pause_ms / 4;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(pause_ms / 1000);
+	until.tv_nsec += (long)(pause_ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&channel->lock);
+	while (!channel->is_stopping &&
+		pthread_cond_timedwait(&channel->stopped, &channel->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&channel->lock);
+}
+
+static void *channel_run(void *context)
+{
+	struct channel *channel = context;
+	uint64_t pause_ms = CHANNEL_PAUSE_MIN_MS;
+	struct error error = { 0 };
+
+	if (channel_load(channel, &error) < 0)
+		tell_down(channel, &error); /* begin from the beginning: all is exchanged again */
+	while (!channel_is_stopping(channel)) {
+		error = (struct error){ 0 };
+		if (run_connection(channel, &error))
+			pause_ms = CHANNEL_PAUSE_MIN_MS;
+		tell_down(channel, &error);
+		pause_before_retry(channel, pause_ms);
+		pause_ms =
+			pause_ms * 2 < CHANNEL_PAUSE_MAX_MS ? pause_ms * 2 : CHANNEL_PAUSE_MAX_MS;
+	}
+	(void)channel_save(channel, &error);
+	return NULL;
+}
+
+/* On the committer's thread. */
+static void wake(void *context, const struct bytes *keys, size_t count)
+{
+	struct channel *channel = context;
+
+	(void)keys;
+	(void)count;
+	pthread_mutex_lock(&channel->lock);
+	if (channel->client != NULL)
+		net_client_wake(channel->client);
+	pthread_mutex_unlock(&channel->lock);
+}
+
+/* ---- for others ---- */
+
+static char *copy_or_null(const char *text)
+{
+	return text != NULL ? mem_strdup(text) : NULL;
+}
+
+static void copy_options(struct channel_options *own, const struct channel_options *options)
+{
+	*own = *options;
+	own->name = mem_strdup(options->name);
+	own->host = mem_strdup(options->host);
+	own->user = mem_strdup(options->user);
+	own->password = mem_strdup(options->password);
+	own->tls_options.ca_path = copy_or_null(options->tls_options.ca_path);
+	own->tls_options.host_name = copy_or_null(options->tls_options.host_name);
+	own->tls_options.certificate_path = copy_or_null(options->tls_options.certificate_path);
+	own->tls_options.key_path = copy_or_null(options->tls_options.key_path);
+}
+
+static void free_options(struct channel_options *own)
+{
+	explicit_bzero((char *)own->password, strlen(own->password));
+	free((char *)own->name);
+	free((char *)own->host);
+	free((char *)own->user);
+	free((char *)own->password);
+	free((char *)own->tls_options.ca_path);
+	free((char *)own->tls_options.host_name);
+	free((char *)own->tls_options.certificate_path);
+	free((char *)own->tls_options.key_path);
+}
+
+struct channel *channel_start(struct mail *mail, const struct channel_options *options)
+{
+	struct channel *channel = mem_zalloc(sizeof(*channel));
+	pthread_condattr_t attributes;
+
+	copy_options(&channel->options, options);
+	channel->mail = mail;
+	channel->ready_end = &channel->ready;
+	pthread_mutex_init(&channel->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&channel->stopped, &attributes);
+	pthread_condattr_destroy(&attributes);
+	store_listen(mail_store(mail), wake, channel);
+	if (pthread_create(&channel->thread, NULL, channel_run, channel) != 0)
+		abort(); /* as for memory: a node that cannot start a thread cannot serve */
+	return channel;
+}
+
+void channel_stop(struct channel **channel_ptr)
+{
+	struct channel *channel = *channel_ptr;
+
+	if (channel == NULL)
+		return;
+	pthread_mutex_lock(&channel->lock);
+	channel->is_stopping = true;
+	if (channel->client != NULL)
+		net_client_interrupt(channel->client);
+	pthread_cond_signal(&channel->stopped);
+	pthread_mutex_unlock(&channel->lock);
+	pthread_join(channel->thread, NULL);
+	store_unlisten(mail_store(channel->mail), wake, channel);
+	channel_forget_all(channel);
+	free(channel->asked);
+	free_options(&channel->options);
+	pthread_cond_destroy(&channel->stopped);
+	pthread_mutex_destroy(&channel->lock);
+	free(channel);
+	*channel_ptr = NULL;
+}
+
+void channel_get_status(struct channel *channel, struct channel_status *status_r)
+{
+	pthread_mutex_lock(&channel->lock);
+	*status_r = channel->status;
+	pthread_mutex_unlock(&channel->lock);
+}
+
+const char *channel_name(const struct channel *channel)
+{
+	return channel->options.name;
+}

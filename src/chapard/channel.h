@@ -1,0 +1,69 @@
+/*
+ * channel: brings what changes here to one peer, and merges what changed there, continuously.
+ *
+ * A thread of its own keeps a connection (IMAP, SYNC command) and serves the store's dirty feed
+ * from a durable cursor: every account that changed is exchanged (sync/exchange.h), several at a
+ * time. It is woken by commits, not by a clock. It never gives up: a lost connection is made anew
+ * after a pause that grows to CHANNEL_PAUSE_MAX_MS; an account that cannot be exchanged is set
+ * aside and tried again after a pause that grows to CHANNEL_RETRY_MAX_MS, while the others go on.
+ * What is left when the process ends is found again in the feed. What comes from the peer is left
+ * out of the feed's service by the common point, so nothing echoes.
+ *
+ * Logs: channel-up, channel-down, channel-account-failed, channel-repair.
+ */
+#ifndef CHAPAR_CHAPARD_CHANNEL_H
+#define CHAPAR_CHAPARD_CHANNEL_H
+
+#include "base/error.h"
+#include "mail/mail.h"
+#include "net/net_client.h"
+
+#define CHANNEL_PAUSE_MIN_MS 200
+#define CHANNEL_PAUSE_MAX_MS 15000
+#define CHANNEL_RETRY_MIN_MS 1000
+#define CHANNEL_RETRY_MAX_MS 300000
+#define CHANNEL_ANSWER_TIMEOUT_MS 30000 /* and a millisecond for each KiB sent and not answered */
+#define CHANNEL_KEEPALIVE_MS 15000      /* an idle connection is tried out after this */
+
+enum channel_tls { CHANNEL_TLS_NONE, CHANNEL_TLS_START, CHANNEL_TLS_IMPLICIT };
+
+struct channel_options {  /* all is copied */
+	const char *name; /* also of its durable cursor */
+	const char *host; /* or the path of a UNIX socket */
+	uint16_t port;
+	const char *user;
+	const char *password;
+	enum channel_tls tls;
+	struct net_client_tls tls_options;
+};
+
+struct channel_status {
+	bool is_connected;
+	char peer[64];            /* address, or "" */
+	uint64_t peer_node;       /* 0: never met */
+	uint64_t last_success_ms; /* since 1970: when an exchange or a keepalive succeeded; 0: never
+				   */
+	char last_error[ERROR_TEXT_SIZE]; /* of the connection, or of the account that failed last;
+					     "" */
+	uint64_t pending_count;           /* accounts that wait, those set aside included */
+	uint64_t failing_count;           /* accounts set aside */
+	uint64_t exchange_count;          /* since the start, as all of the following */
+	uint64_t refused_count;
+	uint64_t repair_count;
+	uint64_t conflict_count;
+	uint64_t connect_count;
+};
+
+struct channel;
+
+/* Starts the channel's thread. `mail` stays borrowed until channel_stop(). */
+struct channel *channel_start(struct mail *mail, const struct channel_options *options);
+/* Ends it within moments, saves what it has reached, and sets *channel to NULL. A NULL *channel is
+ * allowed. */
+void channel_stop(struct channel **channel);
+
+/* Any thread. */
+void channel_get_status(struct channel *channel, struct channel_status *status_r);
+const char *channel_name(const struct channel *channel);
+
+#endif

@@ -1,0 +1,392 @@
+#include "chapard/channel_link.h"
+
+#include "base/encode.h"
+#include "base/mem.h"
+#include "mail/sasl.h"
+#include "sync/responder.h"
+#include "sync/wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CONNECT_TIMEOUT_MS 10000
+#define TRY_TIMEOUT_MS 10000
+#define LINE_SIZE_MAX (64u * 1024 * 1024)    /* bytes: an answer of many records is one line */
+#define ANSWER_SIZE_MAX (256u * 1024 * 1024) /* bytes, literals included */
+#define FLUSH_SIZE (1024u * 1024)            /* bytes queued before they are sent unasked */
+
+struct channel_link {
+	struct net_client *client;
+	struct buffer out;
+	struct buffer line;   /* the response read last, literals included */
+	struct buffer answer; /* what the last SYNC response held */
+	bool has_answer;
+	uint64_t sent_tag, answered_tag; /* numbers of the last ones */
+	uint64_t unanswered_size;        /* bytes sent since everything was answered */
+	bool has_scram;
+};
+
+void channel_link_close(struct channel_link **link)
+{
+	if (*link == NULL)
+		return;
+	buffer_deinit(&(*link)->out);
+	buffer_deinit(&(*link)->line);
+	buffer_deinit(&(*link)->answer);
+	free(*link);
+	*link = NULL;
+}
+
+/* ---- responses ---- */
+
+static int answer_timeout(const struct channel_link *link)
+{
+	uint64_t extra = link->unanswered_size / 1024;
+
+	return CHANNEL_ANSWER_TIMEOUT_MS + (int)(extra < 600000 ? extra : 600000);
+}
+
+/* Whether the text ends in {n} or {n+}. */
+static bool ends_in_literal(struct bytes text, size_t *size_r)
+{
+	size_t at = text.len, size = 0, scale = 1, digits = 0;
+
+	if (at < 3 || text.ptr[--at] != '}')
+		return false;
+	if (text.ptr[at - 1] == '+')
+		at--;
+	for (; at > 0 && text.ptr[at - 1] >= '0' && text.ptr[at - 1] <= '9' && digits < 10;
+		digits++) {
+		size += scale * (size_t)(text.ptr[--at] - '0');
+		scale *= 10;
+	}
+	if (digits == 0 || at == 0 || text.ptr[at - 1] != '{')
+		return false;
+	*size_r = size;
+	return true;
+}
+
+/* Reads one response with its literals into link->line, without the last CRLF. */
+static int read_response(struct channel_link *link, int timeout_ms, struct error *error)
+{
+	buffer_clear(&link->line);
+	for (;;) {
+		struct bytes part;
+		size_t size;
+		int rc =
+			net_client_read_line(link->client, LINE_SIZE_MAX, &part, timeout_ms, error);
+
+		if (rc < 0)
+			return rc;
+		buffer_append_bytes(&link->line, part);
+		if (!ends_in_literal(part, &size))
+			return 0;
+		if (size > ANSWER_SIZE_MAX || link->line.len > ANSWER_SIZE_MAX - size)
+			return error_set(error, ERR_TOO_LARGE, "the peer's answer is too large");
+		buffer_append_string(&link->line, "\r\n");
+		rc = net_client_read(link->client, size, &link->line, timeout_ms, error);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+static bool take_prefix(struct bytes *text, const char *prefix)
+{
+	struct bytes wanted = bytes_of_string(prefix);
+
+	if (text->len < wanted.len || strncasecmp((const char *)text->ptr, prefix, wanted.len) != 0)
+		return false;
+	bytes_skip(text, wanted.len);
+	return true;
+}
+
+static int take_untagged(struct channel_link *link, struct bytes text, struct error *error)
+{
+	if (take_prefix(&text, "BYE"))
+		return error_set(error, ERR_CLOSED, "the peer says goodbye:%.*s", BYTES_ARGS(text));
+	if (take_prefix(&text, "CAPABILITY ")) {
+		const char *found = strstr(buffer_string(&link->line), "AUTH=SCRAM-SHA-256");
+
+		link->has_scram = found != NULL;
+	} else if (take_prefix(&text, "SYNC ")) {
+		buffer_clear(&link->answer);
+		buffer_append_bytes(&link->answer, text);
+		link->has_answer = true;
+	}
+	return 0;
+}
+
+/*
+ * Reads until the tagged response of the oldest command; *text_r is what follows the tag, borrowed
+ * from link->line. A continuation request ends it too, if `plus` is wanted: *text_r then begins
+ * with '+'.
+ */
+static int read_tagged(struct channel_link *link, bool wants_plus, int timeout_ms,
+	struct bytes *text_r, struct error *error)
+{
+	char tag[32];
+
+	snprintf(tag, sizeof(tag), "s%llu ", (unsigned long long)link->answered_tag + 1);
+	for (;;) {
+		int rc = read_response(link, timeout_ms, error);
+		struct bytes text = buffer_bytes(&link->line);
+
+		if (rc < 0)
+			return rc;
+		if (take_prefix(&text, "* ")) {
+			rc = take_untagged(link, text, error);
+			if (rc < 0)
+				return rc;
+		} else if (wants_plus && bytes_peek(text) == '+') {
+			*text_r = text;
+			return 0;
+		} else if (take_prefix(&text, tag)) {
+			link->answered_tag++;
+			if (link->answered_tag == link->sent_tag)
+				link->unanswered_size = 0;
+			*text_r = text;
+			return 0;
+		} else {
+			return error_set(error, ERR_INVALID, "the peer does not speak IMAP");
+		}
+	}
+}
+
+/* ---- commands ---- */
+
+static void queue_command(struct channel_link *link, const char *name, struct bytes arguments)
+{
+	buffer_printf(&link->out, "s%llu %s", (unsigned long long)++link->sent_tag, name);
+	if (arguments.len > 0)
+		buffer_append_byte(&link->out, ' ');
+	buffer_append_bytes(&link->out, arguments);
+	buffer_append_string(&link->out, "\r\n");
+}
+
+int channel_link_flush(struct channel_link *link, struct error *error)
+{
+	int rc = 0;
+
+	if (link->out.len > 0)
+		rc = net_client_write(
+			link->client, buffer_bytes(&link->out), CHANNEL_ANSWER_TIMEOUT_MS, error);
+	link->unanswered_size += link->out.len;
+	buffer_clear(&link->out);
+	return rc;
+}
+
+int channel_link_request(struct channel_link *link, struct bytes request, struct error *error)
+{
+	queue_command(link, "SYNC", request);
+	return link->out.len >= FLUSH_SIZE ? channel_link_flush(link, error) : 0;
+}
+
+int channel_link_answer(struct channel_link *link, struct bytes *answer_r, struct error *error)
+{
+	struct bytes text;
+	int rc;
+
+	link->has_answer = false;
+	rc = read_tagged(link, false, answer_timeout(link), &text, error);
+	if (rc < 0)
+		return rc;
+	if (!link->has_answer) {
+		char reason[ERROR_TEXT_SIZE];
+
+		snprintf(reason, sizeof(reason), "%.*s", (int)(text.len < 200 ? text.len : 200),
+			(const char *)text.ptr);
+		buffer_clear(&link->answer);
+		wire_put_error(&link->answer, ERR_REFUSED, reason);
+	}
+	*answer_r = buffer_bytes(&link->answer);
+	return 0;
+}
+
+/* One command alone; NO and BAD are ERR_REFUSED. */
+static int run_command(
+	struct channel_link *link, const char *name, struct bytes arguments, struct error *error)
+{
+	struct bytes text;
+	int rc;
+
+	queue_command(link, name, arguments);
+	rc = channel_link_flush(link, error);
+	if (rc == 0)
+		rc = read_tagged(link, false, CHANNEL_ANSWER_TIMEOUT_MS, &text, error);
+	if (rc == 0 && !take_prefix(&text, "OK"))
+		rc = error_set(
+			error, ERR_REFUSED, "%s: the peer says %.*s", name, BYTES_ARGS(text));
+	return rc;
+}
+
+int channel_link_try(struct channel_link *link, struct error *error)
+{
+	struct bytes text;
+	int rc;
+
+	queue_command(link, "NOOP", bytes_of(NULL, 0));
+	rc = channel_link_flush(link, error);
+	return rc < 0 ? rc : read_tagged(link, false, TRY_TIMEOUT_MS, &text, error);
+}
+
+int channel_link_listen(struct channel_link *link, struct error *error)
+{
+	struct bytes text;
+	int rc = read_response(link, CHANNEL_ANSWER_TIMEOUT_MS, error);
+
+	if (rc < 0)
+		return rc;
+	text = buffer_bytes(&link->line);
+	if (!take_prefix(&text, "* "))
+		return error_set(error, ERR_INVALID, "the peer does not speak IMAP");
+	return take_untagged(link, text, error);
+}
+
+/* ---- the beginning of a connection ---- */
+
+static int read_greeting(struct channel_link *link, bool *is_logged_in_r, struct error *error)
+{
+	struct bytes text;
+	int rc = read_response(link, CONNECT_TIMEOUT_MS, error);
+
+	if (rc < 0)
+		return rc;
+	text = buffer_bytes(&link->line);
+	if (!take_prefix(&text, "* "))
+		return error_set(error, ERR_INVALID, "the peer does not speak IMAP");
+	*is_logged_in_r = take_prefix(&text, "PREAUTH ");
+	if (*is_logged_in_r || take_prefix(&text, "OK "))
+		return 0;
+	return error_set(error, ERR_UNAVAILABLE, "the peer says %.*s", BYTES_ARGS(text));
+}
+
+static int answer_challenge(
+	struct channel_link *link, struct sasl_client *sasl, struct bytes text, struct error *error)
+{
+	struct buffer challenge = { 0 }, response = { 0 };
+	int rc;
+
+	bytes_skip(&text, text.len > 1 ? 2 : 1); /* "+ " */
+	rc = decode_base64(&challenge, text);
+	if (rc == 0)
+		rc = sasl_client_step(sasl, buffer_bytes(&challenge), &response);
+	if (rc < 0) {
+		error_set(error, rc, "the login failed: the peer does not know the password");
+	} else {
+		encode_base64(&link->out, buffer_bytes(&response));
+		buffer_append_string(&link->out, "\r\n");
+		rc = channel_link_flush(link, error);
+	}
+	buffer_deinit(&challenge);
+	buffer_deinit(&response);
+	return rc;
+}
+
+/* Where nobody can listen on the way. */
+static bool is_private(const struct channel_link *link, const struct channel_options *options)
+{
+	return net_client_is_tls(link->client) || options->host[0] == '/' ||
+	       strncmp(options->host, "127.", 4) == 0 || strcmp(options->host, "::1") == 0 ||
+	       strcmp(options->host, "localhost") == 0;
+}
+
+static int authenticate(
+	struct channel_link *link, const struct channel_options *options, struct error *error)
+{
+	struct sasl_client_options sasl_options = { .mechanism = link->has_scram ? "SCRAM-SHA-256"
+										 : "PLAIN",
+		.authcid = options->user,
+		.password = options->password };
+	struct sasl_client *sasl = NULL;
+	struct bytes text = { 0 };
+	int rc;
+
+	if (!link->has_scram && !is_private(link, options))
+		return error_set(error, ERR_REFUSED,
+			"the peer offers no login that hides the password, and there is no TLS");
+	rc = sasl_client_new(&sasl_options, &sasl);
+	if (rc < 0)
+		return error_set(error, rc, "the channel's user or password cannot be used");
+	queue_command(link, "AUTHENTICATE", bytes_of_string(sasl_options.mechanism));
+	rc = channel_link_flush(link, error);
+	while (rc == 0) {
+		rc = read_tagged(link, true, CHANNEL_ANSWER_TIMEOUT_MS, &text, error);
+		if (rc < 0 || bytes_peek(text) != '+')
+			break;
+		rc = answer_challenge(link, sasl, text, error);
+	}
+	if (rc == 0 && !take_prefix(&text, "OK"))
+		rc = error_set(error, ERR_REFUSED, "the login failed: the peer says %.*s",
+			BYTES_ARGS(text));
+	if (rc == 0 && !sasl_client_is_done(sasl))
+		rc = error_set(
+			error, ERR_REFUSED, "the peer has not shown that it knows the password");
+	sasl_client_free(&sasl);
+	return rc;
+}
+
+static int start_tls(
+	struct channel_link *link, const struct channel_options *options, struct error *error)
+{
+	int rc = run_command(link, "STARTTLS", bytes_of(NULL, 0), error);
+
+	return rc < 0 ? rc
+		      : net_client_start_tls(
+				link->client, &options->tls_options, CONNECT_TIMEOUT_MS, error);
+}
+
+static int hello(
+	struct channel_link *link, struct mail *mail, uint64_t *peer_r, struct error *error)
+{
+	struct buffer request = { 0 };
+	struct bytes answer;
+	int rc;
+
+	sync_hello_request(mail, &request);
+	rc = channel_link_request(link, buffer_bytes(&request), error);
+	if (rc == 0)
+		rc = channel_link_flush(link, error);
+	if (rc == 0)
+		rc = channel_link_answer(link, &answer, error);
+	if (rc == 0)
+		rc = sync_hello_check(mail, answer, peer_r, error);
+	buffer_deinit(&request);
+	return rc;
+}
+
+static int begin(struct channel_link *link, const struct channel_options *options,
+	struct mail *mail, uint64_t *peer_r, struct error *error)
+{
+	bool is_logged_in = false;
+	int rc = net_client_connect(
+		link->client, options->host, options->port, CONNECT_TIMEOUT_MS, error);
+
+	if (rc == 0 && options->tls == CHANNEL_TLS_IMPLICIT)
+		rc = net_client_start_tls(
+			link->client, &options->tls_options, CONNECT_TIMEOUT_MS, error);
+	if (rc == 0)
+		rc = read_greeting(link, &is_logged_in, error);
+	if (rc == 0 && options->tls == CHANNEL_TLS_START)
+		rc = start_tls(link, options, error);
+	if (rc == 0 && !is_logged_in)
+		rc = run_command(link, "CAPABILITY", bytes_of(NULL, 0), error);
+	if (rc == 0 && !is_logged_in)
+		rc = authenticate(link, options, error);
+	return rc < 0 ? rc : hello(link, mail, peer_r, error);
+}
+
+int channel_link_open(const struct channel_options *options, struct mail *mail,
+	struct net_client *client, struct channel_link **link_r, uint64_t *peer_r,
+	struct error *error)
+{
+	struct channel_link *link = mem_zalloc(sizeof(*link));
+	int rc;
+
+	link->client = client;
+	rc = begin(link, options, mail, peer_r, error);
+	if (rc < 0)
+		channel_link_close(&link);
+	else
+		*link_r = link;
+	return rc;
+}

@@ -1,0 +1,35 @@
+/*
+ * channel_link: a channel's connection: login and the carriage of SYNC requests and answers over
+ * IMAP. Used by the channel's thread only; the client may be interrupted by others.
+ */
+#ifndef CHAPAR_CHAPARD_CHANNEL_LINK_H
+#define CHAPAR_CHAPARD_CHANNEL_LINK_H
+
+#include "chapard/channel.h"
+
+struct channel_link;
+
+/*
+ * Connects `client` (fresh, borrowed), negotiates TLS, logs in and says HELLO. *peer_r is the
+ * peer's node id. Errors: those of net_client.h; ERR_REFUSED: the login, the certificate, or equal
+ * node ids; ERR_UNAVAILABLE; ERR_INVALID: the server does not speak the protocol.
+ */
+int channel_link_open(const struct channel_options *options, struct mail *mail,
+	struct net_client *client, struct channel_link **link_r, uint64_t *peer_r,
+	struct error *error);
+/* Sets *link to NULL. A NULL *link is allowed. Leaves the client to its owner. */
+void channel_link_close(struct channel_link **link);
+
+/* Queues a request; sends if much is queued. */
+int channel_link_request(struct channel_link *link, struct bytes request, struct error *error);
+/* Sends what is queued. */
+int channel_link_flush(struct channel_link *link, struct error *error);
+/* The answer to the oldest request not answered yet; borrowed until the next call. */
+int channel_link_answer(struct channel_link *link, struct bytes *answer_r, struct error *error);
+
+/* With no request under way: takes in what the server says unasked. ERR_CLOSED if that is BYE. */
+int channel_link_listen(struct channel_link *link, struct error *error);
+/* With no request under way: whether the peer still answers. */
+int channel_link_try(struct channel_link *link, struct error *error);
+
+#endif

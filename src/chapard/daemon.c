@@ -100,9 +100,9 @@ static int parts_start(struct daemon *daemon, struct error *error)
 	if (rc == 0)
 		rc = privileges_drop(user, false, error);
 	if (rc == 0)
-		rc = net_server_start(daemon->server, error);
-	if (rc == 0)
 		rc = daemon_peers_open(daemon, error);
+	if (rc == 0)
+		rc = net_server_start(daemon->server, error);
 	return rc;
 }
 
@@ -185,11 +185,12 @@ void daemon_stop(struct daemon **daemon_p)
 	if (daemon == NULL)
 		return;
 	*daemon_p = NULL;
-	/* First who makes changes, then what they are made in. */
-	daemon_peers_close(daemon);
+	/* First who makes changes, then what they are made in; while clients finish, peers still
+	 * hear of it. */
 	if (daemon->server != NULL)
 		net_server_stop(daemon->server, (unsigned)daemon->config->stop_timeout_s * 1000);
 	net_server_free(&daemon->server);
+	daemon_peers_close(daemon);
 	daemon_fronts_close(daemon);
 	daemon_login_close(daemon);
 	mail_close(&daemon->mail);

@@ -8,6 +8,7 @@
 #define CHAPAR_CHAPARD_DAEMON_PRIVATE_H
 
 #include "chapard/admin.h"
+#include "chapard/channel.h"
 #include "chapard/daemon.h"
 #include "imap/imap_server.h"
 #include "lmtp/lmtp_server.h"
@@ -39,7 +40,8 @@ struct daemon {
 	struct net_server *server;
 	struct imap_server *imap;
 	struct lmtp_server *lmtp;
-	uint16_t *ports; /* of the listeners */
+	uint16_t *ports;           /* of the listeners */
+	struct channel **channels; /* config->peer_count */
 
 	struct admin admin;
 	struct admin_live live;

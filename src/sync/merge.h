@@ -99,6 +99,13 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 	struct merge_output *output_r);
 
 /*
+ * True if `theirs` knows all that `mine` knows: neither modseq nor placement nor any flag would go
+ * back. A peer whose record does not follow ours has forgotten it (its tombstone expired there) and
+ * heard of it anew from a third copy; the two are to be joined.
+ */
+bool merge_message_follows(const struct message_record *mine, const struct message_record *theirs);
+
+/*
  * Legality of a change before it replaces `mine` (NULL: new here): ERR_ILLEGAL with the reason if a
  * modseq or UIDVALIDITY decreases, a flag or placement stamp goes back, a modseq is over
  * `modseq_limit` (the skew allowed), a name or value is malformed.

@@ -57,31 +57,38 @@ static int check_message_form(
 }
 
 /* Where the count of flags is at its bound, the one that changed first may have been dropped. */
-static int check_flags_grow(
-	const struct message_record *mine, const struct message_record *theirs, struct error *error)
+static const char *find_step_back(
+	const struct message_record *from, const struct message_record *to)
 {
-	for (size_t i = 0; i < mine->flag_count; i++) {
-		const struct flag_state *own = &mine->flags[i];
-		const struct flag_state *other = message_flag(theirs, own->name);
-		int order;
+	int order = stamp_compare(to->placed, from->placed);
 
-		if (other == NULL) {
-			if (theirs->flag_count < MESSAGE_FLAG_COUNT_MAX)
-				return illegal(error, "a flag's history is missing");
+	if (order < 0 || (order == 0 && !id128_equal(to->placed_in, from->placed_in)))
+		return "a message's placement goes back";
+	for (size_t i = 0; i < from->flag_count; i++) {
+		const struct flag_state *before = &from->flags[i];
+		const struct flag_state *after = message_flag(to, before->name);
+
+		if (after == NULL && to->flag_count < MESSAGE_FLAG_COUNT_MAX)
+			return "a flag's history is missing";
+		if (after == NULL)
 			continue;
-		}
-		order = stamp_compare(other->stamp, own->stamp);
-		if (order < 0 || (order == 0 && other->is_set < own->is_set))
-			return illegal(error, "a flag goes back to an earlier state");
+		order = stamp_compare(after->stamp, before->stamp);
+		if (order < 0 || (order == 0 && after->is_set < before->is_set))
+			return "a flag goes back to an earlier state";
 	}
-	return 0;
+	return NULL;
+}
+
+bool merge_message_follows(const struct message_record *mine, const struct message_record *theirs)
+{
+	return find_step_back(mine, theirs) == NULL && theirs->modseq >= mine->modseq;
 }
 
 int merge_check_message(const struct message_record *mine, const struct message_record *theirs,
 	uint64_t modseq_limit, struct error *error)
 {
 	int rc = check_message_form(theirs, modseq_limit, error);
-	int order;
+	const char *step_back;
 
 	if (rc < 0 || mine == NULL)
 		return rc;
@@ -91,13 +98,13 @@ int merge_check_message(const struct message_record *mine, const struct message_
 		return illegal(error, "one message with two contents");
 	if (theirs->modseq < mine->modseq)
 		return illegal(error, "a message's modseq decreases");
-	order = stamp_compare(theirs->placed, mine->placed);
-	if (order < 0 || (order == 0 && !id128_equal(theirs->placed_in, mine->placed_in)))
-		return illegal(error, "a message's placement goes back");
+	step_back = find_step_back(mine, theirs);
+	if (step_back != NULL)
+		return illegal(error, step_back);
 	if (message_is_shown(mine) && id128_equal(theirs->mailbox, mine->mailbox) &&
 		theirs->uid < mine->uid)
 		return illegal(error, "a message's UID decreases");
-	return check_flags_grow(mine, theirs, error);
+	return 0;
 }
 
 static int check_mailbox_form(

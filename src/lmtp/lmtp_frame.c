@@ -54,6 +54,9 @@ static enum net_frame data_frame(
 	}
 	unit_r->len = end_find(session, input);
 	if (unit_r->len > 0) {
+		/* The answer must not depend on how the data were cut into packets. */
+		if (unit_r->len > lmtp_wire_size_max(session->server) + 1)
+			session->is_too_large = true;
 		session->scanned_len = 0;
 		return NET_FRAME_READY;
 	}

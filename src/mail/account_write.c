@@ -21,8 +21,9 @@ struct account_floor {
 	uint32_t uidnext_before;       /* what clients of this copy may know */
 	uint64_t highest_before;
 	bool exists;
-	bool is_changed; /* the record or its UIDNEXT: peers must hear of it */
-	bool is_counted; /* only local counts and the digest */
+	bool is_changed;    /* the record or its UIDNEXT: peers must hear of it */
+	bool is_counted;    /* only local counts and the digest */
+	bool has_lost_name; /* another mailbox took its name: it must get another, or go */
 };
 
 int account_write_begin(struct account_write *write, struct store_write *store, uint64_t node,
@@ -170,8 +171,12 @@ int account_write_flush(struct account_write *write)
 {
 	for (size_t i = 0; i < write->floor_count; i++) {
 		struct account_floor *floor = write->floors[i];
-		int rc = floor->is_changed || floor->is_counted ? floor_flush(write, floor) : 0;
+		int rc = 0;
 
+		if (floor->has_lost_name && mailbox_is_live(&floor->mailbox))
+			rc = name_row_check(write, &floor->mailbox);
+		if (rc == 0 && (floor->is_changed || floor->is_counted))
+			rc = floor_flush(write, floor);
 		if (rc < 0)
 			return rc;
 	}
@@ -325,6 +330,19 @@ static void modseq_shown(struct account_write *write, uint64_t modseq)
 	write->is_dirty = true;
 }
 
+static int name_take_away(struct account_write *write, struct bytes id_bytes)
+{
+	struct account_floor *floor;
+	struct id128 id;
+	int rc = unpack_raw(&id_bytes, id.bytes, sizeof(id.bytes));
+
+	if (rc == 0)
+		rc = floor_get(write, id, &floor);
+	if (rc == 0)
+		floor->has_lost_name = true;
+	return rc;
+}
+
 static int name_row_replace(struct account_write *write, const struct mailbox_record *before,
 	const struct mailbox_record *after)
 {
@@ -346,8 +364,14 @@ static int name_row_replace(struct account_write *write, const struct mailbox_re
 	}
 	if (!mailbox_is_live(after))
 		return 0;
-	return store_put(write->store, MAIL_TABLE_MAILBOX_NAME,
-		name_key(key, write->header.number, after->name), bytes_of(after->id.bytes, 16));
+	name_key(key, write->header.number, after->name);
+	rc = kv_get(write->kv, MAIL_TABLE_MAILBOX_NAME, bytes_of(key, 4 + after->name.len), &value);
+	if (rc == 0 && !bytes_equal(value, bytes_of(after->id.bytes, 16)))
+		rc = name_take_away(write, value);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	return store_put(write->store, MAIL_TABLE_MAILBOX_NAME, bytes_of(key, 4 + after->name.len),
+		bytes_of(after->id.bytes, 16));
 }
 
 static bool mailbox_may_follow(

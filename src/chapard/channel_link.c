@@ -13,6 +13,7 @@
 #define TRY_TIMEOUT_MS 10000
 #define LINE_SIZE_MAX (64u * 1024 * 1024)    /* bytes: an answer of many records is one line */
 #define ANSWER_SIZE_MAX (256u * 1024 * 1024) /* bytes, literals included */
+#define PLAIN_SIZE_MAX (16u * 1024)          /* bytes; a longer request goes as one literal */
 #define FLUSH_SIZE (1024u * 1024)            /* bytes queued before they are sent unasked */
 
 struct channel_link {
@@ -177,7 +178,14 @@ int channel_link_flush(struct channel_link *link, struct error *error)
 
 int channel_link_request(struct channel_link *link, struct bytes request, struct error *error)
 {
-	queue_command(link, "SYNC", request);
+	if (request.len <= PLAIN_SIZE_MAX) {
+		queue_command(link, "SYNC", request);
+	} else {
+		buffer_printf(&link->out, "s%llu SYNC {%zu+}\r\n",
+			(unsigned long long)++link->sent_tag, request.len);
+		buffer_append_bytes(&link->out, request);
+		buffer_append_string(&link->out, "\r\n");
+	}
 	return link->out.len >= FLUSH_SIZE ? channel_link_flush(link, error) : 0;
 }
 

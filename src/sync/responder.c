@@ -213,13 +213,25 @@ static int dispatch(struct sync_call *call, struct bytes name)
 	return error_set(call->error, ERR_INVALID, "unknown verb");
 }
 
+/* A long request comes as one literal, because servers bound what a command may hold outside of
+ * literals. */
+static struct bytes unwrap(struct bytes request, struct arena *arena)
+{
+	const struct dlist *whole;
+	struct bytes in = request;
+
+	if (bytes_peek(request) != '{' || dlist_parse(&in, arena, &whole, NULL) < 0 || in.len > 0 ||
+		whole->kind != DLIST_STRING)
+		return request;
+	return whole->text;
+}
+
 int sync_respond(struct sync_session *session, struct bytes request, struct buffer *answer,
 	struct error *error)
 {
 	struct error own = { 0 };
 	struct sync_call call = { .session = session,
 		.arena = arena_new(),
-		.text = request,
 		.answer = answer,
 		.error = error != NULL ? error : &own };
 	size_t answer_begin = answer->len;
@@ -227,7 +239,8 @@ int sync_respond(struct sync_session *session, struct bytes request, struct buff
 	int rc;
 
 	*call.error = (struct error){ 0 };
-	rc = wire_parse(request, call.arena, &verb, &call.map, call.error);
+	call.text = unwrap(request, call.arena);
+	rc = wire_parse(call.text, call.arena, &verb, &call.map, call.error);
 	if (rc == 0)
 		rc = dispatch(&call, verb);
 	if (rc < 0) {

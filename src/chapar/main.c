@@ -159,6 +159,8 @@ static int command_run(struct node *node, const struct tool_options *options, st
 		return simple_run(node, "channel-list", options, error);
 	case TOOL_COMPACT:
 		return simple_run(node, "compact", options, error);
+	case TOOL_CONFLICT_LIST:
+		return simple_run(node, "conflict-list", options, error);
 	case TOOL_STATUS:
 		return simple_run(node, "status", options, error);
 	case TOOL_VERIFY:

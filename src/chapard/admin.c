@@ -13,6 +13,7 @@ static const struct admin_command commands[] = {
 	{ "verify", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 0, 1, admin_verify }, /* [NAME] */
 	{ "status", ADMIN_OPTION_JSON, 0, 0, admin_status },
 	{ "channel-list", ADMIN_OPTION_JSON, 0, 0, admin_channel_list },
+	{ "conflict-list", ADMIN_OPTION_JSON, 0, 1, admin_conflict_list }, /* [NAME] */
 	{ "compact", 0, 0, 0, admin_compact },
 };
 

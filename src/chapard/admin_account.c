@@ -34,6 +34,34 @@ int admin_account_find(
 	return rc;
 }
 
+int admin_account_next(
+	struct admin_call *call, struct account_header *header_r, struct error *error)
+{
+	struct kv_txn *kv = NULL;
+	uint32_t number;
+	int rc;
+
+	if (call->argument_count == 1) {
+		if (call->item_count > 0)
+			return ERR_NOT_FOUND;
+		rc = admin_account_find(call, call->arguments[0], &number, error);
+		if (rc < 0)
+			return rc;
+		call->account = number - 1;
+	}
+	rc = mail_read_begin(call->admin->mail, 0, &kv);
+	if (rc == 0)
+		rc = account_next(kv, call->account, header_r);
+	mail_read_end(&kv);
+	if (rc == 0) {
+		call->account = header_r->number;
+		call->item_count++;
+	}
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		error_set(error, rc, "the accounts cannot be read: %s", error_name(rc));
+	return rc;
+}
+
 /* Only what password.h makes of a password is stored, and replicated. */
 static int password_put(
 	struct admin_call *call, uint32_t number, const char *password, struct error *error)

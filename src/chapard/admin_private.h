@@ -35,7 +35,7 @@ struct admin_call {
 	uint32_t account;
 	uint64_t item_count; /* accounts told or looked at */
 	uint64_t message_count, byte_count;
-	uint64_t finding_count; /* of verify */
+	uint64_t finding_count; /* of verify; conflicts told */
 };
 
 static inline bool admin_has(const struct admin_call *call, enum admin_option option)
@@ -48,6 +48,15 @@ admin_step_function admin_account_add, admin_account_list, admin_account_passwd;
 /* admin_store.c */
 admin_step_function admin_verify, admin_compact, admin_status, admin_channel_list;
 
+/* admin_conflict.c */
+admin_step_function admin_conflict_list;
+
+/*
+ * The account that the command's argument names, or, if it has none, the next one of all; counts
+ * it. ERR_NOT_FOUND with nothing in *error: no more.
+ */
+int admin_account_next(
+	struct admin_call *call, struct account_header *header_r, struct error *error);
 /* Finds an account by its name as a person writes it. ERR_NOT_FOUND, ERR_INVALID. */
 int admin_account_find(
 	struct admin_call *call, const char *name, uint32_t *number_r, struct error *error);

@@ -40,31 +40,6 @@ static int verify_finish(struct admin_call *call, struct buffer *out, struct err
 	return ADMIN_DONE;
 }
 
-/* The account named, or the next one. ERR_NOT_FOUND: no more. */
-static int verify_next(
-	struct admin_call *call, struct account_header *header_r, struct error *error)
-{
-	struct kv_txn *kv = NULL;
-	uint32_t number;
-	int rc;
-
-	if (call->argument_count == 1) {
-		if (call->item_count > 0)
-			return ERR_NOT_FOUND;
-		rc = admin_account_find(call, call->arguments[0], &number, error);
-		if (rc < 0)
-			return rc;
-		call->account = number - 1;
-	}
-	rc = mail_read_begin(call->admin->mail, 0, &kv);
-	if (rc == 0)
-		rc = account_next(kv, call->account, header_r);
-	mail_read_end(&kv);
-	if (rc < 0 && rc != ERR_NOT_FOUND)
-		error_set(error, rc, "the accounts cannot be read: %s", error_name(rc));
-	return rc;
-}
-
 /* After all accounts: what does not belong to one. */
 static int segments_verify(struct admin_call *call, struct buffer *out, struct error *error)
 {
@@ -81,7 +56,7 @@ int admin_verify(struct admin_call *call, struct buffer *out, struct error *erro
 {
 	struct finding_context finding = { .call = call, .out = out };
 	struct account_header header;
-	int rc = verify_next(call, &header, error);
+	int rc = admin_account_next(call, &header, error);
 
 	if (rc == ERR_NOT_FOUND && error->code == 0) {
 		rc = segments_verify(call, out, error);
@@ -92,8 +67,6 @@ int admin_verify(struct admin_call *call, struct buffer *out, struct error *erro
 	finding.account = header.name;
 	rc = account_verify(call->admin->mail, header.number, admin_has(call, ADMIN_OPTION_BODIES),
 		finding_tell, &finding);
-	call->account = header.number;
-	call->item_count++;
 	if (rc < 0 && rc != ERR_CORRUPT)
 		return error_set(
 			error, rc, "%s cannot be verified: %s", header.name, error_name(rc));

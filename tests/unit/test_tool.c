@@ -43,6 +43,7 @@ static void commands_of_one_and_two_words_are_known(void **state)
 		{ "account passwd anna", TOOL_ACCOUNT_PASSWD },
 		{ "channel list", TOOL_CHANNEL_LIST },
 		{ "compact", TOOL_COMPACT },
+		{ "conflict list --account anna", TOOL_CONFLICT_LIST },
 		{ "help", TOOL_HELP },
 		{ "--help", TOOL_HELP },
 		{ "rebuild", TOOL_REBUILD },

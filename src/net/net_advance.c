@@ -118,6 +118,9 @@ static void connection_destroy(struct net_connection *connection)
 	connection->is_closed = true;
 	net_stream_close(&connection->stream);
 	pthread_mutex_unlock(&connection->mutex);
+	pthread_mutex_lock(&connection->post_mutex);
+	connection->is_deaf = true;
+	pthread_mutex_unlock(&connection->post_mutex);
 	connection->is_registered = false;
 	if (connection->previous != NULL)
 		connection->previous->next = connection->next;
@@ -321,7 +324,7 @@ static bool linger_read(struct net_connection *connection)
 
 struct look { /* the shared fields, seen at one moment */
 	size_t pending;
-	bool is_broken, kick_wanted, wake_wanted;
+	bool is_broken, kick_wanted;
 };
 
 static struct look connection_look(struct net_connection *connection)
@@ -334,11 +337,6 @@ static struct look connection_look(struct net_connection *connection)
 	look.pending = connection_pending(connection);
 	look.is_broken = connection->is_broken;
 	look.kick_wanted = connection->kick_wanted;
-	look.wake_wanted = connection->wake_wanted;
-	if (connection->is_suspended || look.pending >= NET_OUTPUT_HIGH_WATER)
-		look.wake_wanted = false;
-	else
-		connection->wake_wanted = false;
 	pthread_mutex_unlock(&connection->mutex);
 	return look;
 }
@@ -389,7 +387,8 @@ static bool step_open(struct net_connection *connection)
 	}
 	if (look.pending >= NET_OUTPUT_HIGH_WATER)
 		return false;
-	if (look.wake_wanted && connection->protocol->wake != NULL) {
+	if (atomic_exchange(&connection->wake_wanted, false) &&
+		connection->protocol->wake != NULL) {
 		dispatch(connection, WORK_WAKE);
 		return false;
 	}

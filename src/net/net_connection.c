@@ -66,6 +66,7 @@ struct net_connection *connection_new(
 	connection->stream.fd = fd;
 	connection->activity_ms = clock_monotonic_ms();
 	pthread_mutex_init(&connection->mutex, NULL);
+	pthread_mutex_init(&connection->post_mutex, NULL);
 	peer_find(connection, listener, fd);
 	return connection;
 }
@@ -87,13 +88,16 @@ void net_connection_unref(struct net_connection **connection)
 	buffer_deinit(&last->input);
 	buffer_deinit(&last->output);
 	pthread_mutex_destroy(&last->mutex);
+	pthread_mutex_destroy(&last->post_mutex);
 	free(last);
 }
 
 void connection_post(struct net_connection *connection)
 {
-	if (!connection->is_closed)
+	pthread_mutex_lock(&connection->post_mutex);
+	if (!connection->is_deaf)
 		io_thread_post(connection->io, connection);
+	pthread_mutex_unlock(&connection->post_mutex);
 }
 
 size_t connection_pending(const struct net_connection *connection)
@@ -254,21 +258,17 @@ int net_connection_peer_uid(const struct net_connection *connection, uid_t *uid_
 
 void net_connection_wake(struct net_connection *connection)
 {
-	pthread_mutex_lock(&connection->mutex);
-	if (!connection->wake_wanted && !connection->is_closed) {
-		connection->wake_wanted = true;
-		if (!connection->busy) /* else the worker sees it when it is done */
-			connection_post(connection);
-	}
-	pthread_mutex_unlock(&connection->mutex);
+	/* If a worker has the connection, it looks at the flag after it has given it back. */
+	if (!atomic_exchange(&connection->wake_wanted, true))
+		connection_post(connection);
 }
 
 void net_connection_close(struct net_connection *connection)
 {
 	pthread_mutex_lock(&connection->mutex);
 	connection->kick_wanted = true;
-	connection_post(connection);
 	pthread_mutex_unlock(&connection->mutex);
+	connection_post(connection);
 }
 
 struct bytes connection_input(const struct net_connection *connection)

@@ -15,14 +15,29 @@
 #define ACCEPT_COUNT_MAX 64 /* clients accepted before others are served */
 #define RETRY_MS 200        /* pause when the system has no descriptors left */
 
-/* Whether there is room for one more; counts it. Nobody comes in after the stop has begun. */
-static bool room_take(struct net_server *server)
+static bool is_local(int fd)
 {
+	struct sockaddr_storage address = { 0 };
+	socklen_t len = sizeof(address);
+
+	return getpeername(fd, (struct sockaddr *)&address, &len) == 0 &&
+	       net_address_is_loopback((struct sockaddr *)&address);
+}
+
+/*
+ * Whether there is room for one more; counts it. Nobody comes in after the stop has begun, and a
+ * flood from the network leaves an eighth of the places to the clients of this machine: delivery
+ * and operator.
+ */
+static bool room_take(struct net_server *server, int fd)
+{
+	unsigned count_max = server->connection_count_max;
 	bool has_room;
 
+	if (!is_local(fd))
+		count_max -= count_max / 8;
 	pthread_mutex_lock(&server->mutex);
-	has_room = !atomic_load(&server->is_stopping) &&
-		   server->connection_count < server->connection_count_max;
+	has_room = !atomic_load(&server->is_stopping) && server->connection_count < count_max;
 	if (has_room)
 		server->connection_count++;
 	pthread_mutex_unlock(&server->mutex);
@@ -48,7 +63,7 @@ static void client_take(struct listener *listener, int fd)
 	struct net_connection *connection;
 	uint64_t number;
 
-	if (!room_take(server)) {
+	if (!room_take(server, fd)) {
 		client_refuse(listener, fd);
 		return;
 	}

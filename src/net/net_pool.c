@@ -8,19 +8,17 @@
 /* What to do next without going through the I/O thread; false: nothing that a worker can do. */
 static bool work_find(struct net_connection *connection)
 {
-	bool is_idle, has_wake;
+	bool is_idle;
 
 	pthread_mutex_lock(&connection->mutex);
 	is_idle = !connection->is_broken && !connection->kick_wanted &&
 		  connection_pending(connection) < NET_OUTPUT_HIGH_WATER &&
 		  !atomic_load(&connection->server->is_stopping);
-	has_wake = connection->wake_wanted && connection->protocol->wake != NULL;
-	if (is_idle)
-		connection->wake_wanted = false;
 	pthread_mutex_unlock(&connection->mutex);
 	if (!is_idle)
 		return false;
-	if (has_wake) {
+	if (atomic_exchange(&connection->wake_wanted, false) &&
+		connection->protocol->wake != NULL) {
 		connection->work = WORK_WAKE;
 		return true;
 	}
@@ -79,7 +77,7 @@ static void connection_return(struct net_connection *connection, enum net_result
 		connection_flush(connection);
 	connection->activity_ms = clock_monotonic_ms();
 	is_quiet = result == NET_DONE && !connection->wants_return && !connection->is_blocked &&
-		   !connection->is_broken && !connection->wake_wanted && !connection->kick_wanted &&
+		   !connection->is_broken && !connection->kick_wanted &&
 		   !connection->is_timer_changed && connection->framed == NET_FRAME_MORE &&
 		   connection->work != WORK_FREE && !net_stream_has_buffered(&connection->stream) &&
 		   !atomic_load(&connection->server->is_stopping);
@@ -90,6 +88,10 @@ static void connection_return(struct net_connection *connection, enum net_result
 		io_thread_post(connection->io, connection);
 	}
 	pthread_mutex_unlock(&connection->mutex);
+	/* The I/O thread may have been told of a wake while `busy` was still set, and passed it
+	 * over. */
+	if (is_quiet && atomic_load(&connection->wake_wanted))
+		connection_post(connection);
 }
 
 static void connection_work(struct net_connection *connection)

@@ -10,8 +10,8 @@
  * The inbox carries no message: the I/O thread looks at the connection's fields and does what they
  * ask for (connection_advance()), so a post too many does no harm.
  *
- * Locks, in this order: connection, then inbox or pool or server. None is held in a session's
- * callback.
+ * Locks, in this order: connection, its post mutex, then inbox or pool or server. None is held in a
+ * session's callback.
  */
 #ifndef CHAPAR_NET_PRIVATE_H
 #define CHAPAR_NET_PRIVATE_H
@@ -101,6 +101,15 @@ struct net_connection {
 	struct net_connection *inbox_next;
 	bool is_posted;
 
+	atomic_bool wake_wanted;
+
+	/*
+	 * For posting by other threads, who must not wait while much output is encrypted under the
+	 * other mutex.
+	 */
+	pthread_mutex_t post_mutex;
+	bool is_deaf; /* ended: nothing is posted, and the I/O thread may be gone */
+
 	pthread_mutex_t mutex; /* for all that follows */
 	struct net_stream stream;
 	struct buffer output;
@@ -111,7 +120,6 @@ struct net_connection {
 	bool is_blocked;   /* the socket takes no more: the I/O thread writes on */
 	bool is_broken;    /* no byte will pass any more */
 	bool is_closed;    /* ended: output is dropped, nothing is posted */
-	bool wake_wanted;
 	bool kick_wanted;
 	enum net_result result;
 	uint64_t activity_ms; /* when a byte was last moved, or a command ended */
@@ -178,7 +186,7 @@ struct net_server {
 /* net_connection.c: what any thread may do */
 struct net_connection *connection_new(
 	struct net_server *server, const struct listener *listener, int fd);
-/* With the mutex held: asks the I/O thread to look at the connection. */
+/* Any thread: asks the I/O thread to look at the connection. */
 void connection_post(struct net_connection *connection);
 /* With the mutex held: writes what the socket takes. */
 void connection_flush(struct net_connection *connection);

@@ -3,14 +3,18 @@
  *
  * APPLY, in one commit, all or nothing:
  * (1) The account is at the sequence that the peer expects; else CHANGED, with what changed since
- * their common point. (2) A message that was common at that point, and of which there is no record
- * here, was deleted here and its tombstone has expired: it gets a new tombstone, and the answer is
- * CHANGED. So it is if our record is the later one: the peer's has expired meanwhile, and it heard
- * of the message anew from a third copy. (3) All bodies are here; else MISSING. (4) Every change is
- * legal; else ERROR ILLEGAL. If only the UIDs or modseqs are not above what was announced here, the
- * peer lacked knowledge of ours: CHANGED. (5) The result has the digest that the peer's copy has;
- * else DIFFERS. (6) The common point is noted in the same commit, so an APPLY that comes again is
- * answered as the first was (P8).
+ *     their common point.
+ * (2) The peer has not forgotten what it knew. A message that was common at that point, and of
+ *     which there is no record here, was deleted here and its tombstone has expired: it gets a new
+ *     one. A message whose record here is the later one was forgotten there, and came back by a
+ *     third copy: it is written anew as it is. In both cases the answer is CHANGED, with these
+ *     records in it. (Full peers only: others are held to what they know.)
+ * (3) All bodies are here; else MISSING.
+ * (4) Every change is legal; else ERROR ILLEGAL. If only the UIDs or modseqs are not above what was
+ *     announced here, the peer lacked knowledge of ours: CHANGED.
+ * (5) The result has the digest that the peer's copy has; else DIFFERS.
+ * (6) The common point is noted in the same commit, so an APPLY that comes again is answered as the
+ *     first was (P8).
  */
 #include "sync/responder_private.h"
 
@@ -399,8 +403,10 @@ static int apply_run(struct account_write *write, void *context)
 	}
 	if (write->header.sequence != apply->expect && !is_new)
 		return refuse_changed(apply, write);
-	rc = bury_forgotten(apply, write);
+	if (apply->call->session->rights.is_full)
+		rc = bury_forgotten(apply, write);
 	if (rc > 0) {
+		error_set(&apply->illegal, ERR_ILLEGAL, "a message returns, or goes back");
 		rc = account_write_flush(write);
 		return rc < 0 ? rc : refuse_changed(apply, write);
 	}

@@ -152,7 +152,7 @@ static void status_text(struct admin_call *call, struct buffer *out)
 	buffer_printf(out, "store     %llu segments of %llu bytes, %llu of them live bodies%s%s\n",
 		(unsigned long long)store.segment_count, (unsigned long long)store.log_bytes,
 		(unsigned long long)store.body_bytes,
-		store.failure != 0 ? "; WRITING STOPPED: " : "",
+		store.failure != 0 ? "; writing stopped: " : "",
 		store.failure != 0 ? error_name(store.failure) : "");
 	if (admin->live == NULL)
 		return;

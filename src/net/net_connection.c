@@ -286,9 +286,7 @@ void connection_consume(struct net_connection *connection, size_t len)
 	if (connection->input_start < connection->input.len)
 		return;
 	connection->input_start = 0;
-	buffer_clear(&connection->input);
-	if (connection->input.room > NET_KEEP_SIZE)
-		buffer_deinit(&connection->input);
+	buffer_deinit(&connection->input); /* most connections are idle most of the time */
 }
 
 enum net_frame connection_frame(struct net_connection *connection)

@@ -29,7 +29,6 @@
 #define NET_READ_SIZE_MIN (4u * 1024)  /* bytes of room for a first read */
 #define NET_READ_SIZE_MAX (64u * 1024) /* bytes taken by one read at most */
 #define NET_FLUSH_SIZE (32u * 1024)    /* output of a running command is sent from here on */
-#define NET_KEEP_SIZE (64u * 1024)     /* a larger buffer is freed as soon as it is empty */
 #define NET_ROUND_COUNT_MAX 16         /* pipelined commands before other sessions get a turn */
 #define NET_DRAIN_MS 30000 /* a client that takes no last words for so long is cut off */
 #define NET_LINGER_MS 2000 /* wait for the client's end, lest a reset eat the last words */

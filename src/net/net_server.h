@@ -13,10 +13,11 @@
 
 struct net_server;
 
+/* A client over connection_count_max gets the protocol's `busy_text` and is closed. */
 struct net_server_options {               /* 0 or NULL: the default */
 	unsigned io_thread_count;         /* 2 */
 	unsigned worker_count;            /* 32 */
-	unsigned connection_count_max;    /* 10000, an eighth of them for this machine's own */
+	unsigned connection_count_max;    /* 10000; an eighth of them for local clients */
 	unsigned idle_timeout_s;          /* 1800; sessions change their own */
 	unsigned tls_handshake_s;         /* 60: time that a client has for the TLS handshake */
 	const char *tls_certificate_path; /* PEM, the chain; NULL: this server has no TLS */

@@ -40,7 +40,9 @@ int txn_open(struct store *store, bool repair, struct error *error)
 	store->txn_bytes = 0;
 	rc = position_get(store->txn, &position);
 	if (rc < 0)
-		error_set(error, rc, "the index does not say where it is in the log");
+		rc = error_set(error, rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc,
+			"the index does not say where it is in the log; it can be made anew with "
+			"`chapar rebuild`");
 	if (rc == 0 && (repair || position.sequence < store->log.end.sequence)) {
 		rc = segment_rows_get(store, store->txn);
 		if (rc == 0)

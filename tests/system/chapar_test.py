@@ -234,8 +234,8 @@ class Node:
         """The files of the store that hold the log, oldest first."""
         found = []
         for folder, _, names in os.walk(self.store):
-            found += [os.path.join(folder, name) for name in names if "seg" in folder + name]
-        return sorted(path for path in found if not path.endswith(".tmp"))
+            found += [os.path.join(folder, name) for name in names if name.endswith(".segment")]
+        return sorted(found)
 
 
 class Pair:

@@ -1,7 +1,6 @@
 """Damaged files: verify names what is hurt, rebuild makes a lost index anew."""
 
 import os
-import re
 
 import chapar_test as chapar
 from chapar_test import message
@@ -40,29 +39,30 @@ class Damage(chapar.TestCase):
             file.seek(offset)
             file.write(bytes(byte ^ 0x5A for byte in data))
 
-    def body_offset(self):
-        """(segment, offset) of bytes within a stored message."""
-        for path in self.alone.segment_files():
-            with open(path, "rb") as file:
-                data = file.read()
-            if len(data.rstrip(b"\0")) > 30000:
-                return path, len(data.rstrip(b"\0")) // 2
-        self.fail("no segment holds mail: %s" % self.alone.segment_files())
-
     def test_verify_finds_a_sound_store_sound(self):
         self.verify_clean(self.alone)
 
-    def test_verify_names_the_message_whose_body_is_damaged(self):
-        path, offset = self.body_offset()
-        self.flip(path, offset)
-        status, text = self.alone.tool("verify", "--bodies", check=False)
-        self.assertNotEqual(status, 0, text)
-        self.assertRegex(text, r"alice", "whose mail is it")
-        self.assertRegex(text, r"(INBOX|Archive)", "where is it")
+    def test_verify_finds_every_damage_and_names_the_messages_hurt(self):
+        path = self.alone.segment_files()[0]
+        with open(path, "rb") as file:
+            sound = file.read()
+        reports = []
+        for step in range(1, 13):
+            self.flip(path, len(sound) * step // 14)
+            status, text = self.alone.tool("verify", "--bodies", check=False)
+            self.assertNotEqual(status, 0, "damage at %d of %d" % (step, len(sound)) + text)
+            reports.append(text)
+            with open(path, "wb") as file:
+                file.write(sound)
+        self.assertRegex("\n".join(reports), r"alice: mailbox (INBOX|Archive): UID \d+: body")
+        self.verify_clean(self.alone)
 
     def test_rebuild_restores_all_from_the_log_when_the_index_is_lost(self):
         for path in self.index_files():
             os.unlink(path)
+        status, text = self.alone.tool("verify", check=False)
+        self.assertNotEqual(status, 0, text)
+        self.assertIn("chapar rebuild", text, "the operator is told what to do")
         status, text = self.alone.tool("rebuild", check=False)
         self.assertEqual(status, 0, text)
         self.verify_clean(self.alone)
@@ -90,11 +90,6 @@ class Damage(chapar.TestCase):
         self.alone.restart()
         self.assertEqual(len(chapar.snapshot(self.alone, "alice")["INBOX"][2]), 17)
         self.verify_clean(self.alone)
-
-    def test_the_verdict_of_verify_is_for_people(self):
-        _, text = self.alone.tool("verify")
-        self.assertTrue(re.search(r"\w", text), "verify says nothing")
-
 
 if __name__ == "__main__":
     chapar.main()

@@ -91,5 +91,6 @@ class Damage(chapar.TestCase):
         self.assertEqual(len(chapar.snapshot(self.alone, "alice")["INBOX"][2]), 17)
         self.verify_clean(self.alone)
 
+
 if __name__ == "__main__":
     chapar.main()

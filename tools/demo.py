@@ -105,7 +105,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--folder", default=os.path.join(ROOT, ".run"))
-    parser.add_argument("--base", type=int, default=1000, help="port base of A; B has 1000 more")
+    parser.add_argument("--base", type=int, default=3000, help="port base of A; B has 1000 more")
     parser.add_argument("--seconds", type=int, help="stop by itself after so long")
     parser.add_argument("--cut", action="store_true")
     parser.add_argument("--heal", action="store_true")

@@ -241,7 +241,7 @@ class Node:
 class Pair:
     """Nodes a and b that replicate to each other over two wires that can be cut."""
 
-    def __init__(self, folder, address=None, base=1000, names=("a", "b")):
+    def __init__(self, folder, address=None, base=3000, names=("a", "b")):
         address = address or loopback_address()
         self.a, self.b = self.nodes = [
             Node(name, os.path.join(folder, name), address, base + 1000 * index)

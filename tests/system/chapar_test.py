@@ -47,6 +47,21 @@ def loopback_address():
     return "127.%d.%d.%d" % (64 + (pid >> 16) % 64, pid >> 8 & 255, (pid * 8 + _address_count) & 255)
 
 
+def free_port_base(address):
+    """A port base whose ports nothing on this machine listens on, not even on all addresses."""
+    offsets = (24, 143, 993, 1024, 1025, 1143, 1993, 2143, 2144)  # of nodes, wires and Postfix
+    for base in range(3000, 30000, 1000):
+        try:
+            for offset in offsets:
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind((address, base + offset))
+        except OSError:
+            continue
+        return base
+    raise unittest.SkipTest("no free ports on " + address)
+
+
 def end_with_parent():
     """Runs in a child before exec: SIGKILL for it when the test itself is gone."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -241,8 +256,10 @@ class Node:
 class Pair:
     """Nodes a and b that replicate to each other over two wires that can be cut."""
 
-    def __init__(self, folder, address=None, base=3000, names=("a", "b")):
+    def __init__(self, folder, address=None, base=None, names=("a", "b")):
         address = address or loopback_address()
+        base = base or free_port_base(address)
+        self.port_base = base
         self.a, self.b = self.nodes = [
             Node(name, os.path.join(folder, name), address, base + 1000 * index)
             for index, name in enumerate(names)
@@ -689,8 +706,9 @@ class TestCase(unittest.TestCase):
         self._wires = []
         self.addCleanup(self._end_nodes)
 
-    def node(self, name="a", port_base=1000):
-        node = Node(name, os.path.join(self.folder, name), loopback_address(), port_base)
+    def node(self, name="a"):
+        address = loopback_address()
+        node = Node(name, os.path.join(self.folder, name), address, free_port_base(address))
         self._nodes.append(node)
         return node
 

@@ -13,7 +13,6 @@ import chapar_test as chapar
 from chapar_test import wait_until
 
 UNPACKED = os.path.join(chapar.ROOT, ".deps", "postfix")
-SMTP_PORT = 4025
 
 MAIN_CF = """
 compatibility_level = 3.6
@@ -76,6 +75,7 @@ class Postfix(chapar.TestCase):
             raise unittest.SkipTest("Postfix is not unpacked; `make test` does it")
         self.nodes = self.pair()
         self.address = self.nodes.a.address
+        self.smtp_port = self.nodes.port_base + 1025
         self.nodes.start()
         self.start_postfix()
 
@@ -90,7 +90,7 @@ class Postfix(chapar.TestCase):
         os.chown(os.path.join(self.mta, "data"), pwd.getpwnam(owner).pw_uid, 0)
         values = {
             "folder": self.mta, "root": UNPACKED, "owner": owner, "group": group,
-            "address": self.address, "port": SMTP_PORT,
+            "address": self.address, "port": self.smtp_port,
         }
         for name, text in (("main.cf", MAIN_CF), ("master.cf", MASTER_CF)):
             with open(os.path.join(config, name), "w", encoding="ascii") as out:
@@ -133,7 +133,7 @@ class Postfix(chapar.TestCase):
         if self.master.poll() is not None:
             raise AssertionError("Postfix ended: %s%s" % (self.master.stdout.read(), self.mail_log()))
         try:
-            with smtplib.SMTP(self.address, SMTP_PORT, timeout=10):
+            with smtplib.SMTP(self.address, self.smtp_port, timeout=10):
                 return True
         except OSError:
             return False
@@ -161,7 +161,7 @@ class Postfix(chapar.TestCase):
             return []
 
     def send(self, recipients, subject):
-        with smtplib.SMTP(self.address, SMTP_PORT, timeout=60) as smtp:
+        with smtplib.SMTP(self.address, self.smtp_port, timeout=60) as smtp:
             smtp.sendmail("anna@sender.example", recipients, chapar.message(subject).decode())
 
     def test_postfix_delivers_to_both_nodes(self):

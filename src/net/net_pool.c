@@ -54,6 +54,7 @@ static enum net_result work_do(struct net_connection *connection)
 		return NET_CLOSE;
 	}
 	assert(result != NET_AGAIN || protocol->resume != NULL);
+	assert(result != NET_START_TLS || net_connection_can_start_tls(connection));
 	connection->is_suspended = result == NET_AGAIN;
 	if (result != NET_AGAIN && connection->unit_len > 0) {
 		connection_consume(connection, connection->unit_len);

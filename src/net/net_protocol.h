@@ -153,7 +153,7 @@ const char *net_connection_id(const struct net_connection *connection);
 /* From this machine: loopback address or UNIX socket. */
 bool net_connection_is_loopback(const struct net_connection *connection);
 bool net_connection_is_tls(const struct net_connection *connection);
-/* Whether the session may answer NET_START_TLS now. */
+/* Whether the session may answer NET_START_TLS now; anything else is a bug. */
 bool net_connection_can_start_tls(const struct net_connection *connection);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384" or "" without TLS; session's callbacks only. */
 const char *net_connection_tls_text(const struct net_connection *connection);

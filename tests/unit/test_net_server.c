@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -164,7 +165,7 @@ static enum net_result line_do(struct session *session, const char *line)
 		net_connection_printf(connection, "%s %d\r\n",
 			net_connection_peer_address(connection),
 			net_connection_is_loopback(connection));
-	} else if (strcmp(line, "TLS") == 0) {
+	} else if (strcmp(line, "TLS") == 0 && net_connection_can_start_tls(connection)) {
 		net_connection_write_string(connection, "go\r\n");
 		return NET_START_TLS;
 	} else if (strcmp(line, "QUIT") == 0) {
@@ -714,6 +715,66 @@ static void a_stop_does_not_wait_for_a_client_that_does_not_read(void **state)
 	net_client_free(&lazy);
 }
 
+struct crowd {
+	struct fixture *fixture;
+	uint64_t seed, until_ms;
+};
+
+/* One visit: what is sent, whether the answers are read, and how it ends are left to chance. */
+static void crowd_visit(struct crowd *crowd, struct random *random)
+{
+	static const char *const texts[] = { "a\r\nb\r\n", "FLOOD 700\r\n", "half a li",
+		"WATCH\r\n", "QUIT\r\n", "LITERAL 5000\r\nxxxx", "SLEEP 3\r\nx\r\n", "IDLE 1\r\n",
+		"TLS\r\nx\r\n" };
+	struct net_client_tls tls = { .verify = NET_VERIFY_NONE };
+	struct net_client *client = net_client_new();
+	bool is_tls = random_below(random, 3) == 0;
+	uint16_t port = is_tls ? crowd->fixture->tls_port : crowd->fixture->port;
+	int rc = net_client_connect(client, "127.0.0.1", port, 1000, NULL);
+
+	if (rc == 0 && is_tls)
+		rc = net_client_start_tls(client, &tls, 1000, NULL);
+	for (uint64_t i = random_below(random, 6); i > 0 && rc == 0; i--) {
+		const char *text = texts[random_below(random, sizeof(texts) / sizeof(texts[0]))];
+		struct bytes line;
+
+		rc = net_client_write(client, bytes_of_string(text), 1000, NULL);
+		for (uint64_t j = random_below(random, 3); j > 0 && rc == 0; j--)
+			net_client_read_line(client, 2000, &line, 20, NULL);
+	}
+	net_client_free(&client);
+}
+
+static void *crowd_run(void *context)
+{
+	struct crowd *crowd = context;
+	struct random random = { crowd->seed };
+
+	while (clock_monotonic_ms() < crowd->until_ms)
+		crowd_visit(crowd, &random);
+	return NULL;
+}
+
+static void a_crowd_of_rude_clients_does_not_disturb_a_clean_stop(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crowd crowds[6];
+	pthread_t threads[6], waker;
+
+	for (unsigned i = 0; i < 6; i++) {
+		crowds[i] = (struct crowd){ fixture, i + 1, clock_monotonic_ms() + 1500 };
+		assert_int_equal(pthread_create(&threads[i], NULL, crowd_run, &crowds[i]), 0);
+	}
+	assert_int_equal(pthread_create(&waker, NULL, wake_run, fixture), 0);
+	usleep(1000000); /* the crowd is still there when the server stops */
+	net_server_stop(fixture->server, 300);
+	for (unsigned i = 0; i < 6; i++)
+		pthread_join(threads[i], NULL);
+	pthread_join(waker, NULL);
+	assert_int_equal(fixture->session_count, fixture->ended_count);
+	assert_true(fixture->session_count > 20);
+}
+
 static void clients_over_the_limit_are_told_so(void **state)
 {
 	struct net_server_options options = { .worker_count = 1, .connection_count_max = 2 };
@@ -783,6 +844,7 @@ int main(void)
 		TEST(a_unix_socket_shows_who_it_is_and_guards_itself),
 		TEST(a_stop_lets_commands_finish_and_says_goodbye),
 		TEST(a_stop_does_not_wait_for_a_client_that_does_not_read),
+		TEST(a_crowd_of_rude_clients_does_not_disturb_a_clean_stop),
 		cmocka_unit_test(clients_over_the_limit_are_told_so),
 		TEST(two_servers_cannot_share_an_address_and_a_stale_socket_is_replaced),
 	};

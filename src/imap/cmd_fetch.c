@@ -1,0 +1,223 @@
+/*
+ * FETCH (RFC 3501, 6.4.5; RFC 7162): an iterator over UIDs. Each step reads some messages in one
+ * snapshot and stops when the client is slow.
+ */
+#include "imap/imap_commands.h"
+#include "imap/imap_fetch.h"
+#include "imap/imap_qresync.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_select_set.h"
+
+#define STEP_COUNT 500          /* messages per snapshot */
+#define STEP_SIZE (256u * 1024) /* bytes of output after which a snapshot ends */
+/* What is marked \Seen by one commit, and then sent in any case. */
+#define STEP_SEEN_COUNT 50
+#define STEP_SEEN_SIZE (4u * 1024 * 1024)
+
+struct fetch_work {
+	struct imap_fetch fetch;
+	struct uid_set uids;
+	uint64_t next_uid;   /* below it all is done */
+	struct uid_set seen; /* marked by this step ... */
+	uint32_t step_last;  /* ... which goes up to this UID */
+	size_t step_count;
+	uint64_t step_size;
+	size_t missing_count; /* messages that the client knows of and that are gone */
+	int rc;               /* the first failure to read a message */
+	/* Of the step that runs: */
+	struct imap_session *session;
+	struct kv_txn *kv;
+};
+
+static void work_free(void *context)
+{
+	struct fetch_work *work = context;
+
+	uid_set_deinit(&work->uids);
+	uid_set_deinit(&work->seen);
+}
+
+/* Calls `function` for the messages of the set from next_uid on, until it returns other than 0. */
+static int each_message(
+	struct fetch_work *work, struct arena *arena, account_message_function *function)
+{
+	const struct imap_session *session = work->session;
+
+	for (size_t i = 0; i < work->uids.count; i++) {
+		const struct uid_range *range = &work->uids.ranges[i];
+		uint64_t first = range->first > work->next_uid ? range->first : work->next_uid;
+		int rc;
+
+		if (first > range->last)
+			continue;
+		rc = account_each_message(work->kv, session->account, session->view->mailbox,
+			(uint32_t)first, range->last, arena, function, work);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int collect_unseen(void *context, const struct message_record *message)
+{
+	struct fetch_work *work = context;
+
+	if (!message_has_flag(message, BYTES_LITERAL("\\Seen")))
+		uid_set_add(&work->seen, message->uid, message->uid);
+	work->step_last = message->uid;
+	work->step_size += message->size;
+	return ++work->step_count == STEP_SEEN_COUNT || work->step_size > STEP_SEEN_SIZE ? 1 : 0;
+}
+
+/* Sets \Seen of the messages that the next step will send. */
+static int mark_seen(struct imap_session *session, struct fetch_work *work)
+{
+	const struct bytes flag = BYTES_LITERAL("\\Seen");
+	struct arena *arena = arena_new();
+	struct uid_set modified = { 0 };
+	uint64_t position = 0;
+	int rc;
+
+	uid_set_deinit(&work->seen);
+	work->step_count = 0;
+	work->step_size = 0;
+	rc = imap_read_begin(session, &work->kv);
+	if (rc == 0) {
+		rc = each_message(work, arena, collect_unseen);
+		mail_read_end(&work->kv);
+	}
+	if (rc == 0)
+		work->step_last = UINT32_MAX;
+	if (rc >= 0 && work->seen.count > 0) {
+		rc = message_store(session->mail, session->account, session->view->mailbox,
+			&work->seen, FLAGS_ADD, &flag, 1, UINT64_MAX, NULL, &session->view->told,
+			&modified, &position);
+		imap_wrote(session, position);
+	}
+	uid_set_deinit(&modified);
+	arena_free(&arena);
+	return rc < 0 ? rc : 0;
+}
+
+static int send_message(void *context, const struct message_record *message)
+{
+	struct fetch_work *work = context;
+	struct imap_session *session = work->session;
+	bool is_seen = uid_set_has(&work->seen, message->uid);
+	bool is_marking = work->fetch.sets_seen && !session->view->is_read_only;
+	size_t index;
+	int rc;
+
+	work->next_uid = (uint64_t)message->uid + 1;
+	work->step_count++;
+	if (!imap_view_has(session->view, message->uid, &index))
+		return 0;
+	work->missing_count--;
+	if (!work->fetch.has_changedsince || message->modseq > work->fetch.changedsince) {
+		rc = imap_fetch_write(session, &work->fetch, work->kv, message, is_seen);
+		if (rc < 0 && work->rc == 0)
+			work->rc = rc;
+	}
+	if (is_marking)
+		return message->uid >= work->step_last ? 1 : 0;
+	return work->step_count == STEP_COUNT || session->out.len >= STEP_SIZE ? 1 : 0;
+}
+
+static enum net_result fetch_end(struct imap_session *session, struct fetch_work *work)
+{
+	bool is_missing = work->missing_count > 0 &&
+			  (session->command->flags & COMMAND_IS_UID) == 0 &&
+			  !work->fetch.has_changedsince;
+
+	if (!work->fetch.has_partial || session->body.raw.len > IMAP_BODY_KEEP_MAX)
+		imap_body_deinit(&session->body);
+	if (work->rc < 0)
+		return imap_fail(session, work->rc, NULL);
+	if (is_missing)
+		return imap_ok(session, "[EXPUNGEISSUED] Some messages are gone");
+	return imap_ok(session, "Fetched");
+}
+
+static enum net_result fetch_run(struct imap_session *session)
+{
+	struct fetch_work *work = session->work;
+	bool is_marking = work->fetch.sets_seen && !session->view->is_read_only;
+	int rc = 1;
+
+	while (rc > 0) {
+		struct arena *arena = arena_new();
+
+		rc = is_marking ? mark_seen(session, work) : 0;
+		if (rc == 0)
+			rc = imap_read_begin(session, &work->kv);
+		if (rc == 0) {
+			work->step_count = 0;
+			rc = each_message(work, arena, send_message);
+			mail_read_end(&work->kv);
+		}
+		arena_free(&arena);
+		if (rc > 0 && imap_is_full(session)) {
+			session->resume = fetch_run;
+			return NET_AGAIN;
+		}
+	}
+	if (rc < 0)
+		work->rc = rc;
+	return fetch_end(session, work);
+}
+
+/* CHANGEDSINCE asks the mailbox for what changed, which costs what changed. */
+static int narrow_to_changes(struct imap_session *session, struct fetch_work *work)
+{
+	struct uid_set changed = { 0 };
+	struct kv_txn *kv;
+	int rc = imap_read_begin(session, &kv);
+
+	if (rc < 0)
+		return rc;
+	rc = imap_find_earlier(session, kv, work->fetch.changedsince, &work->uids,
+		work->fetch.wants_vanished, &changed);
+	mail_read_end(&kv);
+	uid_set_deinit(&work->uids);
+	work->uids = changed;
+	return rc;
+}
+
+static enum net_result fetch_begin(
+	struct imap_session *session, struct fetch_work *work, struct imap_sequence *sequence)
+{
+	bool is_uid = (session->command->flags & COMMAND_IS_UID) != 0;
+
+	if (work->fetch.wants_vanished && (!is_uid || !session->is_qresync))
+		return imap_bad(session, "VANISHED needs UID FETCH and QRESYNC enabled");
+	if (work->fetch.has_modseq)
+		session->is_condstore = true;
+	session->work = work;
+	session->work_free = work_free;
+	work->session = session;
+	/* What vanished is told of UIDs that this session never saw, too. */
+	if (work->fetch.wants_vanished)
+		imap_sequence_resolve(sequence,
+			session->view->count > 0 ? session->view->uids[session->view->count - 1]
+						 : 1,
+			&work->uids);
+	else if (imap_select_uids(session, sequence, is_uid, &work->uids) < 0)
+		return imap_bad(session, "Invalid message number");
+	if (work->fetch.has_changedsince)
+		work->rc = narrow_to_changes(session, work);
+	if (work->rc < 0)
+		return fetch_end(session, work);
+	work->missing_count = imap_view_count_in(session->view, &work->uids);
+	return fetch_run(session);
+}
+
+enum net_result cmd_fetch(struct imap_session *session, struct imap_parser *args)
+{
+	struct fetch_work *work = arena_zalloc(session->arena, sizeof(*work));
+	struct imap_sequence sequence;
+
+	if (imap_parse_space(args) < 0 || imap_parse_sequence(args, &sequence) < 0 ||
+		imap_parse_space(args) < 0 || imap_parse_fetch(args, &work->fetch) < 0)
+		return imap_bad_args(session, args);
+	return fetch_begin(session, work, &sequence);
+}

@@ -1,0 +1,291 @@
+/* LIST and LSUB (RFC 3501, 6.3.8 and 6.3.9; RFC 3348, 5258, 5819, 6154). */
+#include "imap/imap_commands.h"
+#include "imap/imap_list.h"
+#include "imap/imap_match.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_status.h"
+#include "imap/imap_utf7.h"
+
+#define STEP_COUNT 500 /* names per snapshot */
+
+enum list_option {
+	SELECT_SUBSCRIBED = 1,
+	SELECT_REMOTE = 2, /* there are none */
+	SELECT_RECURSIVE = 4,
+	SELECT_SPECIAL = 8,
+	RETURN_SUBSCRIBED = 16,
+	RETURN_CHILDREN = 32, /* they are told always ... */
+	RETURN_SPECIAL = 64   /* ... and so are these */
+};
+
+struct list_work {
+	bool is_lsub;
+	bool is_extended;
+	unsigned options;
+	unsigned status_items;
+	struct bytes *patterns; /* with the reference before them; decoded */
+	size_t pattern_count;
+	struct imap_list list;
+	size_t next;
+};
+
+struct option_name {
+	const char *name;
+	enum list_option option;
+};
+
+static int parse_option(
+	struct imap_parser *args, const struct option_name *names, size_t count, unsigned *options)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!imap_parse_take_word(args, names[i].name))
+			continue;
+		*options |= names[i].option;
+		return 0;
+	}
+	return imap_parse_fail(args, ERR_INVALID, "Unknown LIST option");
+}
+
+static int parse_selection(struct imap_parser *args, struct list_work *work)
+{
+	static const struct option_name names[] = {
+		{ "SUBSCRIBED", SELECT_SUBSCRIBED },
+		{ "REMOTE", SELECT_REMOTE },
+		{ "RECURSIVEMATCH", SELECT_RECURSIVE },
+		{ "SPECIAL-USE", SELECT_SPECIAL },
+	};
+
+	if (!imap_parse_take(args, '('))
+		return 0;
+	work->is_extended = true;
+	while (!imap_parse_take(args, ')')) {
+		if (parse_option(args, names, sizeof(names) / sizeof(names[0]), &work->options) < 0)
+			return ERR_INVALID;
+		imap_parse_take(args, ' ');
+	}
+	if ((work->options & SELECT_RECURSIVE) != 0 &&
+		(work->options & (SELECT_SUBSCRIBED | SELECT_SPECIAL)) == 0)
+		return imap_parse_fail(
+			args, ERR_INVALID, "RECURSIVEMATCH needs another selection option");
+	return imap_parse_space(args);
+}
+
+static int parse_return(struct imap_parser *args, struct list_work *work)
+{
+	static const struct option_name names[] = {
+		{ "SUBSCRIBED", RETURN_SUBSCRIBED },
+		{ "CHILDREN", RETURN_CHILDREN },
+		{ "SPECIAL-USE", RETURN_SPECIAL },
+	};
+	int rc;
+
+	if (!imap_parse_take(args, ' '))
+		return 0;
+	work->is_extended = true;
+	if (!imap_parse_take_word(args, "RETURN"))
+		return imap_parse_fail(args, ERR_INVALID, "Expected RETURN");
+	if (imap_parse_space(args) < 0 || imap_parse_expect(args, '(') < 0)
+		return ERR_INVALID;
+	while (!imap_parse_take(args, ')')) {
+		if (imap_parse_take_word(args, "STATUS"))
+			rc = imap_parse_space(args) < 0
+				     ? ERR_INVALID
+				     : imap_parse_status_items(args, &work->status_items);
+		else
+			rc = parse_option(
+				args, names, sizeof(names) / sizeof(names[0]), &work->options);
+		if (rc < 0)
+			return rc;
+		imap_parse_take(args, ' ');
+	}
+	return 0;
+}
+
+/* Adds reference + pattern, decoded; one that is no name at all matches nothing and is left out. */
+static void add_pattern(struct imap_parser *args, struct list_work *work, struct bytes reference,
+	struct bytes pattern)
+{
+	char *text =
+		arena_printf(args->arena, "%.*s%.*s", BYTES_ARGS(reference), BYTES_ARGS(pattern));
+	struct bytes decoded;
+
+	if (imap_utf7_decode(args->arena, bytes_of_string(text), &decoded) < 0)
+		return;
+	work->patterns[work->pattern_count++] = imap_name_canonical(args->arena, decoded);
+}
+
+static int parse_patterns(
+	struct imap_parser *args, struct list_work *work, struct bytes reference, bool *is_root_r)
+{
+	bool is_list = imap_parse_take(args, '(');
+	struct bytes pattern;
+	size_t count = 0;
+
+	*is_root_r = false;
+	work->is_extended = work->is_extended || is_list;
+	work->patterns = arena_alloc(args->arena, IMAP_LIST_COUNT_MAX * sizeof(*work->patterns));
+	do {
+		if (count++ == IMAP_LIST_COUNT_MAX)
+			return imap_parse_fail(args, ERR_TOO_LARGE, "Too many patterns");
+		if (imap_parse_pattern(args, &pattern) < 0)
+			return ERR_INVALID;
+		if (pattern.len == 0 && !is_list)
+			*is_root_r = true;
+		add_pattern(args, work, reference, pattern);
+	} while (is_list && imap_parse_take(args, ' '));
+	return is_list ? imap_parse_expect(args, ')') : 0;
+}
+
+/* ---- what is listed ---- */
+
+static bool is_matched(const struct list_work *work, struct bytes name)
+{
+	for (size_t i = 0; i < work->pattern_count; i++) {
+		if (imap_match(work->patterns[i], name))
+			return true;
+	}
+	return false;
+}
+
+/* "%" at the end of a pattern asks for levels that only lead to subscribed names. */
+static bool has_percent(const struct list_work *work)
+{
+	for (size_t i = 0; i < work->pattern_count; i++) {
+		struct bytes pattern = work->patterns[i];
+
+		if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '%')
+			return true;
+	}
+	return false;
+}
+
+static bool is_chosen(const struct list_work *work, const struct imap_list_entry *entry)
+{
+	bool is_special = entry->mailbox != NULL && entry->mailbox->special_use.len > 0;
+	bool is_recursive = (work->options & SELECT_RECURSIVE) != 0;
+
+	if (work->is_lsub)
+		return entry->is_subscribed ||
+		       (entry->has_subscribed_children && has_percent(work));
+	if ((work->options & SELECT_SPECIAL) != 0 && !is_special)
+		return false;
+	if ((work->options & SELECT_SUBSCRIBED) != 0)
+		return entry->is_subscribed || (is_recursive && entry->has_subscribed_children);
+	return entry->mailbox != NULL || entry->has_children;
+}
+
+static void put_attributes(struct imap_session *session, const struct list_work *work,
+	const struct imap_list_entry *entry)
+{
+	bool tells_subscribed =
+		!work->is_lsub && (work->options & (SELECT_SUBSCRIBED | RETURN_SUBSCRIBED)) != 0;
+
+	imap_put(session, entry->has_children ? "\\HasChildren" : "\\HasNoChildren");
+	if (entry->mailbox == NULL)
+		imap_put(session, work->is_extended ? " \\NonExistent" : " \\Noselect");
+	else if (work->is_lsub && !entry->is_subscribed)
+		imap_put(session, " \\Noselect");
+	if (tells_subscribed && entry->is_subscribed)
+		imap_put(session, " \\Subscribed");
+	if (entry->mailbox != NULL && entry->mailbox->special_use.len > 0) {
+		imap_put(session, " ");
+		imap_put_bytes(session, entry->mailbox->special_use);
+	}
+}
+
+static int put_entry(struct imap_session *session, struct kv_txn *kv, const struct list_work *work,
+	const struct imap_list_entry *entry)
+{
+	imap_printf(session, "* %s (", work->is_lsub ? "LSUB" : "LIST");
+	put_attributes(session, work, entry);
+	imap_put(session, ") \"/\" ");
+	imap_put_mailbox(&session->out, entry->name);
+	if ((work->options & SELECT_RECURSIVE) != 0 && (work->options & SELECT_SUBSCRIBED) != 0 &&
+		entry->has_subscribed_children)
+		imap_put(session, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+	imap_put(session, "\r\n");
+	if (work->status_items == 0 || entry->mailbox == NULL)
+		return 0;
+	return imap_put_status(session, kv, entry->mailbox, work->status_items);
+}
+
+static enum net_result list_run(struct imap_session *session)
+{
+	struct list_work *work = session->work;
+	int rc = 0;
+
+	while (work->next < work->list.count) {
+		size_t end = work->list.count - work->next > STEP_COUNT ? work->next + STEP_COUNT
+									: work->list.count;
+		struct kv_txn *kv;
+
+		rc = imap_read_begin(session, &kv);
+		if (rc < 0)
+			return imap_fail(session, rc, NULL);
+		for (; work->next < end && rc == 0; work->next++) {
+			const struct imap_list_entry *entry = &work->list.entries[work->next];
+
+			if (is_chosen(work, entry) && is_matched(work, entry->name))
+				rc = put_entry(session, kv, work, entry);
+		}
+		mail_read_end(&kv);
+		if (rc < 0)
+			return imap_fail(session, rc, NULL);
+		if (imap_is_full(session)) {
+			session->resume = list_run;
+			return NET_AGAIN;
+		}
+	}
+	return imap_ok(session, "Listed");
+}
+
+static enum net_result list_begin(struct imap_session *session, struct list_work *work)
+{
+	struct kv_txn *kv;
+	int rc;
+
+	if (imap_status_has_modseq(work->status_items))
+		session->is_condstore = true;
+	rc = imap_read_begin(session, &kv);
+	if (rc < 0)
+		return imap_fail(session, rc, NULL);
+	rc = imap_list_read(session, kv, &work->list);
+	mail_read_end(&kv);
+	if (rc < 0)
+		return imap_fail(session, rc, NULL);
+	session->work = work;
+	return list_run(session);
+}
+
+enum net_result cmd_list(struct imap_session *session, struct imap_parser *args)
+{
+	struct list_work *work = arena_zalloc(session->arena, sizeof(*work));
+	struct bytes reference;
+	bool is_root;
+
+	if (imap_parse_space(args) < 0 || parse_selection(args, work) < 0 ||
+		imap_parse_astring(args, &reference) < 0 || imap_parse_space(args) < 0 ||
+		parse_patterns(args, work, reference, &is_root) < 0 ||
+		parse_return(args, work) < 0 || imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	if (is_root && !work->is_extended) {
+		imap_put(session, "* LIST (\\Noselect) \"/\" \"\"\r\n");
+		return imap_ok(session, "Listed");
+	}
+	return list_begin(session, work);
+}
+
+enum net_result cmd_lsub(struct imap_session *session, struct imap_parser *args)
+{
+	struct list_work *work = arena_zalloc(session->arena, sizeof(*work));
+	struct bytes reference, pattern;
+
+	if (imap_parse_space(args) < 0 || imap_parse_astring(args, &reference) < 0 ||
+		imap_parse_space(args) < 0 || imap_parse_pattern(args, &pattern) < 0 ||
+		imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	work->is_lsub = true;
+	work->patterns = arena_alloc(args->arena, sizeof(*work->patterns));
+	add_pattern(args, work, reference, pattern);
+	return list_begin(session, work);
+}

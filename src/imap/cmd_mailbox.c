@@ -1,0 +1,192 @@
+/* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501, 6.3.3 to 6.3.7; RFC 6154). */
+#include "imap/imap_commands.h"
+#include "imap/imap_mailbox.h"
+#include "imap/imap_reply.h"
+
+int imap_mailbox_find(
+	struct imap_session *session, struct bytes name, struct mailbox_record *mailbox_r)
+{
+	struct kv_txn *kv;
+	int rc = imap_read_begin(session, &kv);
+
+	if (rc < 0)
+		return rc;
+	rc = account_find_mailbox(kv, session->account, name, session->arena, mailbox_r);
+	mail_read_end(&kv);
+	return rc;
+}
+
+void imap_put_mailbox_id(struct buffer *out, struct id128 id)
+{
+	/* The leading letter keeps it apart from anything that begins with a digit. */
+	buffer_append_byte(out, 'F');
+	for (size_t i = 0; i < sizeof(id.bytes); i++)
+		buffer_printf(out, "%02x", id.bytes[i]);
+}
+
+static const char *const special_uses[] = { "\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk",
+	"\\Sent", "\\Trash" };
+
+/* " (USE (\Sent))"; other parameters are not known. */
+static int parse_use(struct imap_parser *args, struct bytes *use_r)
+{
+	struct bytes word = bytes_of(args->rest.ptr, 0);
+
+	if (imap_parse_expect(args, '(') < 0)
+		return ERR_INVALID;
+	if (!imap_parse_take_word(args, "USE"))
+		return imap_parse_fail(args, ERR_INVALID, "Unknown CREATE parameter");
+	if (imap_parse_space(args) < 0 || imap_parse_expect(args, '(') < 0)
+		return ERR_INVALID;
+	while (!imap_parse_take(args, ')')) {
+		if (word.len > 0)
+			return imap_parse_fail(
+				args, ERR_REFUSED, "Only one special use is possible");
+		word.ptr = args->rest.ptr;
+		if (imap_parse_expect(args, '\\') < 0 || imap_parse_atom(args, &word) < 0)
+			return ERR_INVALID;
+		word = bytes_of(word.ptr - 1, word.len + 1);
+		imap_parse_take(args, ' ');
+	}
+	*use_r = (struct bytes){ NULL, 0 };
+	for (size_t i = 0; i < sizeof(special_uses) / sizeof(special_uses[0]); i++) {
+		if (bytes_equal_string_nocase(word, special_uses[i]))
+			*use_r = bytes_of_string(special_uses[i]);
+	}
+	if (word.len > 0 && use_r->len == 0)
+		return imap_parse_fail(args, ERR_REFUSED, "Unknown special use");
+	return imap_parse_expect(args, ')');
+}
+
+/* Whether a mailbox has that special use already: only one of each makes sense. */
+static int use_is_taken(void *context, const struct mailbox_record *mailbox)
+{
+	const struct bytes *use = context;
+
+	return mailbox_is_live(mailbox) && bytes_equal(mailbox->special_use, *use) ? 1 : 0;
+}
+
+static int check_use(struct imap_session *session, struct bytes use)
+{
+	struct kv_txn *kv;
+	int rc;
+
+	if (use.len == 0)
+		return 0;
+	rc = imap_read_begin(session, &kv);
+	if (rc < 0)
+		return rc;
+	rc = account_each_mailbox(kv, session->account, session->arena, use_is_taken, &use);
+	mail_read_end(&kv);
+	return rc;
+}
+
+enum net_result cmd_create(struct imap_session *session, struct imap_parser *args)
+{
+	struct bytes name, use = { NULL, 0 };
+	struct error error = { 0 };
+	struct buffer id_text = { NULL, 0, 0 };
+	enum net_result result;
+	struct id128 id;
+	uint64_t position = 0;
+	int rc = 0;
+
+	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &name) < 0)
+		return imap_bad_args(session, args);
+	if (imap_parse_take(args, ' '))
+		rc = parse_use(args, &use);
+	if (rc == ERR_REFUSED)
+		return imap_no(session, "[USEATTR] %s", args->problem);
+	if (rc < 0 || imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	/* "name/" announces children (RFC 3501, 6.3.3). */
+	if (name.len > 1 && name.ptr[name.len - 1] == '/')
+		name.len--;
+	rc = check_use(session, use);
+	if (rc > 0)
+		return imap_no(session, "[USEATTR] Another mailbox has that special use");
+	if (rc == 0)
+		rc = mailbox_create(
+			session->mail, session->account, name, use, &error, &id, &position);
+	if (rc < 0)
+		return imap_fail(session, rc, &error);
+	imap_wrote(session, position);
+	imap_put_mailbox_id(&id_text, id);
+	result = imap_ok(session, "[MAILBOXID (%s)] Created", buffer_string(&id_text));
+	buffer_deinit(&id_text);
+	return result;
+}
+
+enum net_result cmd_delete(struct imap_session *session, struct imap_parser *args)
+{
+	struct mailbox_record mailbox;
+	struct error error = { 0 };
+	struct bytes name;
+	uint64_t position = 0;
+	int rc;
+
+	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &name) < 0 ||
+		imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	rc = imap_mailbox_find(session, name, &mailbox);
+	if (rc == 0)
+		rc = mailbox_delete(session->mail, session->account, name, &error, &position);
+	if (rc < 0)
+		return imap_fail(session, rc, &error);
+	imap_wrote(session, position);
+	if (session->view != NULL && id128_equal(session->view->mailbox, mailbox.id)) {
+		imap_session_unselect(session);
+		imap_put(session, "* OK [CLOSED] Selected mailbox deleted\r\n");
+	}
+	return imap_ok(session, "Deleted");
+}
+
+enum net_result cmd_rename(struct imap_session *session, struct imap_parser *args)
+{
+	struct error error = { 0 };
+	struct bytes from, to;
+	uint64_t position = 0;
+	int rc;
+
+	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &from) < 0 ||
+		imap_parse_space(args) < 0 || imap_parse_mailbox(args, &to) < 0 ||
+		imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	rc = mailbox_rename(session->mail, session->account, from, to, &error, &position);
+	if (rc < 0)
+		return imap_fail(session, rc, &error);
+	imap_wrote(session, position);
+	return imap_ok(session, "Renamed");
+}
+
+static enum net_result subscribe(
+	struct imap_session *session, struct imap_parser *args, bool subscribed)
+{
+	struct error error = { 0 };
+	struct bytes name;
+	uint64_t position = 0;
+	int rc;
+
+	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &name) < 0 ||
+		imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	if (name.len > 1 && name.ptr[name.len - 1] == '/')
+		name.len--;
+	rc = mailbox_subscribe(
+		session->mail, session->account, name, subscribed, &error, &position);
+	if (rc < 0)
+		return imap_fail(session, rc, &error);
+	imap_wrote(session, position);
+	return imap_ok(session, subscribed ? "Subscribed" : "Unsubscribed");
+}
+
+/* A mailbox need not exist for it: clients keep subscriptions of what comes and goes. */
+enum net_result cmd_subscribe(struct imap_session *session, struct imap_parser *args)
+{
+	return subscribe(session, args, true);
+}
+
+enum net_result cmd_unsubscribe(struct imap_session *session, struct imap_parser *args)
+{
+	return subscribe(session, args, false);
+}

@@ -1,0 +1,201 @@
+/* SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501, 6.3.1 to 6.4.2; RFC 3691; RFC 7162, 3.2.5). */
+#include "imap/imap_commands.h"
+#include "imap/imap_mailbox.h"
+#include "imap/imap_qresync.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_server_private.h"
+#include "imap/imap_update.h"
+
+/* How many messages are looked at for the first unseen one; if it lies beyond, it is not told. */
+#define UNSEEN_SCAN_MAX 1000
+
+struct select {
+	struct bytes name;
+	bool is_read_only;
+	bool has_qresync;
+	struct imap_qresync qresync;
+};
+
+static int parse_parameter(
+	struct imap_session *session, struct imap_parser *args, struct select *select)
+{
+	if (imap_parse_take_word(args, "CONDSTORE")) {
+		session->is_condstore = true;
+		return 0;
+	}
+	if (!imap_parse_take_word(args, "QRESYNC"))
+		return imap_parse_fail(args, ERR_INVALID, "Unknown parameter");
+	if (!session->is_qresync)
+		return imap_parse_fail(args, ERR_INVALID, "QRESYNC is not enabled");
+	if (select->has_qresync)
+		return imap_parse_fail(args, ERR_INVALID, "QRESYNC given twice");
+	if (imap_parse_space(args) < 0 || imap_parse_qresync(args, &select->qresync) < 0)
+		return ERR_INVALID;
+	select->has_qresync = true;
+	return 0;
+}
+
+static int parse_select(
+	struct imap_session *session, struct imap_parser *args, struct select *select)
+{
+	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &select->name) < 0)
+		return ERR_INVALID;
+	if (!imap_parse_take(args, ' '))
+		return imap_parse_end(args);
+	if (imap_parse_expect(args, '(') < 0)
+		return ERR_INVALID;
+	do {
+		if (parse_parameter(session, args, select) < 0)
+			return ERR_INVALID;
+	} while (imap_parse_take(args, ' '));
+	return imap_parse_expect(args, ')') < 0 ? ERR_INVALID : imap_parse_end(args);
+}
+
+struct unseen_scan {
+	struct imap_view *view;
+	size_t count;
+	uint32_t uid; /* 0: not found */
+};
+
+static int scan_unseen(void *context, const struct message_record *message)
+{
+	struct unseen_scan *scan = context;
+
+	imap_view_note_keywords(scan->view, message);
+	if (scan->uid == 0 && !message_has_flag(message, BYTES_LITERAL("\\Seen")))
+		scan->uid = message->uid;
+	return ++scan->count == UNSEEN_SCAN_MAX ? 1 : 0;
+}
+
+static int put_unseen(struct imap_session *session, struct kv_txn *kv, uint32_t *uid_r)
+{
+	struct unseen_scan scan = { .view = session->view };
+	int rc = account_each_message(kv, session->account, session->view->mailbox, 1, UINT32_MAX,
+		session->arena, scan_unseen, &scan);
+
+	*uid_r = scan.uid;
+	return rc < 0 ? rc : 0;
+}
+
+static void put_state(
+	struct imap_session *session, const struct mailbox_record *mailbox, uint32_t unseen_uid)
+{
+	struct imap_view *view = session->view;
+	uint64_t modseq = view->modseq > 0 ? view->modseq : 1;
+
+	view->recent_first = imap_recent_first(
+		session->server->recent, mailbox->id, mailbox->uidnext, !view->is_read_only);
+	view->recent_told = imap_view_recent_count(view);
+	view->told_count = view->count;
+	imap_put_mailbox_flags(session);
+	imap_printf(session, "* %zu EXISTS\r\n* %zu RECENT\r\n", view->count, view->recent_told);
+	if (unseen_uid != 0)
+		imap_printf(session, "* OK [UNSEEN %zu] First unseen\r\n",
+			imap_view_find(view, unseen_uid) + 1);
+	imap_printf(session, "* OK [UIDVALIDITY %u] UIDs valid\r\n", view->uidvalidity);
+	imap_printf(session, "* OK [UIDNEXT %u] Next UID\r\n", mailbox->uidnext);
+	imap_printf(session, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)modseq);
+	imap_put(session, "* OK [MAILBOXID (");
+	imap_put_mailbox_id(&session->out, mailbox->id);
+	imap_put(session, ")] Mailbox id\r\n");
+}
+
+/* Reads the mailbox and makes it the selected one; all of one snapshot. */
+static int open_mailbox(struct imap_session *session, struct kv_txn *kv, struct select *select)
+{
+	struct mailbox_record mailbox;
+	uint32_t unseen_uid = 0;
+	int rc;
+
+	rc = account_find_mailbox(kv, session->account, select->name, session->arena, &mailbox);
+	if (rc < 0)
+		return rc;
+	session->view = imap_view_new(&mailbox, select->is_read_only);
+	rc = imap_view_gather(session->view, kv, session->account);
+	if (rc == 0)
+		rc = put_unseen(session, kv, &unseen_uid);
+	if (rc < 0)
+		return rc;
+	put_state(session, &mailbox, unseen_uid);
+	if (!select->has_qresync || select->qresync.uidvalidity != mailbox.uidvalidity)
+		return 0;
+	/* Changed messages are told by the update that ends the command. */
+	return imap_find_earlier(session, kv, select->qresync.modseq,
+		select->qresync.has_known ? &select->qresync.known : NULL, true,
+		&session->view->changed);
+}
+
+static enum net_result run_select(struct imap_session *session, struct select *select)
+{
+	struct kv_txn *kv;
+	int rc;
+
+	if (session->view != NULL) {
+		imap_session_unselect(session);
+		imap_put(session, "* OK [CLOSED] Previous mailbox closed\r\n");
+	}
+	rc = imap_read_begin(session, &kv);
+	if (rc == 0) {
+		rc = open_mailbox(session, kv, select);
+		mail_read_end(&kv);
+	}
+	if (rc < 0) {
+		imap_session_unselect(session);
+		return imap_fail(session, rc, NULL);
+	}
+	session->state = IMAP_SELECTED;
+	return imap_ok(session, "[%s] Selected", select->is_read_only ? "READ-ONLY" : "READ-WRITE");
+}
+
+static enum net_result select_or_examine(
+	struct imap_session *session, struct imap_parser *args, bool is_read_only)
+{
+	struct select select = { .is_read_only = is_read_only };
+	enum net_result result;
+
+	if (parse_select(session, args, &select) < 0)
+		result = imap_bad_args(session, args);
+	else
+		result = run_select(session, &select);
+	imap_qresync_deinit(&select.qresync);
+	return result;
+}
+
+enum net_result cmd_select(struct imap_session *session, struct imap_parser *args)
+{
+	return select_or_examine(session, args, false);
+}
+
+enum net_result cmd_examine(struct imap_session *session, struct imap_parser *args)
+{
+	return select_or_examine(session, args, true);
+}
+
+enum net_result cmd_unselect(struct imap_session *session, struct imap_parser *args)
+{
+	if (imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	imap_session_unselect(session);
+	return imap_ok(session, "Unselected");
+}
+
+/* Expunges without telling of it. */
+enum net_result cmd_close(struct imap_session *session, struct imap_parser *args)
+{
+	struct uid_set expunged = { 0 };
+	struct error error = { 0 };
+	uint64_t position = 0;
+	int rc = 0;
+
+	if (imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	if (!session->view->is_read_only)
+		rc = message_expunge(session->mail, session->account, session->view->mailbox, NULL,
+			&error, &expunged, &position);
+	imap_wrote(session, position);
+	uid_set_deinit(&expunged);
+	if (rc < 0)
+		return imap_fail(session, rc, &error);
+	imap_session_unselect(session);
+	return imap_ok(session, "Closed");
+}

@@ -1,0 +1,118 @@
+/* STORE (RFC 3501, 6.4.6; RFC 7162, 3.1.3). */
+#include "imap/imap_commands.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_select_set.h"
+
+struct store {
+	struct imap_sequence sequence;
+	uint64_t unchanged_since;
+	enum flag_operation operation;
+	bool is_silent;
+	struct imap_flags flags;
+};
+
+static int parse_modifiers(
+	struct imap_session *session, struct imap_parser *args, struct store *store)
+{
+	store->unchanged_since = UINT64_MAX;
+	if (!imap_parse_take(args, '('))
+		return 0;
+	if (!imap_parse_take_word(args, "UNCHANGEDSINCE"))
+		return imap_parse_fail(args, ERR_INVALID, "Unknown STORE modifier");
+	if (imap_parse_space(args) < 0 || imap_parse_modseq(args, &store->unchanged_since) < 0 ||
+		imap_parse_expect(args, ')') < 0)
+		return ERR_INVALID;
+	session->is_condstore = true;
+	return imap_parse_space(args);
+}
+
+static int parse_item(struct imap_parser *args, struct store *store)
+{
+	store->operation = FLAGS_REPLACE;
+	if (imap_parse_take(args, '+'))
+		store->operation = FLAGS_ADD;
+	else if (imap_parse_take(args, '-'))
+		store->operation = FLAGS_REMOVE;
+	store->is_silent = imap_parse_take_word(args, "FLAGS.SILENT");
+	if (!store->is_silent && !imap_parse_take_word(args, "FLAGS"))
+		return imap_parse_fail(args, ERR_INVALID, "Unknown STORE item");
+	return imap_parse_space(args);
+}
+
+/* Notes what is to be told of it, and what is not. */
+static void note_outcome(struct imap_view *view, const struct store *store,
+	const struct uid_set *uids, const struct uid_set *changed, const struct uid_set *modified)
+{
+	if (store->is_silent) {
+		for (size_t i = 0; i < changed->count; i++)
+			uid_set_add(
+				&view->silent, changed->ranges[i].first, changed->ranges[i].last);
+		return;
+	}
+	/* The new value is told of unchanged messages too (RFC 3501, 6.4.6). */
+	if (modified->count == 0) {
+		for (size_t i = 0; i < uids->count; i++)
+			uid_set_add(&view->changed, uids->ranges[i].first, uids->ranges[i].last);
+	}
+}
+
+static enum net_result store_done(struct imap_session *session, const struct uid_set *modified)
+{
+	bool is_uid = (session->command->flags & COMMAND_IS_UID) != 0;
+	struct buffer text = { NULL, 0, 0 };
+	struct uid_set numbers = { 0 };
+	enum net_result result;
+
+	if (modified->count == 0)
+		return imap_ok(session, "Stored");
+	if (!is_uid)
+		imap_set_to_numbers(session->view, modified, &numbers);
+	imap_set_write(&text, is_uid ? modified : &numbers);
+	result = imap_ok(session, "[MODIFIED %s] Conditional STORE failed", buffer_string(&text));
+	uid_set_deinit(&numbers);
+	buffer_deinit(&text);
+	return result;
+}
+
+static enum net_result store_messages(
+	struct imap_session *session, const struct store *store, const struct uid_set *uids)
+{
+	struct imap_view *view = session->view;
+	struct uid_set changed = { 0 }, modified = { 0 };
+	struct error error = { 0 };
+	enum net_result result;
+	uint64_t position = 0;
+	int rc;
+
+	if (uids->count == 0)
+		return imap_ok(session, "No messages");
+	rc = message_store(session->mail, session->account, view->mailbox, uids, store->operation,
+		store->flags.names, store->flags.count, store->unchanged_since, &error, &changed,
+		&modified, &position);
+	imap_wrote(session, position);
+	note_outcome(view, store, uids, &changed, &modified);
+	result = rc < 0 ? imap_fail(session, rc, &error) : store_done(session, &modified);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+	return result;
+}
+
+enum net_result cmd_store(struct imap_session *session, struct imap_parser *args)
+{
+	bool is_uid = (session->command->flags & COMMAND_IS_UID) != 0;
+	struct uid_set uids = { 0 };
+	struct store store = { 0 };
+	enum net_result result;
+
+	if (imap_parse_space(args) < 0 || imap_parse_sequence(args, &store.sequence) < 0 ||
+		imap_parse_space(args) < 0 || parse_modifiers(session, args, &store) < 0 ||
+		parse_item(args, &store) < 0 || imap_parse_store_flags(args, &store.flags) < 0 ||
+		imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	if (imap_select_uids(session, &store.sequence, is_uid, &uids) < 0)
+		result = imap_bad(session, "Invalid message number");
+	else
+		result = store_messages(session, &store, &uids);
+	uid_set_deinit(&uids);
+	return result;
+}

@@ -1,0 +1,39 @@
+#include "imap/imap_body.h"
+
+int imap_body_load(
+	struct imap_body *body, struct mail *mail, struct kv_txn *kv, const struct guid *guid)
+{
+	int rc;
+
+	if (body->is_loaded && guid_equal(&body->guid, guid))
+		return 0;
+	body->is_loaded = false;
+	body->root = NULL;
+	buffer_clear(&body->raw);
+	rc = message_body(mail, kv, guid, &body->raw);
+	if (rc < 0)
+		return rc;
+	body->guid = *guid;
+	body->is_loaded = true;
+	return 0;
+}
+
+const struct mime_part *imap_body_root(struct imap_body *body)
+{
+	assert(body->is_loaded);
+	if (body->root != NULL)
+		return body->root;
+	if (body->arena == NULL)
+		body->arena = arena_new();
+	else
+		arena_reset(body->arena);
+	body->root = mime_structure_parse(buffer_bytes(&body->raw), body->arena);
+	return body->root;
+}
+
+void imap_body_deinit(struct imap_body *body)
+{
+	buffer_deinit(&body->raw);
+	arena_free(&body->arena);
+	*body = (struct imap_body){ 0 };
+}

@@ -1,0 +1,28 @@
+/*
+ * imap_body: the body that a session read last, with its structure: clients fetch a message in
+ * sections and partials, by one FETCH or by many.
+ */
+#ifndef CHAPAR_IMAP_BODY_H
+#define CHAPAR_IMAP_BODY_H
+
+#include "mail/mail.h"
+#include "mail/mime_structure.h"
+
+#define IMAP_BODY_KEEP_MAX (32u * 1024 * 1024) /* bytes that are kept between commands */
+
+struct imap_body { /* zeroed at first */
+	bool is_loaded;
+	struct guid guid;
+	struct buffer raw;
+	struct arena *arena;          /* of the structure */
+	const struct mime_part *root; /* NULL until asked for */
+};
+
+/* Makes it the body of `guid`. Errors of message_body(). */
+int imap_body_load(
+	struct imap_body *body, struct mail *mail, struct kv_txn *kv, const struct guid *guid);
+/* Its structure, borrowed until the next load. */
+const struct mime_part *imap_body_root(struct imap_body *body);
+void imap_body_deinit(struct imap_body *body);
+
+#endif

@@ -1,0 +1,39 @@
+#include "imap/imap_capability.h"
+
+#include "imap/imap_reply.h"
+
+/* Those that need a login are not told before: clients ask again after it. */
+static const char anybody_capabilities[] = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE";
+static const char user_capabilities[] =
+	" IDLE NAMESPACE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS"
+	" STATUS=SIZE UNSELECT UIDPLUS MOVE MULTIAPPEND ESEARCH SEARCHRES CONDSTORE QRESYNC WITHIN"
+	" OBJECTID SAVEDATE XCHAPAR=1";
+
+static void put_mechanisms(struct imap_session *session)
+{
+	struct bytes names = bytes_of_string(sasl_mechanisms(imap_session_is_private(session)));
+
+	while (names.len > 0) {
+		struct bytes name = bytes_take(&names, bytes_find(names, ' '));
+
+		imap_put(session, " AUTH=");
+		imap_put_bytes(session, name);
+		if (names.len > 0)
+			bytes_skip(&names, 1);
+	}
+}
+
+void imap_put_capabilities(struct imap_session *session)
+{
+	imap_put(session, anybody_capabilities);
+	if (session->state != IMAP_NOT_AUTHENTICATED) {
+		imap_put(session, user_capabilities);
+		imap_printf(session, " APPENDLIMIT=%zu", session->options->append_size_max);
+		return;
+	}
+	if (net_connection_can_start_tls(session->connection))
+		imap_put(session, " STARTTLS");
+	if (!imap_session_is_private(session))
+		imap_put(session, " LOGINDISABLED");
+	put_mechanisms(session);
+}

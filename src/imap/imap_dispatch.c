@@ -1,0 +1,133 @@
+#include "imap/imap_commands.h"
+#include "imap/imap_reply.h"
+
+#include <stdio.h>
+
+#define ANY (IMAP_NOT_AUTHENTICATED | IMAP_AUTHENTICATED | IMAP_SELECTED)
+#define USER (IMAP_AUTHENTICATED | IMAP_SELECTED)
+#define SEQ COMMAND_USES_SEQ
+#define WRITES COMMAND_WRITES
+#define UID COMMAND_IS_UID
+
+static const struct imap_command commands[] = {
+	/* name          allowed in states       preconditions   handler */
+	{ "APPEND", USER, 0, cmd_append },
+	{ "AUTHENTICATE", IMAP_NOT_AUTHENTICATED, 0, cmd_authenticate },
+	{ "CAPABILITY", ANY, 0, cmd_capability },
+	{ "CHECK", IMAP_SELECTED, 0, cmd_check },
+	{ "CLOSE", IMAP_SELECTED, 0, cmd_close },
+	{ "COPY", IMAP_SELECTED, 0, cmd_copy },
+	{ "CREATE", USER, 0, cmd_create },
+	{ "DELETE", USER, 0, cmd_delete },
+	{ "ENABLE", USER, 0, cmd_enable },
+	{ "EXAMINE", USER, 0, cmd_examine },
+	{ "EXPUNGE", IMAP_SELECTED, WRITES, cmd_expunge },
+	{ "FETCH", IMAP_SELECTED, SEQ, cmd_fetch },
+	{ "ID", ANY, 0, cmd_id },
+	{ "IDLE", USER, 0, cmd_idle },
+	{ "LIST", USER, 0, cmd_list },
+	{ "LOGIN", IMAP_NOT_AUTHENTICATED, COMMAND_SECRET, cmd_login },
+	{ "LOGOUT", ANY, 0, cmd_logout },
+	{ "LSUB", USER, 0, cmd_lsub },
+	{ "MOVE", IMAP_SELECTED, WRITES, cmd_move },
+	{ "NAMESPACE", USER, 0, cmd_namespace },
+	{ "NOOP", ANY, 0, cmd_noop },
+	{ "RENAME", USER, 0, cmd_rename },
+	{ "SEARCH", IMAP_SELECTED, SEQ, cmd_search },
+	{ "SELECT", USER, 0, cmd_select },
+	{ "STARTTLS", IMAP_NOT_AUTHENTICATED, 0, cmd_starttls },
+	{ "STATUS", USER, 0, cmd_status },
+	{ "STORE", IMAP_SELECTED, SEQ | WRITES, cmd_store },
+	{ "SUBSCRIBE", USER, 0, cmd_subscribe },
+	{ "SYNC", USER, 0, cmd_sync },
+	{ "UID COPY", IMAP_SELECTED, UID, cmd_copy },
+	{ "UID EXPUNGE", IMAP_SELECTED, WRITES | UID, cmd_uid_expunge },
+	{ "UID FETCH", IMAP_SELECTED, UID, cmd_fetch },
+	{ "UID MOVE", IMAP_SELECTED, WRITES | UID, cmd_move },
+	{ "UID SEARCH", IMAP_SELECTED, UID, cmd_search },
+	{ "UID STORE", IMAP_SELECTED, WRITES | UID, cmd_store },
+	{ "UNSELECT", IMAP_SELECTED, 0, cmd_unselect },
+	{ "UNSUBSCRIBE", USER, 0, cmd_unsubscribe },
+};
+
+/* The command's name, with the second word if the first is UID. */
+static const struct imap_command *find_command(struct imap_parser *parser)
+{
+	char name[32];
+	struct bytes word;
+	int len;
+
+	if (imap_parse_atom(parser, &word) < 0 || word.len > 12)
+		return NULL;
+	len = snprintf(name, sizeof(name), "%.*s", BYTES_ARGS(word));
+	if (bytes_equal_string_nocase(word, "UID")) {
+		if (imap_parse_space(parser) < 0 || imap_parse_atom(parser, &word) < 0 ||
+			word.len > 12)
+			return NULL;
+		len = snprintf(name, sizeof(name), "UID %.*s", BYTES_ARGS(word));
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (bytes_equal_string_nocase(bytes_of(name, (size_t)len), commands[i].name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static int parse_tag(struct imap_session *session, struct imap_parser *parser)
+{
+	struct bytes tag;
+
+	session->tag[0] = '\0';
+	if (imap_parse_tag(parser, &tag) < 0)
+		return ERR_INVALID;
+	if (tag.len > IMAP_TAG_SIZE_MAX)
+		return imap_parse_fail(parser, ERR_TOO_LARGE, "Tag too long");
+	memcpy(session->tag, tag.ptr, tag.len);
+	session->tag[tag.len] = '\0';
+	return imap_parse_space(parser);
+}
+
+static enum net_result refuse(struct imap_session *session, const struct imap_command *command)
+{
+	if (session->frame.refusal == IMAP_REFUSED_LINE)
+		return imap_bad(session, "[TOOBIG] Command line too long");
+	if (command->run == cmd_append)
+		return imap_no(session, "[TOOBIG] Message is larger than %zu bytes",
+			session->options->append_size_max);
+	return imap_bad(session, "[TOOBIG] Literal too large");
+}
+
+/* The states' names, for who is in the wrong one. */
+static enum net_result refuse_state(
+	struct imap_session *session, const struct imap_command *command)
+{
+	if (session->state == IMAP_NOT_AUTHENTICATED)
+		return imap_bad(session, "Log in first");
+	if (command->states == IMAP_NOT_AUTHENTICATED)
+		return imap_bad(session, "Already logged in");
+	return imap_bad(session, "No mailbox selected");
+}
+
+enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
+{
+	struct imap_parser parser = { .rest = unit, .arena = session->arena };
+	const struct imap_command *command;
+
+	if (parse_tag(session, &parser) < 0)
+		return imap_bad(session, "%s", parser.problem);
+	command = find_command(&parser);
+	if (command == NULL)
+		return imap_bad(session, "Unknown command");
+	session->command = command;
+	if (command->run != cmd_fetch)
+		imap_body_deinit(&session->body);
+	if (session->frame.refusal != IMAP_REFUSED_NOT)
+		return refuse(session, command);
+	if ((command->states & session->state) == 0)
+		return refuse_state(session, command);
+	if ((command->flags & COMMAND_SECRET) != 0 && !imap_session_is_private(session))
+		return imap_no(session, "[PRIVACYREQUIRED] Start TLS first");
+	if ((command->flags & COMMAND_WRITES) != 0 && session->view->is_read_only)
+		return imap_no(session, "[READ-ONLY] Mailbox was opened read-only");
+	return command->run(session, &parser);
+}

@@ -1,0 +1,68 @@
+/*
+ * imap_fetch: what FETCH asks for, and the writing of one message's answer (RFC 3501, 6.4.5 and
+ * 7.4.2; RFC 7162; RFC 8474; RFC 8514).
+ */
+#ifndef CHAPAR_IMAP_FETCH_H
+#define CHAPAR_IMAP_FETCH_H
+
+#include "imap/imap_body.h"
+#include "imap/imap_sequence.h"
+#include "imap/imap_session.h"
+
+#include "mail/mime_section.h"
+#include "mail/mime_summary.h"
+
+#define IMAP_FETCH_ITEM_MAX 100 /* items of one FETCH */
+
+enum imap_fetch_kind {
+	FETCH_FLAGS,
+	FETCH_UID,
+	FETCH_MODSEQ,
+	FETCH_INTERNALDATE,
+	FETCH_SIZE,
+	FETCH_ENVELOPE,
+	FETCH_BODY,
+	FETCH_BODYSTRUCTURE,
+	FETCH_EMAILID,
+	FETCH_THREADID,
+	FETCH_SAVEDATE,
+	FETCH_SECTION /* RFC822, RFC822.HEADER and RFC822.TEXT too */
+};
+
+struct imap_fetch_item {
+	enum imap_fetch_kind kind;
+	/* Of a section: */
+	struct mime_section section;
+	struct bytes label; /* as the answer names it, with <origin> */
+	bool is_partial;
+	uint32_t offset;
+	uint32_t size_max;
+};
+
+struct imap_fetch { /* lives in an arena */
+	struct imap_fetch_item *items;
+	size_t item_count;
+	bool sets_seen;
+	bool has_flags;
+	bool has_modseq;
+	bool has_partial;
+	bool needs_summary;
+	bool has_changedsince;
+	uint64_t changedsince;
+	bool wants_vanished;
+};
+
+/* All after the sequence set and its blank. */
+int imap_parse_fetch(struct imap_parser *args, struct imap_fetch *fetch_r);
+/* "HEADER.FIELDS (From)]" after "[". *label gets the canonical text with "]" at its end. */
+int imap_parse_section(
+	struct imap_parser *args, struct mime_section *section_r, struct buffer *label);
+
+/*
+ * Appends the FETCH response for a message to session->out. `with_flags`: the flags too, as they
+ * were just changed. On an error nothing is appended. Errors are those of reading bodies.
+ */
+int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetch,
+	struct kv_txn *kv, const struct message_record *message, bool with_flags);
+
+#endif

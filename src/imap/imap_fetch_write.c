@@ -1,0 +1,218 @@
+#include "imap/imap_date.h"
+#include "imap/imap_fetch.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_update.h"
+
+/* What one message's answer is made from. */
+struct fetched {
+	struct imap_session *session;
+	struct kv_txn *kv;
+	const struct message_record *message;
+	struct buffer *summary_blob;
+	struct mime_summary summary;
+	bool has_summary;
+};
+
+static void put_octets(struct imap_session *session, struct bytes octets)
+{
+	imap_printf(session, " {%zu}\r\n", octets.len);
+	imap_put_bytes(session, octets);
+}
+
+static struct bytes cut_partial(const struct imap_fetch_item *item, struct bytes octets)
+{
+	if (!item->is_partial)
+		return octets;
+	if (item->offset >= octets.len)
+		return bytes_of(octets.ptr, 0);
+	bytes_skip(&octets, item->offset);
+	if (octets.len > item->size_max)
+		octets.len = item->size_max;
+	return octets;
+}
+
+/* BODY[HEADER.FIELDS (...)] of what the summary knows. */
+static bool put_known_fields(const struct fetched *fetched, const struct imap_fetch_item *item)
+{
+	struct buffer fields = { NULL, 0, 0 };
+	bool is_known;
+
+	if (!fetched->has_summary || item->section.kind != MIME_SECTION_HEADER_FIELDS ||
+		item->section.number_count > 0)
+		return false;
+	is_known = mime_summary_header_fields(
+		&fetched->summary, item->section.names, item->section.name_count, &fields);
+	if (is_known) {
+		imap_put_bytes(fetched->session, item->label);
+		put_octets(fetched->session, cut_partial(item, buffer_bytes(&fields)));
+	}
+	buffer_deinit(&fields);
+	return is_known;
+}
+
+static int put_section(const struct fetched *fetched, const struct imap_fetch_item *item)
+{
+	struct imap_session *session = fetched->session;
+	struct buffer scratch = { NULL, 0, 0 };
+	struct bytes octets, raw;
+	int rc;
+
+	if (put_known_fields(fetched, item))
+		return 0;
+	rc = imap_body_load(&session->body, session->mail, fetched->kv, &fetched->message->guid);
+	if (rc < 0)
+		return rc;
+	raw = buffer_bytes(&session->body.raw);
+	imap_put_bytes(session, item->label);
+	if (item->section.kind == MIME_SECTION_ALL && item->section.number_count == 0) {
+		put_octets(session, cut_partial(item, raw));
+		return 0;
+	}
+	rc = mime_section_get(
+		raw, imap_body_root(&session->body), &item->section, &scratch, &octets);
+	if (rc == 0)
+		put_octets(session, cut_partial(item, octets));
+	else
+		imap_put(session, " NIL");
+	buffer_deinit(&scratch);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static void put_hex(
+	struct imap_session *session, char letter, const unsigned char *bytes, size_t len)
+{
+	imap_printf(session, "(%c", letter);
+	for (size_t i = 0; i < len; i++)
+		imap_printf(session, "%02x", bytes[i]);
+	imap_put(session, ")");
+}
+
+/* RFC 8474: the same content has the same EMAILID, wherever it is. */
+static void put_email_id(struct imap_session *session, const struct message_record *message)
+{
+	imap_put(session, "EMAILID ");
+	put_hex(session, 'M', message->guid.bytes, 16);
+}
+
+static void put_thread_id(struct imap_session *session, const struct message_record *message)
+{
+	imap_put(session, "THREADID ");
+	if (id128_is_none(message->thread))
+		imap_put(session, "NIL");
+	else
+		put_hex(session, 'T', message->thread.bytes, sizeof(message->thread.bytes));
+}
+
+static int put_item(const struct fetched *fetched, const struct imap_fetch_item *item)
+{
+	struct imap_session *session = fetched->session;
+	const struct message_record *message = fetched->message;
+
+	switch (item->kind) {
+	case FETCH_FLAGS:
+		imap_put_flags(session, message);
+		break;
+	case FETCH_UID:
+		imap_printf(session, "UID %u", message->uid);
+		break;
+	case FETCH_MODSEQ:
+		imap_printf(session, "MODSEQ (%llu)", (unsigned long long)message->modseq);
+		break;
+	case FETCH_INTERNALDATE:
+		imap_put(session, "INTERNALDATE ");
+		imap_date_time_write(
+			&session->out, message->internaldate, message->internaldate_zone);
+		break;
+	case FETCH_SIZE:
+		imap_printf(session, "RFC822.SIZE %llu", (unsigned long long)message->size);
+		break;
+	case FETCH_ENVELOPE:
+		imap_put(session, "ENVELOPE ");
+		imap_put_bytes(session, fetched->summary.envelope);
+		break;
+	case FETCH_BODY:
+		imap_put(session, "BODY ");
+		imap_put_bytes(session, fetched->summary.body);
+		break;
+	case FETCH_BODYSTRUCTURE:
+		imap_put(session, "BODYSTRUCTURE ");
+		imap_put_bytes(session, fetched->summary.bodystructure);
+		break;
+	case FETCH_EMAILID:
+		put_email_id(session, message);
+		break;
+	case FETCH_THREADID:
+		put_thread_id(session, message);
+		break;
+	case FETCH_SAVEDATE:
+		imap_put(session, "SAVEDATE ");
+		imap_date_time_write(&session->out, (int64_t)(message->savedate_ms / 1000), 0);
+		break;
+	case FETCH_SECTION:
+		return put_section(fetched, item);
+	}
+	return 0;
+}
+
+static int load_summary(struct fetched *fetched)
+{
+	int rc = message_summary(fetched->session->mail, fetched->kv, &fetched->message->guid,
+		fetched->summary_blob);
+
+	if (rc == 0)
+		rc = mime_summary_open(buffer_bytes(fetched->summary_blob), &fetched->summary);
+	fetched->has_summary = rc == 0;
+	return rc;
+}
+
+static int put_items(const struct fetched *fetched, const struct imap_fetch *fetch, bool with_flags)
+{
+	struct imap_session *session = fetched->session;
+	bool is_uid = (session->command->flags & COMMAND_IS_UID) != 0 || session->is_qresync;
+	const char *blank = "";
+	bool has_uid = false;
+
+	for (size_t i = 0; i < fetch->item_count; i++) {
+		int rc;
+
+		imap_put(session, blank);
+		rc = put_item(fetched, &fetch->items[i]);
+		if (rc < 0)
+			return rc;
+		has_uid = has_uid || fetch->items[i].kind == FETCH_UID;
+		blank = " ";
+	}
+	if (is_uid && !has_uid)
+		imap_printf(session, " UID %u", fetched->message->uid);
+	if (with_flags && !fetch->has_flags) {
+		imap_put(session, " ");
+		imap_put_flags(session, fetched->message);
+	}
+	if (with_flags && session->is_condstore && !fetch->has_modseq)
+		imap_printf(
+			session, " MODSEQ (%llu)", (unsigned long long)fetched->message->modseq);
+	return 0;
+}
+
+int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetch,
+	struct kv_txn *kv, const struct message_record *message, bool with_flags)
+{
+	struct buffer blob = { NULL, 0, 0 };
+	struct fetched fetched = { session, kv, message, &blob, { 0 }, false };
+	size_t start = session->out.len, index = imap_view_find(session->view, message->uid);
+	int rc = 0;
+
+	if (fetch->needs_summary)
+		rc = load_summary(&fetched);
+	if (rc == 0) {
+		if (fetch->has_flags || with_flags)
+			imap_tell_keywords(session, message);
+		imap_printf(session, "* %zu FETCH (", index + 1);
+		rc = put_items(&fetched, fetch, with_flags);
+		imap_put(session, ")\r\n");
+	}
+	if (rc < 0)
+		session->out.len = start;
+	buffer_deinit(&blob);
+	return rc;
+}

@@ -1,0 +1,158 @@
+#include "imap/imap_list.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct reading {
+	struct imap_list_entry *entries;
+	size_t count;
+	size_t room;
+	struct arena *arena;
+};
+
+static struct imap_list_entry *add(struct reading *reading, struct bytes name)
+{
+	mem_grow((void **)&reading->entries, &reading->room, reading->count + 1,
+		sizeof(*reading->entries));
+	reading->entries[reading->count] = (struct imap_list_entry){ .name = name };
+	return &reading->entries[reading->count++];
+}
+
+static int read_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	struct reading *reading = context;
+	struct mailbox_record *copy;
+
+	if (!mailbox_is_live(mailbox))
+		return 0;
+	copy = arena_alloc(reading->arena, sizeof(*copy));
+	*copy = *mailbox;
+	add(reading, copy->name)->mailbox = copy;
+	return 0;
+}
+
+static int read_subscription(void *context, const struct register_record *record)
+{
+	struct reading *reading = context;
+
+	if (record->is_set)
+		add(reading, record->key)->is_subscribed = true;
+	return 0;
+}
+
+/* '/' comes before all else, so that a level is followed by what is below it. */
+static int name_order(struct bytes a, struct bytes b)
+{
+	size_t len = a.len < b.len ? a.len : b.len;
+
+	for (size_t i = 0; i < len; i++) {
+		int x = a.ptr[i] == '/' ? 0 : a.ptr[i] + 1, y = b.ptr[i] == '/' ? 0 : b.ptr[i] + 1;
+
+		if (x != y)
+			return x - y;
+	}
+	return a.len < b.len ? -1 : a.len > b.len;
+}
+
+static int entry_order(const void *a, const void *b)
+{
+	const struct imap_list_entry *x = a, *y = b;
+
+	return name_order(x->name, y->name);
+}
+
+static void sort_and_unite(struct reading *reading)
+{
+	size_t kept = 0;
+
+	if (reading->count == 0)
+		return;
+	qsort(reading->entries, reading->count, sizeof(reading->entries[0]), entry_order);
+	for (size_t i = 1; i < reading->count; i++) {
+		struct imap_list_entry *last = &reading->entries[kept],
+				       *entry = &reading->entries[i];
+
+		if (!bytes_equal(last->name, entry->name)) {
+			reading->entries[++kept] = *entry;
+			continue;
+		}
+		if (last->mailbox == NULL)
+			last->mailbox = entry->mailbox;
+		last->is_subscribed = last->is_subscribed || entry->is_subscribed;
+	}
+	reading->count = kept + 1;
+}
+
+/* Adds the levels above names; most are there already and go in sort_and_unite(). */
+static void add_levels(struct reading *reading)
+{
+	size_t count = reading->count;
+	struct bytes last = { NULL, 0 };
+
+	for (size_t i = 0; i < count; i++) {
+		struct bytes name = reading->entries[i].name;
+
+		for (size_t len = 1; len < name.len; len++) {
+			struct bytes level = bytes_of(name.ptr, len);
+
+			if (name.ptr[len] != '/' || (bytes_start_with(last, level) &&
+							    last.len > len && last.ptr[len] == '/'))
+				continue;
+			add(reading, level);
+		}
+		last = name;
+	}
+	sort_and_unite(reading);
+}
+
+/* Is `name` somewhere below `level`? */
+static bool is_below(struct bytes name, struct bytes level)
+{
+	return name.len > level.len && bytes_start_with(name, level) && name.ptr[level.len] == '/';
+}
+
+/* Children follow their levels; the levels above the present name form a stack. */
+static void note_children(struct reading *reading)
+{
+	size_t stack[MAILBOX_NAME_SIZE_MAX + 1], depth = 0;
+
+	for (size_t i = 0; i < reading->count; i++) {
+		const struct imap_list_entry *entry = &reading->entries[i];
+
+		while (depth > 0 && !is_below(entry->name, reading->entries[stack[depth - 1]].name))
+			depth--;
+		for (size_t at = 0; at < depth; at++) {
+			struct imap_list_entry *above = &reading->entries[stack[at]];
+
+			above->has_children = above->has_children || entry->mailbox != NULL;
+			above->has_subscribed_children =
+				above->has_subscribed_children || entry->is_subscribed;
+		}
+		if (depth <= MAILBOX_NAME_SIZE_MAX)
+			stack[depth++] = i;
+	}
+}
+
+int imap_list_read(struct imap_session *session, struct kv_txn *kv, struct imap_list *list_r)
+{
+	struct reading reading = { .arena = session->arena };
+	struct imap_list_entry *copy;
+	int rc;
+
+	rc = account_each_mailbox(kv, session->account, session->arena, read_mailbox, &reading);
+	if (rc == 0)
+		rc = account_each_register(kv, session->account, RECORD_SUBSCRIPTION,
+			session->arena, read_subscription, &reading);
+	if (rc == 0) {
+		sort_and_unite(&reading);
+		add_levels(&reading);
+		note_children(&reading);
+		copy = arena_alloc(session->arena, (reading.count + 1) * sizeof(*copy));
+		if (reading.count > 0)
+			memcpy(copy, reading.entries, reading.count * sizeof(*copy));
+		*list_r = (struct imap_list){ copy, reading.count };
+	}
+	free(reading.entries);
+	return rc;
+}

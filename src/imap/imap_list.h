@@ -1,0 +1,26 @@
+/*
+ * imap_list: the tree of mailbox names that LIST and LSUB choose from: mailboxes, subscriptions,
+ * and the levels above them that are no mailboxes.
+ */
+#ifndef CHAPAR_IMAP_LIST_H
+#define CHAPAR_IMAP_LIST_H
+
+#include "imap/imap_session.h"
+
+struct imap_list_entry {
+	struct bytes name;
+	struct mailbox_record *mailbox; /* NULL: there is none of that name */
+	bool is_subscribed;
+	bool has_children;            /* mailboxes below it, or levels that lead to some */
+	bool has_subscribed_children; /* at any depth */
+};
+
+struct imap_list {
+	struct imap_list_entry *entries; /* in order of name, levels apart; each name once */
+	size_t count;
+};
+
+/* Reads the account; lives in the session's arena. */
+int imap_list_read(struct imap_session *session, struct kv_txn *kv, struct imap_list *list_r);
+
+#endif

@@ -1,0 +1,216 @@
+#include "imap/imap_reply.h"
+
+#include "imap/imap_update.h"
+#include "imap/imap_utf7.h"
+
+#include "base/log.h"
+#include "imap/imap_parse_private.h"
+
+#define FLUSH_SIZE (32u * 1024)
+
+void imap_put(struct imap_session *session, const char *text)
+{
+	buffer_append_string(&session->out, text);
+}
+
+void imap_put_bytes(struct imap_session *session, struct bytes bytes)
+{
+	buffer_append_bytes(&session->out, bytes);
+}
+
+void imap_printf(struct imap_session *session, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	buffer_vprintf(&session->out, format, args);
+	va_end(args);
+}
+
+static bool is_atom(struct bytes string)
+{
+	for (size_t i = 0; i < string.len; i++) {
+		if ((imap_class_of(string.ptr[i]) & (CLASS_ATOM | CLASS_PLUS)) == 0)
+			return false;
+	}
+	/* NIL would be read as such where a string is optional. */
+	return string.len > 0 && !bytes_equal_string_nocase(string, "NIL");
+}
+
+void imap_put_astring(struct buffer *out, struct bytes string)
+{
+	if (is_atom(string))
+		buffer_append_bytes(out, string);
+	else
+		imap_put_string(out, string);
+}
+
+void imap_put_string(struct buffer *out, struct bytes string)
+{
+	bool is_quotable = string.len < 1000;
+
+	for (size_t i = 0; i < string.len && is_quotable; i++)
+		is_quotable = string.ptr[i] >= ' ' && string.ptr[i] < 0x7f;
+	if (!is_quotable) {
+		buffer_printf(out, "{%zu}\r\n", string.len);
+		buffer_append_bytes(out, string);
+		return;
+	}
+	buffer_append_byte(out, '"');
+	for (size_t i = 0; i < string.len; i++) {
+		if (string.ptr[i] == '"' || string.ptr[i] == '\\')
+			buffer_append_byte(out, '\\');
+		buffer_append_byte(out, string.ptr[i]);
+	}
+	buffer_append_byte(out, '"');
+}
+
+void imap_put_mailbox(struct buffer *out, struct bytes name)
+{
+	struct buffer encoded = { NULL, 0, 0 };
+
+	imap_utf7_encode(&encoded, name);
+	imap_put_astring(out, buffer_bytes(&encoded));
+	buffer_deinit(&encoded);
+}
+
+void imap_flush(struct imap_session *session)
+{
+	if (session->out.len == 0)
+		return;
+	session->output_size += session->out.len;
+	net_connection_write(session->connection, buffer_bytes(&session->out));
+	if (session->out.room > 8 * FLUSH_SIZE)
+		buffer_deinit(&session->out);
+	buffer_clear(&session->out);
+}
+
+bool imap_is_full(struct imap_session *session)
+{
+	if (session->out.len < FLUSH_SIZE)
+		return false;
+	imap_flush(session);
+	return net_connection_is_full(session->connection);
+}
+
+static enum net_result finish(
+	struct imap_session *session, const char *status, const char *format, va_list args)
+{
+	buffer_clear(&session->ending);
+	buffer_printf(&session->ending, "%s %s ", session->tag, status);
+	buffer_vprintf(&session->ending, format, args);
+	buffer_append_string(&session->ending, "\r\n");
+	return imap_update_begin(session);
+}
+
+enum net_result imap_ok(struct imap_session *session, const char *format, ...)
+{
+	enum net_result result;
+	va_list args;
+
+	va_start(args, format);
+	result = finish(session, "OK", format, args);
+	va_end(args);
+	return result;
+}
+
+enum net_result imap_ok_highestmodseq(struct imap_session *session, const char *text)
+{
+	buffer_clear(&session->ending);
+	buffer_printf(&session->ending, "%s OK ", session->tag);
+	session->ending_modseq_at = session->ending.len;
+	buffer_printf(&session->ending, "%s\r\n", text);
+	return imap_update_begin(session);
+}
+
+enum net_result imap_no(struct imap_session *session, const char *format, ...)
+{
+	enum net_result result;
+	va_list args;
+
+	va_start(args, format);
+	result = finish(session, "NO", format, args);
+	va_end(args);
+	return result;
+}
+
+enum net_result imap_bad(struct imap_session *session, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	imap_printf(session, "%s BAD ", session->tag[0] != '\0' ? session->tag : "*");
+	buffer_vprintf(&session->out, format, args);
+	imap_put(session, "\r\n");
+	va_end(args);
+	if (++session->bad_command_count < IMAP_BAD_COMMAND_MAX)
+		return NET_DONE;
+	return imap_bye(session, "Too many invalid commands");
+}
+
+enum net_result imap_bad_args(struct imap_session *session, const struct imap_parser *args)
+{
+	return imap_bad(
+		session, "%s", args->problem != NULL ? args->problem : "Malformed arguments");
+}
+
+/* Response codes of RFC 5530 and others; "" for none. */
+static const char *code_of(int rc)
+{
+	switch (rc) {
+	case ERR_FULL:
+		return "[OVERQUOTA] ";
+	case ERR_CORRUPT:
+	case ERR_VERSION:
+		return "[CORRUPTION] ";
+	case ERR_NOT_FOUND:
+		return "[NONEXISTENT] ";
+	case ERR_EXISTS:
+		return "[ALREADYEXISTS] ";
+	case ERR_INVALID:
+		return "[CANNOT] ";
+	case ERR_TOO_LARGE:
+		return "[LIMIT] ";
+	case ERR_REFUSED:
+		return "[NOPERM] ";
+	case ERR_ILLEGAL:
+		return "[SERVERBUG] ";
+	default:
+		return "[UNAVAILABLE] ";
+	}
+}
+
+static bool is_internal(int rc)
+{
+	return rc == ERR_IO || rc == ERR_FULL || rc == ERR_CORRUPT || rc == ERR_VERSION ||
+	       rc == ERR_ILLEGAL || rc == ERR_CLOSED;
+}
+
+void imap_log_failure(struct imap_session *session, int rc, const struct error *error)
+{
+	const char *text = error != NULL && error->text[0] != '\0' ? error->text : error_name(rc);
+
+	log_event(LOG_LEVEL_ERROR, "imap_failure", "session",
+		net_connection_id(session->connection), "account", session->user, "mailbox",
+		session->view != NULL ? session->view->name : "-", "command",
+		session->command != NULL ? session->command->name : "-", "code", error_name(rc),
+		"error", text, NULL);
+}
+
+enum net_result imap_fail(struct imap_session *session, int rc, const struct error *error)
+{
+	const char *text = error != NULL && error->text[0] != '\0' ? error->text : error_name(rc);
+
+	/* What is wrong on our disks is for the log, not for the client. */
+	if (is_internal(rc)) {
+		imap_log_failure(session, rc, error);
+		text = error_name(rc);
+	}
+	return imap_no(session, "%s%s", code_of(rc), text);
+}
+
+enum net_result imap_bye(struct imap_session *session, const char *text)
+{
+	imap_printf(session, "* BYE %s\r\n", text);
+	return NET_CLOSE;
+}

@@ -1,0 +1,208 @@
+#include "imap/imap_search.h"
+
+#include "imap/imap_date.h"
+
+#include "base/encode.h"
+
+/* A message being matched, with what was read of it so far. */
+struct candidate {
+	struct imap_search *search;
+	struct kv_txn *kv;
+	const struct message_record *message;
+	struct buffer blob;
+	struct mime_summary summary;
+	bool has_summary;
+};
+
+static int match_key(struct candidate *candidate, const struct imap_search_key *key);
+
+static int load_summary(struct candidate *candidate)
+{
+	int rc;
+
+	if (candidate->has_summary)
+		return 0;
+	rc = message_summary(candidate->search->session->mail, candidate->kv,
+		&candidate->message->guid, &candidate->blob);
+	if (rc == 0)
+		rc = mime_summary_open(buffer_bytes(&candidate->blob), &candidate->summary);
+	candidate->has_summary = rc == 0;
+	return rc;
+}
+
+static int load_body(struct candidate *candidate, struct bytes *raw_r)
+{
+	struct imap_session *session = candidate->search->session;
+	int rc = imap_body_load(
+		&session->body, session->mail, candidate->kv, &candidate->message->guid);
+
+	if (rc == 0)
+		*raw_r = buffer_bytes(&session->body.raw);
+	return rc;
+}
+
+static bool match_flag(const struct message_record *message, struct bytes name)
+{
+	for (size_t i = 0; i < message->flag_count; i++) {
+		if (message->flags[i].is_set && bytes_equal_nocase(message->flags[i].name, name))
+			return true;
+	}
+	return false;
+}
+
+/* From the summary if it knows the field, else from the message. */
+static int match_header(struct candidate *candidate, const struct imap_search_key *key)
+{
+	struct buffer fields = { NULL, 0, 0 };
+	struct bytes raw;
+	int rc = load_summary(candidate);
+
+	if (rc < 0)
+		return rc;
+	if (mime_summary_header_fields(&candidate->summary, &key->text, 1, &fields))
+		rc = mime_search_header(buffer_bytes(&fields), key->text, &key->needle);
+	else if ((rc = load_body(candidate, &raw)) == 0)
+		rc = mime_search_header(raw, key->text, &key->needle);
+	buffer_deinit(&fields);
+	return rc;
+}
+
+static int match_body(struct candidate *candidate, const struct imap_search_key *key)
+{
+	struct bytes raw;
+	int rc = load_body(candidate, &raw);
+
+	if (rc < 0)
+		return rc;
+	return key->kind == SEARCH_BODY ? mime_search_body(raw, &key->needle)
+					: mime_search_text(raw, &key->needle);
+}
+
+static int match_sent(struct candidate *candidate, const struct imap_search_key *key)
+{
+	int64_t day = (int64_t)key->number, sent;
+	int rc = load_summary(candidate);
+
+	if (rc < 0)
+		return rc;
+	if (!candidate->summary.has_sent_date)
+		return 0;
+	sent = candidate->summary.sent_day;
+	if (key->kind == SEARCH_SENT_BEFORE)
+		return sent < day;
+	return key->kind == SEARCH_SENT_ON ? sent == day : sent >= day;
+}
+
+static int match_id(
+	const struct imap_search_key *key, char letter, const unsigned char *bytes, size_t len)
+{
+	struct buffer text = { NULL, 0, 0 };
+	bool is_same;
+
+	buffer_append_byte(&text, letter);
+	encode_hex(&text, bytes_of(bytes, len));
+	is_same = bytes_equal(buffer_bytes(&text), key->text);
+	buffer_deinit(&text);
+	return is_same;
+}
+
+/* Keys that the record alone decides. */
+static int match_record(const struct candidate *candidate, const struct imap_search_key *key)
+{
+	const struct message_record *message = candidate->message;
+	const struct imap_view *view = candidate->search->session->view;
+	int64_t now = (int64_t)(candidate->search->now_ms / 1000), number = (int64_t)key->number;
+	int64_t day = imap_day_of(message->internaldate, message->internaldate_zone);
+	int64_t saved_day = imap_day_of((int64_t)(message->savedate_ms / 1000), 0);
+
+	switch (key->kind) {
+	case SEARCH_FLAG:
+		return match_flag(message, key->text);
+	case SEARCH_NEW:
+		return imap_view_is_recent(view, message->uid) &&
+		       !match_flag(message, BYTES_LITERAL("\\Seen"));
+	case SEARCH_LARGER:
+		return message->size > key->number;
+	case SEARCH_SMALLER:
+		return message->size < key->number;
+	case SEARCH_DAY_BEFORE:
+		return day < number;
+	case SEARCH_DAY_ON:
+		return day == number;
+	case SEARCH_DAY_SINCE:
+		return day >= number;
+	case SEARCH_SAVED_BEFORE:
+		return saved_day < number;
+	case SEARCH_SAVED_ON:
+		return saved_day == number;
+	case SEARCH_SAVED_SINCE:
+		return saved_day >= number;
+	case SEARCH_OLDER:
+		return message->internaldate <= now - number;
+	case SEARCH_YOUNGER:
+		return message->internaldate >= now - number;
+	case SEARCH_MODSEQ:
+		return message->modseq >= key->number;
+	case SEARCH_EMAILID:
+		return match_id(key, 'M', message->guid.bytes, 16);
+	case SEARCH_THREADID:
+		return !id128_is_none(message->thread) &&
+		       match_id(key, 'T', message->thread.bytes, sizeof(message->thread.bytes));
+	default:
+		return 0;
+	}
+}
+
+/* Until one child decides; `stop` is the answer that does. */
+static int match_children(struct candidate *candidate, const struct imap_search_key *key, int stop)
+{
+	for (const struct imap_search_key *child = key->children; child != NULL;
+		child = child->next) {
+		int rc = match_key(candidate, child);
+
+		if (rc < 0 || rc == stop)
+			return rc;
+	}
+	return !stop;
+}
+
+static int match_key(struct candidate *candidate, const struct imap_search_key *key)
+{
+	int rc;
+
+	switch (key->kind) {
+	case SEARCH_AND:
+		return match_children(candidate, key, 0);
+	case SEARCH_OR:
+		return match_children(candidate, key, 1);
+	case SEARCH_NOT:
+		rc = match_key(candidate, key->children);
+		return rc < 0 ? rc : !rc;
+	case SEARCH_SET:
+		return uid_set_has(&key->uids, candidate->message->uid);
+	case SEARCH_RECENT:
+		return imap_view_is_recent(
+			candidate->search->session->view, candidate->message->uid);
+	case SEARCH_SENT_BEFORE:
+	case SEARCH_SENT_ON:
+	case SEARCH_SENT_SINCE:
+		return match_sent(candidate, key);
+	case SEARCH_HEADER:
+		return match_header(candidate, key);
+	case SEARCH_BODY:
+	case SEARCH_TEXT:
+		return match_body(candidate, key);
+	default:
+		return match_record(candidate, key);
+	}
+}
+
+int imap_search_match(
+	struct imap_search *search, struct kv_txn *kv, const struct message_record *message)
+{
+	struct candidate candidate = { .search = search, .kv = kv, .message = message };
+	int rc = match_key(&candidate, search->root);
+
+	buffer_deinit(&candidate.blob);
+	return rc;
+}

@@ -1,0 +1,49 @@
+#include "imap/imap_server.h"
+
+#include "imap/imap_server_private.h"
+#include "imap/imap_session.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#define APPEND_SIZE_MAX_DEFAULT (64u * 1024 * 1024)
+#define IDLE_TIMEOUT_S_DEFAULT 1800
+#define LOGIN_TIMEOUT_S_DEFAULT 60
+
+struct imap_server *imap_server_new(const struct imap_server_options *options)
+{
+	struct imap_server *server = mem_zalloc(sizeof(*server));
+	struct imap_server_options *own = &server->options;
+	size_t unit_size_max;
+
+	*own = *options;
+	if (own->append_size_max == 0)
+		own->append_size_max = APPEND_SIZE_MAX_DEFAULT;
+	if (own->idle_timeout_s == 0)
+		own->idle_timeout_s = IDLE_TIMEOUT_S_DEFAULT;
+	if (own->login_timeout_s == 0)
+		own->login_timeout_s = LOGIN_TIMEOUT_S_DEFAULT;
+	if (own->name == NULL)
+		own->name = "Chapar";
+	server->recent = imap_recent_new();
+	server->protocol = imap_session_protocol;
+	unit_size_max = own->append_size_max > SYNC_REQUEST_SIZE_MAX ? own->append_size_max
+								     : SYNC_REQUEST_SIZE_MAX;
+	server->protocol.input_max = unit_size_max + 2 * IMAP_UNIT_SIZE_SLACK;
+	return server;
+}
+
+void imap_server_free(struct imap_server **server)
+{
+	if (*server == NULL)
+		return;
+	imap_recent_free(&(*server)->recent);
+	free(*server);
+	*server = NULL;
+}
+
+const struct net_protocol *imap_server_protocol(const struct imap_server *server)
+{
+	return &server->protocol;
+}

@@ -1,0 +1,48 @@
+/*
+ * imap_server: the IMAP4rev1 front (RFC 3501 and the extensions of docs/imap.md), as a net_protocol
+ * for any number of listeners.
+ *
+ * Each login, failed login, logout and internal error is logged as one line, with account, mailbox
+ * and session as far as they are known.
+ */
+#ifndef CHAPAR_IMAP_IMAP_SERVER_H
+#define CHAPAR_IMAP_IMAP_SERVER_H
+
+#include "mail/mail.h"
+#include "mail/sasl.h"
+#include "net/net_protocol.h"
+
+struct imap_server;
+
+struct imap_server_options { /* 0 or NULL: the default */
+	struct mail *mail;   /* borrowed until imap_server_free() */
+
+	/* Checks names and passwords; borrowed likewise. */
+	struct sasl_authority *authority;
+	/*
+	 * Whether the user, whose password was right, is a peer node with full rights to SYNC (he
+	 * need not have an account), and whether an account may be made for him that is not there
+	 * yet. NULL: nobody is, none may.
+	 */
+	bool (*is_peer)(void *context, const char *user);
+	bool (*may_create)(void *context, const char *user);
+	void *context; /* of both */
+
+	size_t append_size_max;        /* bytes of one message; 64 MiB */
+	bool allow_plaintext_loopback; /* passwords without TLS from this machine */
+	bool allow_plaintext;          /* and from everywhere; for tests and closed networks */
+	unsigned idle_timeout_s;       /* 1800; RFC 3501 asks for no less */
+	unsigned login_timeout_s;      /* 60: from the greeting to the login */
+	const char *name;              /* for ID; "Chapar" */
+	const char *version;           /* for ID; omitted if NULL */
+};
+
+/* Strings are borrowed. Never fails. */
+struct imap_server *imap_server_new(const struct imap_server_options *options);
+/* After net_server_stop(). Sets *server to NULL. A NULL *server is allowed. */
+void imap_server_free(struct imap_server **server);
+
+/* For net_listener_options: the protocol, with the server itself as `context`. */
+const struct net_protocol *imap_server_protocol(const struct imap_server *server);
+
+#endif

@@ -1,0 +1,17 @@
+/* imap_server_private: what the sessions see of their server. */
+#ifndef CHAPAR_IMAP_SERVER_PRIVATE_H
+#define CHAPAR_IMAP_SERVER_PRIVATE_H
+
+#include "imap/imap_recent.h"
+#include "imap/imap_server.h"
+
+struct imap_server {
+	struct imap_server_options options; /* defaults filled in */
+	struct net_protocol protocol;
+	struct imap_recent *recent;
+};
+
+/* The session's callbacks (imap_session.c). */
+extern const struct net_protocol imap_session_protocol;
+
+#endif

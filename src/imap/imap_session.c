@@ -1,0 +1,207 @@
+#include "imap/imap_session.h"
+
+#include "imap/imap_capability.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_server_private.h"
+#include "imap/imap_update.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int imap_read_begin(struct imap_session *session, struct kv_txn **kv_r)
+{
+	return mail_read_begin(session->mail, session->position, kv_r);
+}
+
+void imap_wrote(struct imap_session *session, uint64_t position)
+{
+	if (position > session->position)
+		session->position = position;
+}
+
+bool imap_session_is_private(const struct imap_session *session)
+{
+	const struct imap_server_options *options = session->options;
+
+	return net_connection_is_tls(session->connection) || options->allow_plaintext ||
+	       (options->allow_plaintext_loopback &&
+		       net_connection_is_loopback(session->connection));
+}
+
+void imap_session_unselect(struct imap_session *session)
+{
+	imap_view_free(&session->view);
+	if (session->state == IMAP_SELECTED)
+		session->state = IMAP_AUTHENTICATED;
+}
+
+/* Empties the arena, and ends the work. */
+void imap_command_end(struct imap_session *session)
+{
+	if (session->work != NULL && session->work_free != NULL)
+		session->work_free(session->work);
+	session->work = NULL;
+	session->work_free = NULL;
+	session->resume = NULL;
+	if (session->answer == NULL)
+		session->command = NULL;
+	arena_reset(session->arena);
+}
+
+/* ---- callbacks of net_protocol ---- */
+
+static void *session_new(struct net_connection *connection, void *context)
+{
+	struct imap_session *session = mem_zalloc(sizeof(*session));
+	struct imap_server *server = context;
+
+	session->server = server;
+	session->options = &server->options;
+	session->mail = server->options.mail;
+	session->connection = connection;
+	session->state = IMAP_NOT_AUTHENTICATED;
+	session->arena = arena_new();
+	net_connection_set_idle_timeout(connection, server->options.login_timeout_s);
+	net_connection_set_deadline(connection, server->options.login_timeout_s);
+	imap_put(session, "* OK [CAPABILITY ");
+	imap_put_capabilities(session);
+	imap_printf(session, "] %s ready\r\n", server->options.name);
+	imap_flush(session);
+	return session;
+}
+
+static enum net_frame session_frame(void *context, struct bytes input, struct net_unit *unit_r)
+{
+	struct imap_session *session = context;
+	size_t append_size_max = session->options->append_size_max;
+	size_t sync_size_max = session->is_peer ? SYNC_REQUEST_SIZE_MAX : append_size_max;
+	struct imap_frame_limits limits = {
+		.is_line_only = session->answer != NULL,
+		.is_authenticated = session->state != IMAP_NOT_AUTHENTICATED,
+		.append_size_max = append_size_max,
+		.sync_size_max = sync_size_max,
+		.unit_size_max =
+			IMAP_UNIT_SIZE_SLACK +
+			(sync_size_max > append_size_max ? sync_size_max : append_size_max),
+	};
+	enum net_frame frame = imap_frame_next(&session->frame, &limits, input, unit_r);
+
+	if (frame == NET_FRAME_BAD)
+		session->output_size += unit_r->reply.len;
+	for (; session->frame.late_prompt_count > 0; session->frame.late_prompt_count--)
+		net_connection_write_string(session->connection, IMAP_PROMPT);
+	return frame;
+}
+
+/* After any callback that ran a piece of a command. */
+static enum net_result piece_end(struct imap_session *session, enum net_result result)
+{
+	imap_flush(session);
+	if (result != NET_AGAIN)
+		imap_command_end(session);
+	return result;
+}
+
+static enum net_result session_command(void *context, struct bytes unit)
+{
+	struct imap_session *session = context;
+	enum net_result (*answer)(struct imap_session * session, struct bytes line);
+
+	session->input_size += unit.len;
+	if (session->answer == NULL)
+		return piece_end(session, imap_dispatch(session, unit));
+	answer = session->answer;
+	session->answer = NULL;
+	if (unit.len > 0 && unit.ptr[unit.len - 1] == '\n')
+		unit.len--;
+	if (unit.len > 0 && unit.ptr[unit.len - 1] == '\r')
+		unit.len--;
+	if (session->frame.refusal != IMAP_REFUSED_NOT)
+		return piece_end(session, imap_bad(session, "Line too long"));
+	return piece_end(session, answer(session, unit));
+}
+
+static enum net_result session_resume(void *context)
+{
+	struct imap_session *session = context;
+
+	assert(session->resume != NULL);
+	if (net_connection_is_gone(session->connection))
+		return piece_end(session, NET_CLOSE);
+	return piece_end(session, session->resume(session));
+}
+
+/* Only IDLE watches, so only there news are wanted. */
+static enum net_result session_wake(void *context)
+{
+	struct imap_session *session = context;
+	enum net_result result;
+
+	if (session->watch == NULL || session->view == NULL)
+		return NET_DONE;
+	result = imap_update_begin(session);
+	imap_flush(session);
+	return result;
+}
+
+static void session_goodbye(void *context, enum net_goodbye reason)
+{
+	struct imap_session *session = context;
+	const char *text = "* BYE Connection closed\r\n";
+
+	if (reason == NET_GOODBYE_IDLE)
+		text = "* BYE Autologout, idle for too long\r\n";
+	else if (reason == NET_GOODBYE_DEADLINE)
+		text = "* BYE Too slow to log in\r\n";
+	else if (reason == NET_GOODBYE_STOP)
+		text = "* BYE [UNAVAILABLE] Server is shutting down\r\n";
+	imap_put(session, text);
+	imap_flush(session);
+}
+
+static void log_logout(const struct imap_session *session)
+{
+	char input[24], output[24];
+
+	if (session->user[0] == '\0')
+		return;
+	snprintf(input, sizeof(input), "%llu", (unsigned long long)session->input_size);
+	snprintf(output, sizeof(output), "%llu", (unsigned long long)session->output_size);
+	log_event(LOG_LEVEL_INFO, "logout", "protocol", "imap", "account", session->user, "peer",
+		net_connection_peer(session->connection), "session",
+		net_connection_id(session->connection), "in", input, "out", output, NULL);
+}
+
+static void session_free(void *context)
+{
+	struct imap_session *session = context;
+
+	log_logout(session);
+	session->answer = NULL;
+	imap_command_end(session);
+	if (session->watch != NULL)
+		mail_watch_free(session->mail, &session->watch);
+	sasl_server_free(&session->sasl);
+	sync_session_free(&session->sync);
+	imap_view_free(&session->view);
+	imap_body_deinit(&session->body);
+	buffer_deinit(&session->out);
+	buffer_deinit(&session->ending);
+	arena_free(&session->arena);
+	free(session);
+}
+
+const struct net_protocol imap_session_protocol = {
+	.name = "imap",
+	.busy_text = "* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
+	.session_new = session_new,
+	.frame = session_frame,
+	.command = session_command,
+	.resume = session_resume,
+	.wake = session_wake,
+	.goodbye = session_goodbye,
+	.session_free = session_free,
+};

@@ -1,0 +1,103 @@
+/*
+ * imap_session: one client's connection. Callbacks of net_protocol run one at a time, so nothing
+ * here is locked.
+ *
+ * A command runs in `arena`, which is reset when it is complete. A command that cannot complete at
+ * once leaves `resume` (called when output has drained) or `answer` (called with the client's next
+ * line), and keeps what it needs in `work`.
+ */
+#ifndef CHAPAR_IMAP_SESSION_H
+#define CHAPAR_IMAP_SESSION_H
+
+#include "imap/imap_body.h"
+#include "imap/imap_frame.h"
+#include "imap/imap_parse.h"
+#include "imap/imap_server.h"
+#include "imap/imap_view.h"
+
+#include "base/error.h"
+#include "sync/responder.h"
+
+#define IMAP_TAG_SIZE_MAX 256               /* bytes; longer tags are refused */
+#define IMAP_LOGIN_FAILURE_MAX 3            /* then the connection is closed */
+#define IMAP_BAD_COMMAND_MAX 20             /* in a row; then the connection is closed */
+#define IMAP_UNIT_SIZE_SLACK (1024u * 1024) /* what a command may be over its largest literals */
+
+enum imap_state { /* a set of bits */
+	IMAP_NOT_AUTHENTICATED = 1,
+	IMAP_AUTHENTICATED = 2,
+	IMAP_SELECTED = 4
+};
+
+struct imap_session;
+
+typedef enum net_result imap_run(struct imap_session *session, struct imap_parser *args);
+
+struct imap_command {
+	const char *name; /* "UID FETCH" has a blank */
+	unsigned states;  /* of enum imap_state: where it is allowed */
+	unsigned flags;   /* of enum imap_command_flag */
+	imap_run *run;
+};
+
+enum imap_command_flag {
+	COMMAND_USES_SEQ = 1, /* EXPUNGE must not be sent meanwhile (RFC 3501, 7.4.1) */
+	COMMAND_WRITES = 2,   /* not in a mailbox opened by EXAMINE */
+	COMMAND_IS_UID = 4,   /* numbers are UIDs; responses tell the UID */
+	COMMAND_SECRET = 8    /* needs a protected connection */
+};
+
+struct imap_session {
+	const struct imap_server *server;
+	const struct imap_server_options *options; /* the server's */
+	struct mail *mail;
+	struct net_connection *connection;
+	enum imap_state state;
+
+	char user[ACCOUNT_NAME_SIZE_MAX + 1]; /* "" before the login */
+	uint32_t account;
+	bool is_peer;
+	bool is_condstore; /* MODSEQ is told with all changes of flags */
+	bool is_qresync;   /* VANISHED takes the place of EXPUNGE */
+	uint64_t position; /* of the last own write: what reads must show */
+
+	struct imap_frame frame;
+	struct arena *arena;
+	struct buffer out;       /* output not yet given to the connection */
+	struct buffer ending;    /* the tagged response, until the updates before it are told */
+	size_t ending_modseq_at; /* where in it the code HIGHESTMODSEQ is to be put; 0: nowhere */
+	char tag[IMAP_TAG_SIZE_MAX + 1];
+	const struct imap_command *command; /* running; NULL in between */
+	struct imap_view *view;             /* the selected mailbox, or NULL */
+	struct mail_watch *watch;           /* during IDLE */
+
+	enum net_result (*resume)(struct imap_session *session);
+	enum net_result (*answer)(struct imap_session *session, struct bytes line);
+	void *work;                    /* of the running command ... */
+	void (*work_free)(void *work); /* ... and how to end it early */
+
+	struct imap_body body;    /* read last; kept between FETCHes of partials only */
+	struct sasl_server *sasl; /* during AUTHENTICATE */
+	struct sync_session *sync;
+	unsigned login_failure_count;
+	unsigned bad_command_count;
+	uint64_t input_size; /* bytes, for the log */
+	uint64_t output_size;
+};
+
+/* Finds and runs the command in `unit`. */
+enum net_result imap_dispatch(struct imap_session *session, struct bytes unit);
+/* Ends `work` and empties the arena: the command is complete. */
+void imap_command_end(struct imap_session *session);
+
+/* Whether a password may be sent now. */
+bool imap_session_is_private(const struct imap_session *session);
+/* Leaves the selected mailbox, if any. */
+void imap_session_unselect(struct imap_session *session);
+
+/* A snapshot that shows our own writes. Errors are those of mail_read_begin(). */
+int imap_read_begin(struct imap_session *session, struct kv_txn **kv_r);
+/* Remembers that a write of our own ended at `position`. */
+void imap_wrote(struct imap_session *session, uint64_t position);
+
+#endif

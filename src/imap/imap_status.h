@@ -1,0 +1,16 @@
+/* imap_status: STATUS data items (RFC 3501, 7162, 8438, 8474, 7889, 9051), for STATUS and
+ * LIST-STATUS. */
+#ifndef CHAPAR_IMAP_STATUS_H
+#define CHAPAR_IMAP_STATUS_H
+
+#include "imap/imap_session.h"
+
+/* A parenthesised list of items, as a set of bits. */
+int imap_parse_status_items(struct imap_parser *args, unsigned *items_r);
+/* Whether the items contain HIGHESTMODSEQ, by which a client enables CONDSTORE. */
+bool imap_status_has_modseq(unsigned items);
+/* Sends the STATUS response. */
+int imap_put_status(struct imap_session *session, struct kv_txn *kv,
+	const struct mailbox_record *mailbox, unsigned items);
+
+#endif

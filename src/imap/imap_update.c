@@ -1,0 +1,262 @@
+#include "imap/imap_update.h"
+
+#include "imap/imap_reply.h"
+#include "imap/imap_sequence.h"
+#include "imap/imap_server_private.h"
+
+#define SYSTEM_FLAGS "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
+#define STEP_COUNT 500 /* messages per snapshot */
+
+void imap_put_flags(struct imap_session *session, const struct message_record *message)
+{
+	const char *blank = "";
+
+	imap_put(session, "FLAGS (");
+	for (size_t i = 0; i < message->flag_count; i++) {
+		if (!message->flags[i].is_set)
+			continue;
+		imap_put(session, blank);
+		imap_put_bytes(session, message->flags[i].name);
+		blank = " ";
+	}
+	if (imap_view_is_recent(session->view, message->uid))
+		imap_printf(session, "%s\\Recent", blank);
+	imap_put(session, ")");
+}
+
+static void put_keywords(struct imap_session *session)
+{
+	for (size_t i = 0; i < session->view->keyword_count; i++)
+		imap_printf(session, " %s", session->view->keywords[i]);
+}
+
+void imap_put_mailbox_flags(struct imap_session *session)
+{
+	imap_put(session, "* FLAGS (" SYSTEM_FLAGS);
+	put_keywords(session);
+	imap_put(session, ")\r\n");
+	if (session->view->is_read_only) {
+		imap_put(session, "* OK [PERMANENTFLAGS ()] Read-only mailbox\r\n");
+		return;
+	}
+	imap_put(session, "* OK [PERMANENTFLAGS (" SYSTEM_FLAGS);
+	put_keywords(session);
+	imap_put(session, " \\*)] Flags permitted\r\n");
+}
+
+void imap_tell_keywords(struct imap_session *session, const struct message_record *message)
+{
+	if (imap_view_note_keywords(session->view, message))
+		imap_put_mailbox_flags(session);
+}
+
+/* ---- messages that went, and that came ---- */
+
+static void tell_expunges(struct imap_session *session)
+{
+	struct imap_view *view = session->view;
+
+	/* From the end, so that each number is right whatever was told before it. */
+	for (size_t i = view->count; i > 0; i--) {
+		if (uid_set_has(&view->vanished, view->uids[i - 1]))
+			imap_printf(session, "* %zu EXPUNGE\r\n", i);
+	}
+}
+
+static void tell_vanished(struct imap_session *session)
+{
+	struct imap_view *view = session->view;
+
+	if (view->vanished.count == 0)
+		return;
+	if (session->is_qresync) {
+		imap_put(session, "* VANISHED ");
+		imap_set_write(&session->out, &view->vanished);
+		imap_put(session, "\r\n");
+	} else {
+		tell_expunges(session);
+	}
+	imap_view_remove(view, &view->vanished);
+	uid_set_deinit(&view->vanished);
+}
+
+static void tell_counts(struct imap_session *session, size_t told_before)
+{
+	struct imap_view *view = session->view;
+	size_t recent_count = imap_view_recent_count(view);
+
+	if (view->count > told_before && !view->is_read_only)
+		imap_recent_first(session->server->recent, view->mailbox,
+			view->uids[view->count - 1] + 1, true);
+	if (view->count != told_before)
+		imap_printf(session, "* %zu EXISTS\r\n", view->count);
+	if (recent_count != view->recent_told)
+		imap_printf(session, "* %zu RECENT\r\n", recent_count);
+	view->told_count = view->count;
+	view->recent_told = recent_count;
+}
+
+static bool may_expunge(const struct imap_session *session)
+{
+	return session->command == NULL || (session->command->flags & COMMAND_USES_SEQ) == 0;
+}
+
+/* ---- flags ---- */
+
+/* Whether all that changed since was one write of this node: ours, as `told` and `silent` say. */
+static bool only_own_change(struct imap_session *session, const struct message_record *message)
+{
+	uint64_t node = mail_node(session->mail);
+
+	for (size_t i = 0; i < message->flag_count; i++) {
+		struct stamp stamp = message->flags[i].stamp;
+
+		if (stamp.modseq > session->view->told_since &&
+			(stamp.modseq != message->modseq || stamp.node != node))
+			return false;
+	}
+	return true;
+}
+
+static int tell_message(void *context, const struct message_record *message)
+{
+	struct imap_session *session = context;
+	struct imap_view *view = session->view;
+	bool is_told = uid_set_has(&view->told, message->uid);
+	bool is_silent = uid_set_has(&view->silent, message->uid);
+	bool is_uid = session->is_qresync ||
+		      (session->command != NULL && (session->command->flags & COMMAND_IS_UID) != 0);
+	size_t index;
+
+	view->announce_next = (uint64_t)message->uid + 1;
+	view->announce_count++;
+	if (!uid_set_has(&view->changed, message->uid) ||
+		!imap_view_has(view, message->uid, &index))
+		return 0;
+	if (is_told || is_silent)
+		is_silent = only_own_change(session, message);
+	if (is_silent && (is_told || !session->is_condstore))
+		return 0;
+	if (!is_silent)
+		imap_tell_keywords(session, message);
+	imap_printf(session, "* %zu FETCH (", index + 1);
+	if (is_uid)
+		imap_printf(session, "UID %u ", message->uid);
+	if (session->is_condstore)
+		imap_printf(session, "MODSEQ (%llu)%s", (unsigned long long)message->modseq,
+			is_silent ? "" : " ");
+	if (!is_silent)
+		imap_put_flags(session, message);
+	imap_put(session, ")\r\n");
+	return view->announce_count >= STEP_COUNT ? 1 : 0;
+}
+
+/* Tells the flags of the next changed messages, at most STEP_COUNT. Returns 1 if there are more. */
+static int tell_step(struct imap_session *session, struct kv_txn *kv, struct arena *arena)
+{
+	struct imap_view *view = session->view;
+
+	view->announce_count = 0;
+	for (size_t i = 0; i < view->changed.count; i++) {
+		const struct uid_range *range = &view->changed.ranges[i];
+		uint64_t first = range->first;
+		int rc;
+
+		first = first > view->announce_next ? first : view->announce_next;
+		if (first > range->last)
+			continue;
+		rc = account_each_message(kv, session->account, view->mailbox, (uint32_t)first,
+			range->last, arena, tell_message, session);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static void put_ending(struct imap_session *session)
+{
+	struct bytes ending = buffer_bytes(&session->ending);
+
+	if (session->ending_modseq_at > 0 && session->view != NULL) {
+		imap_put_bytes(session, bytes_take(&ending, session->ending_modseq_at));
+		imap_printf(session, "[HIGHESTMODSEQ %llu] ",
+			(unsigned long long)session->view->modseq);
+	}
+	imap_put_bytes(session, ending);
+	buffer_clear(&session->ending);
+	session->ending_modseq_at = 0;
+}
+
+static enum net_result update_end(struct imap_session *session)
+{
+	struct imap_view *view = session->view;
+
+	if (view != NULL) {
+		uid_set_deinit(&view->changed);
+		uid_set_deinit(&view->told);
+		uid_set_deinit(&view->silent);
+		view->announce_next = 0;
+	}
+	session->resume = NULL;
+	put_ending(session);
+	return NET_DONE;
+}
+
+static enum net_result update_run(struct imap_session *session)
+{
+	int rc = 1;
+
+	while (session->view->changed.count > 0 && rc > 0) {
+		struct arena *arena = arena_new();
+		struct kv_txn *kv;
+
+		rc = imap_read_begin(session, &kv);
+		if (rc == 0) {
+			rc = tell_step(session, kv, arena);
+			mail_read_end(&kv);
+		}
+		arena_free(&arena);
+		if (rc < 0)
+			imap_log_failure(session, rc, NULL);
+		if (rc > 0 && imap_is_full(session)) {
+			session->resume = update_run;
+			return NET_AGAIN;
+		}
+	}
+	return update_end(session);
+}
+
+enum net_result imap_update_begin(struct imap_session *session)
+{
+	struct imap_view *view = session->view;
+	struct kv_txn *kv;
+	size_t told_before;
+	int rc;
+
+	if (view == NULL)
+		return update_end(session);
+	told_before = view->told_count;
+	rc = imap_read_begin(session, &kv);
+	if (rc == 0) {
+		rc = imap_view_gather(view, kv, session->account);
+		mail_read_end(&kv);
+	}
+	if (rc == ERR_NOT_FOUND) {
+		update_end(session);
+		/* Every client survives this: it connects again and finds what there is now. */
+		return imap_bye(session, "The selected mailbox is gone, connect again");
+	}
+	if (rc < 0) {
+		imap_log_failure(session, rc, NULL);
+		return update_end(session);
+	}
+	if (may_expunge(session) && view->vanished.count > 0) {
+		size_t count = view->count;
+
+		tell_vanished(session);
+		/* The client counts down with each EXPUNGE. */
+		told_before -= count - view->count;
+	}
+	tell_counts(session, told_before);
+	return update_run(session);
+}

@@ -1,0 +1,24 @@
+/*
+ * imap_update: telling the client what changed in the selected mailbox: VANISHED or EXPUNGE,
+ * EXISTS, RECENT, then FETCH with flags. At the end of each command, and during IDLE.
+ *
+ * Rules kept here: no EXPUNGE while a command with message numbers runs (RFC 3501, 7.4.1); a
+ * HIGHESTMODSEQ or tagged response comes after all that it covers; what the client did himself with
+ * .SILENT is not told again, unless someone else changed the message too (RFC 7162, 3.1.3).
+ */
+#ifndef CHAPAR_IMAP_UPDATE_H
+#define CHAPAR_IMAP_UPDATE_H
+
+#include "imap/imap_session.h"
+
+/* Tells all that may be told, then sends session->ending (nothing if it is empty). */
+enum net_result imap_update_begin(struct imap_session *session);
+
+/* "FLAGS (\Seen foo)". */
+void imap_put_flags(struct imap_session *session, const struct message_record *message);
+/* Sends FLAGS and PERMANENTFLAGS if the message has keywords that they did not name before. */
+void imap_tell_keywords(struct imap_session *session, const struct message_record *message);
+/* The FLAGS response and the code PERMANENTFLAGS. */
+void imap_put_mailbox_flags(struct imap_session *session);
+
+#endif

@@ -1,0 +1,210 @@
+#include "imap/imap_view.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct imap_view *imap_view_new(const struct mailbox_record *mailbox, bool is_read_only)
+{
+	struct imap_view *view = mem_zalloc(sizeof(*view));
+
+	view->name = mem_alloc(mailbox->name.len + 1);
+	memcpy(view->name, mailbox->name.ptr, mailbox->name.len);
+	view->name[mailbox->name.len] = '\0';
+	view->mailbox = mailbox->id;
+	view->uidvalidity = mailbox->uidvalidity;
+	view->is_read_only = is_read_only;
+	return view;
+}
+
+void imap_view_free(struct imap_view **view)
+{
+	if (*view == NULL)
+		return;
+	for (size_t i = 0; i < (*view)->keyword_count; i++)
+		free((*view)->keywords[i]);
+	free((*view)->keywords);
+	uid_set_deinit(&(*view)->vanished);
+	uid_set_deinit(&(*view)->changed);
+	uid_set_deinit(&(*view)->told);
+	uid_set_deinit(&(*view)->silent);
+	uid_set_deinit(&(*view)->saved);
+	free((*view)->uids);
+	free((*view)->name);
+	free(*view);
+	*view = NULL;
+}
+
+size_t imap_view_find(const struct imap_view *view, uint32_t uid)
+{
+	size_t low = 0, high = view->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (view->uids[middle] < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+bool imap_view_has(const struct imap_view *view, uint32_t uid, size_t *index_r)
+{
+	size_t at = imap_view_find(view, uid);
+
+	if (at == view->count || view->uids[at] != uid)
+		return false;
+	*index_r = at;
+	return true;
+}
+
+/* UIDs as they come, in order of their modseqs. */
+struct uid_list {
+	uint32_t *uids;
+	size_t count;
+	size_t room;
+};
+
+static void uid_list_add(struct uid_list *list, uint32_t uid)
+{
+	mem_grow((void **)&list->uids, &list->room, list->count + 1, sizeof(*list->uids));
+	list->uids[list->count++] = uid;
+}
+
+static int uid_order(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+struct gathering {
+	struct imap_view *view;
+	struct uid_list arrived;
+	struct uid_list changed;
+	struct uid_list vanished;
+};
+
+static int gather_one(void *context, uint32_t uid, uint64_t modseq, bool is_vanished)
+{
+	struct gathering *gathering = context;
+	const struct imap_view *view = gathering->view;
+	bool is_new = view->count == 0 || uid > view->uids[view->count - 1];
+
+	(void)modseq;
+	if (is_new && !is_vanished)
+		uid_list_add(&gathering->arrived, uid);
+	else if (!is_new && is_vanished)
+		uid_list_add(&gathering->vanished, uid);
+	else if (!is_new)
+		uid_list_add(&gathering->changed, uid);
+	return 0;
+}
+
+static void sort_into(struct uid_list *list, struct uid_set *set)
+{
+	if (list->count > 0)
+		qsort(list->uids, list->count, sizeof(list->uids[0]), uid_order);
+	for (size_t i = 0; i < list->count; i++)
+		uid_set_add(set, list->uids[i], list->uids[i]);
+}
+
+/* New messages come at the end: no UID below UIDNEXT is ever given (P3). */
+static void view_append(struct imap_view *view, struct uid_list *arrived)
+{
+	if (arrived->count == 0)
+		return;
+	qsort(arrived->uids, arrived->count, sizeof(arrived->uids[0]), uid_order);
+	mem_grow((void **)&view->uids, &view->room, view->count + arrived->count,
+		sizeof(*view->uids));
+	memcpy(view->uids + view->count, arrived->uids, arrived->count * sizeof(*view->uids));
+	view->count += arrived->count;
+}
+
+int imap_view_gather(struct imap_view *view, struct kv_txn *kv, uint32_t account)
+{
+	struct gathering gathering = { .view = view };
+	struct arena *arena = arena_new();
+	struct mailbox_record mailbox;
+	int rc;
+
+	rc = account_get_mailbox(kv, account, view->mailbox, arena, &mailbox);
+	if (rc < 0)
+		goto out;
+	if (!mailbox_is_live(&mailbox) || mailbox.uidvalidity != view->uidvalidity) {
+		rc = ERR_NOT_FOUND;
+		goto out;
+	}
+	view->told_since = view->modseq;
+	if (mailbox.highestmodseq == view->modseq)
+		goto out;
+	rc = account_each_uid_change(
+		kv, account, view->mailbox, view->modseq, gather_one, &gathering);
+	if (rc < 0)
+		goto out;
+	sort_into(&gathering.vanished, &view->vanished);
+	sort_into(&gathering.changed, &view->changed);
+	view_append(view, &gathering.arrived);
+	view->modseq = mailbox.highestmodseq;
+out:
+	free(gathering.arrived.uids);
+	free(gathering.changed.uids);
+	free(gathering.vanished.uids);
+	arena_free(&arena);
+	return rc;
+}
+
+void imap_view_remove(struct imap_view *view, const struct uid_set *uids)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < view->count; i++) {
+		if (!uid_set_has(uids, view->uids[i]))
+			view->uids[kept++] = view->uids[i];
+	}
+	view->count = kept;
+}
+
+static bool keyword_is_known(const struct imap_view *view, struct bytes name)
+{
+	for (size_t i = 0; i < view->keyword_count; i++) {
+		if (bytes_equal_string_nocase(name, view->keywords[i]))
+			return true;
+	}
+	return false;
+}
+
+bool imap_view_note_keywords(struct imap_view *view, const struct message_record *message)
+{
+	bool is_news = false;
+
+	for (size_t i = 0; i < message->flag_count; i++) {
+		const struct flag_state *flag = &message->flags[i];
+
+		if (!flag->is_set || bytes_peek(flag->name) == '\\' ||
+			view->keyword_count == IMAP_KEYWORD_COUNT_MAX ||
+			keyword_is_known(view, flag->name))
+			continue;
+		mem_grow((void **)&view->keywords, &view->keyword_room, view->keyword_count + 1,
+			sizeof(*view->keywords));
+		view->keywords[view->keyword_count] = mem_zalloc(flag->name.len + 1);
+		memcpy(view->keywords[view->keyword_count++], flag->name.ptr, flag->name.len);
+		is_news = true;
+	}
+	return is_news;
+}
+
+bool imap_view_is_recent(const struct imap_view *view, uint32_t uid)
+{
+	return view->recent_first != 0 && uid >= view->recent_first;
+}
+
+size_t imap_view_recent_count(const struct imap_view *view)
+{
+	if (view->recent_first == 0)
+		return 0;
+	return view->count - imap_view_find(view, view->recent_first);
+}

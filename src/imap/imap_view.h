@@ -1,0 +1,74 @@
+/*
+ * imap_view: the selected mailbox as its client knows it.
+ *
+ * Invariants:
+ * (1) uids[n - 1] is the UID of message n, ascending. A message goes from it only when EXPUNGE or
+ *     VANISHED is sent, and comes into it just before EXISTS is.
+ * (2) All changes of the mailbox with a modseq up to `modseq` are in it, or in `vanished` or
+ *     `changed`, which wait to be told.
+ * It holds the mailbox's id, so that a renaming elsewhere does not disturb it.
+ */
+#ifndef CHAPAR_IMAP_VIEW_H
+#define CHAPAR_IMAP_VIEW_H
+
+#include "mail/mail.h"
+
+#define IMAP_KEYWORD_COUNT_MAX                                                                     \
+	1000 /* of one mailbox that FLAGS tells of; others are usable too                          \
+	      */
+
+struct imap_view {
+	char *name; /* as at selection, UTF-8, for logs */
+	struct id128 mailbox;
+	uint32_t uidvalidity;
+	bool is_read_only;
+
+	uint32_t *uids;
+	size_t count;
+	size_t room;
+	size_t told_count; /* EXISTS as last sent */
+	uint64_t modseq;
+
+	struct uid_set vanished;
+	struct uid_set changed;
+	/* Own writes whose outcome the client knows already (but for MODSEQ: `silent`) ... */
+	struct uid_set told;
+	struct uid_set silent;
+	/* ... unless someone else changed the message as well, after this modseq. */
+	uint64_t told_since;
+	uint64_t announce_next; /* where telling `changed` goes on */
+	size_t announce_count;  /* messages looked at in this step */
+
+	struct uid_set saved; /* "$", the result of the last SEARCH RETURN (SAVE) */
+
+	uint32_t recent_first; /* UIDs from here on are \Recent in this session; 0: none */
+	size_t recent_told;
+
+	char **keywords; /* as last told in FLAGS, without regard to case */
+	size_t keyword_count;
+	size_t keyword_room;
+};
+
+struct imap_view *imap_view_new(const struct mailbox_record *mailbox, bool is_read_only);
+/* Sets *view to NULL. A NULL *view is allowed. */
+void imap_view_free(struct imap_view **view);
+
+/*
+ * Takes in what changed in the mailbox. ERR_NOT_FOUND: it was deleted, united with another, or its
+ * UIDVALIDITY changed; the view is as before.
+ */
+int imap_view_gather(struct imap_view *view, struct kv_txn *kv, uint32_t account);
+
+/* Index of the first UID that is `uid` or greater; `count` if none. */
+size_t imap_view_find(const struct imap_view *view, uint32_t uid);
+/* Index of `uid` itself, if it is there. */
+bool imap_view_has(const struct imap_view *view, uint32_t uid, size_t *index_r);
+/* Takes the messages of `uids` out. */
+void imap_view_remove(struct imap_view *view, const struct uid_set *uids);
+
+/* Notes the keywords among the message's flags; true if some were not known. */
+bool imap_view_note_keywords(struct imap_view *view, const struct message_record *message);
+bool imap_view_is_recent(const struct imap_view *view, uint32_t uid);
+size_t imap_view_recent_count(const struct imap_view *view);
+
+#endif

@@ -50,7 +50,8 @@ struct sasl_authority *sasl_authority_new(const struct sasl_options *options);
 void sasl_authority_free(struct sasl_authority **authority);
 
 /*
- * One line's answer to LOGIN and its kind: SASL_DONE, SASL_FAILED or SASL_UNAVAILABLE. Any thread.
+ * For commands that bring name and password at once, such as LOGIN of IMAP: SASL_DONE, SASL_FAILED
+ * or SASL_UNAVAILABLE. Any thread.
  */
 enum sasl_step sasl_password_check(
 	struct sasl_authority *authority, struct bytes name, struct bytes password);

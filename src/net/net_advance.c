@@ -90,6 +90,8 @@ static void timer_arm(struct net_connection *connection)
 	struct timeval delay;
 
 	connection->is_timer_changed = false;
+	if (due_ms == 0 && connection->timer_due_ms == 0)
+		connection->timer_due_ms = UINT64_MAX;
 	if (due_ms == 0 || (connection->timer_due_ms != 0 && connection->timer_due_ms <= due_ms))
 		return;
 	connection->timer_due_ms = due_ms;
@@ -267,6 +269,20 @@ static bool step_handshake(struct net_connection *connection)
 
 /* ---- Input ---- */
 
+/*
+ * Makes room for `size` bytes, or for all that is expected; but a client who only announces much
+ * gets no more than a few times what he has sent.
+ */
+static void input_reserve(struct net_connection *connection, size_t size)
+{
+	size_t held = connection->input.len;
+	size_t more = connection->input_wanted > held ? connection->input_wanted - held : 0;
+
+	if (more > held * 3)
+		more = held * 3;
+	buffer_reserve(&connection->input, more > size ? more : size);
+}
+
 /* Reads once. Whether something came of it that the next step must look at. */
 static bool connection_read(struct net_connection *connection)
 {
@@ -283,8 +299,7 @@ static bool connection_read(struct net_connection *connection)
 	assert(held < connection->protocol->input_max);
 	if (room > connection->protocol->input_max - held)
 		room = connection->protocol->input_max - held;
-	buffer_reserve(input,
-		connection->input_wanted > held + room ? connection->input_wanted - held : room);
+	input_reserve(connection, room);
 	pthread_mutex_lock(&connection->mutex);
 	io = net_stream_read(&connection->stream, input->data + held, room, &n);
 	input->len = held + n;

@@ -138,7 +138,7 @@ void connection_flush(struct net_connection *connection)
 	}
 	if (connection_pending(connection) == 0 || connection->is_broken)
 		output_drop(connection);
-	else if (connection->output_start > NET_OUTPUT_HIGH_WATER) {
+	else if (connection->output_start * 2 > connection->output.len) {
 		buffer_consume(&connection->output, connection->output_start);
 		connection->output_start = 0;
 	}

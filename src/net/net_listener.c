@@ -178,6 +178,8 @@ static int socket_bind(const struct sockaddr *address, socklen_t len, bool is_ev
 		return bind_error(error, errno, where);
 	if (address->sa_family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (address->sa_family == AF_UNIX)
+		fchmod(fd, 0600); /* nobody gets in between bind() and chmod() */
 	if (address->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_six_only, sizeof(is_six_only));
 	if (bind(fd, address, len) != 0 || listen(fd, SOMAXCONN) != 0) {

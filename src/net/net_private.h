@@ -89,7 +89,7 @@ struct net_connection {
 	bool needs_linger;
 	size_t linger_size;
 	uint64_t phase_since_ms;
-	uint64_t timer_due_ms; /* 0: the timer is not armed */
+	uint64_t timer_due_ms; /* 0: the timer must be armed; UINT64_MAX: none is needed */
 	struct event read_event, write_event, timer_event;
 	struct net_connection *previous, *next; /* in the I/O thread's list */
 

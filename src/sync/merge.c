@@ -229,15 +229,23 @@ static int compare_mailbox_id(const void *a, const void *b)
 	return id128_compare((*mailbox_a)->joined.id, (*mailbox_b)->joined.id);
 }
 
+/*
+ * A record is written if it changes here, and also if it only changes there and is not among my
+ * changes (they came with an earlier state of it than the one that I had at the common point, from
+ * a third copy): so that it becomes one, and is sent.
+ */
 static bool must_write_mailbox(const struct merge_state *state, const struct work_mailbox *mailbox)
 {
 	const struct mailbox_record *joined = &mailbox->joined, *mine = &mailbox->mine;
+	const struct mailbox_record *theirs = mailbox->theirs;
 
 	if (!mailbox->has_mine || !mailbox_same(joined, mine) || joined->modseq != mine->modseq ||
 		joined->uidnext != mine->uidnext)
 		return true;
-	return state->input->is_repair && mailbox->theirs != NULL &&
-	       mailbox->theirs->uidnext < joined->uidnext;
+	if (theirs == NULL || (mailbox->is_mine_changed && !state->input->is_repair))
+		return false;
+	return !mailbox_same(joined, theirs) || joined->modseq != theirs->modseq ||
+	       joined->uidnext != theirs->uidnext;
 }
 
 static void put_mailboxes(struct merge_state *state, struct merge_output *output)
@@ -271,6 +279,19 @@ static int compare_shown(const void *a, const void *b)
 	return order != 0 ? order : stamp_compare(message_a->instance, message_b->instance);
 }
 
+static bool must_write_message(const struct work_message *message)
+{
+	const struct message_record *joined = &message->joined;
+
+	if (!message->has_mine || !message_same(joined, &message->mine) ||
+		joined->modseq != message->mine.modseq)
+		return true;
+	if (message->theirs == NULL || message->is_mine_changed)
+		return false;
+	return !message_same(joined, &message->theirs->record) ||
+	       joined->modseq != message->theirs->record.modseq;
+}
+
 static void put_messages(struct merge_state *state, struct merge_output *output)
 {
 	output->messages =
@@ -286,7 +307,7 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 					      : message->is_mine_changed;
 
 		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
-		if (changes_mine || joined->modseq != message->mine.modseq)
+		if (must_write_message(message))
 			output->messages[output->message_count++] = *joined;
 	}
 }
@@ -326,7 +347,9 @@ static int put_register(struct merge_state *state, const struct register_record 
 	joined.modseq =
 		result_modseq(state, joined.modseq, !has_mine || !register_same(&joined, &mine),
 			theirs == NULL || !register_same(&joined, theirs));
-	if (!has_mine || !register_same(&joined, &mine) || joined.modseq != mine.modseq)
+	if (!has_mine || !register_same(&joined, &mine) || joined.modseq != mine.modseq ||
+		(changed_mine == NULL &&
+			(!register_same(&joined, theirs) || joined.modseq != theirs->modseq)))
 		output->registers[output->register_count++] = joined;
 	return 0;
 }

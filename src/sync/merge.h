@@ -99,11 +99,15 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 	struct merge_output *output_r);
 
 /*
- * True if `theirs` knows all that `mine` knows: neither modseq nor placement nor any flag would go
- * back. A peer whose record does not follow ours has forgotten it (its tombstone expired there) and
- * heard of it anew from a third copy; the two are to be joined.
+ * True if `theirs` knows all that `mine` knows: neither its modseq nor anything that a stamp
+ * decides would go back. A peer whose record does not follow ours has forgotten ours, or never
+ * heard of it, as tombstones are not in the digest, and heard of an earlier state from a third
+ * copy; the two are to be joined.
  */
 bool merge_message_follows(const struct message_record *mine, const struct message_record *theirs);
+bool merge_mailbox_follows(const struct mailbox_record *mine, const struct mailbox_record *theirs);
+bool merge_register_follows(
+	const struct register_record *mine, const struct register_record *theirs);
 
 /*
  * Legality of a change before it replaces `mine` (NULL: new here): ERR_ILLEGAL with the reason if a

@@ -130,6 +130,15 @@ static int check_mailbox_form(
 	return rc < 0 ? ERR_ILLEGAL : 0;
 }
 
+bool merge_mailbox_follows(const struct mailbox_record *mine, const struct mailbox_record *theirs)
+{
+	return theirs->modseq >= mine->modseq && theirs->uidvalidity >= mine->uidvalidity &&
+	       theirs->uidnext >= mine->uidnext &&
+	       stamp_compare(theirs->name_stamp, mine->name_stamp) >= 0 &&
+	       stamp_compare(theirs->special_use_stamp, mine->special_use_stamp) >= 0 &&
+	       stamp_compare(theirs->deleted, mine->deleted) >= 0;
+}
+
 int merge_check_mailbox(const struct mailbox_record *mine, const struct mailbox_record *theirs,
 	uint64_t modseq_limit, struct error *error)
 {
@@ -154,6 +163,12 @@ int merge_check_mailbox(const struct mailbox_record *mine, const struct mailbox_
 	if (merge_is_inbox(mine) && (!merge_is_inbox(theirs) || !mailbox_is_live(theirs)))
 		return illegal(error, "INBOX cannot be renamed or deleted");
 	return 0;
+}
+
+bool merge_register_follows(
+	const struct register_record *mine, const struct register_record *theirs)
+{
+	return theirs->modseq >= mine->modseq && stamp_compare(theirs->stamp, mine->stamp) >= 0;
 }
 
 int merge_check_register(const struct register_record *mine, const struct register_record *theirs,

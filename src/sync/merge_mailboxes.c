@@ -46,23 +46,38 @@ static int greatest_of_circle(
 	return 0;
 }
 
-int merge_home(struct merge_state *state, struct id128 id, struct work_mailbox **home_r)
+static int follow_forwards(
+	struct merge_state *state, struct work_mailbox *at, struct work_mailbox **home_r)
 {
-	struct work_mailbox *at;
-	int rc = merge_find_mailbox(state, id, &at);
-
 	state->walk++;
-	while (rc == 0 && has_forward(&at->joined)) {
+	while (has_forward(&at->joined)) {
+		struct work_mailbox *next;
+		int rc = merge_find_mailbox(state, at->joined.forward, &next);
+
+		if (rc == ERR_NOT_FOUND)
+			break;
+		if (rc < 0)
+			return rc;
 		if (at->walk == state->walk)
 			return greatest_of_circle(state, at, home_r);
 		at->walk = state->walk;
-		rc = merge_find_mailbox(state, at->joined.forward, &at);
+		at = next;
 	}
-	if (rc == ERR_NOT_FOUND)
-		return error_set(
-			state->error, ERR_ILLEGAL, "a message or forward names an unknown mailbox");
 	*home_r = at;
-	return rc;
+	return 0;
+}
+
+int merge_home(struct merge_state *state, const struct message_record *message,
+	struct work_mailbox **home_r)
+{
+	struct work_mailbox *placed_in;
+	int rc = merge_find_mailbox(state, message->placed_in, &placed_in);
+
+	if (rc == ERR_NOT_FOUND)
+		rc = merge_find_mailbox(state, message->mailbox, &placed_in);
+	if (rc == ERR_NOT_FOUND)
+		return error_set(state->error, ERR_ILLEGAL, "a message lies in an unknown mailbox");
+	return rc < 0 ? rc : follow_forwards(state, placed_in, home_r);
 }
 
 /* Where the mailbox's mail is shown on my copy now; NULL: nowhere. */
@@ -193,11 +208,11 @@ static int find_live_homes(struct merge_state *state)
 
 		if (id128_is_none(message->placed_in))
 			continue;
-		rc = merge_home(state, message->placed_in, &home);
+		rc = merge_home(state, message, &home);
 		while (rc == 0 && !mailbox_is_live(&home->joined)) {
 			rc = revive(state, home);
 			if (rc == 0)
-				rc = merge_home(state, message->placed_in, &home);
+				rc = merge_home(state, message, &home);
 		}
 		if (rc < 0)
 			return rc;

@@ -87,7 +87,7 @@ static int place_message(struct merge_state *state, struct work_message *message
 		joined->uid = 0;
 		return 0;
 	}
-	rc = merge_home(state, joined->placed_in, &home);
+	rc = merge_home(state, joined, &home);
 	if (rc < 0)
 		return rc;
 	uid = candidate_uid(message, home->joined.id);

@@ -76,11 +76,14 @@ struct work_message *merge_take_mine(struct merge_state *state, const struct mes
 void merge_expunge(struct merge_state *state, struct work_message *message);
 
 /*
- * Where the mail of mailbox `id` lives now: the end of its forwards. If they run in a circle (two
- * copies forwarded to each other's mailbox), the greatest of the circle is the end; it is not live
- * then.
+ * The mailbox that a placed message belongs in now: the end of the forwards from where it was
+ * placed. If they run in a circle (two copies forwarded to each other's mailbox), the greatest of
+ * the circle is the end; it is not live then. Tombstones of mailboxes may be unknown here, as they
+ * are not in the digest: then what is known counts, down to the mailbox that the message is shown
+ * in. ERR_ILLEGAL if that is unknown too.
  */
-int merge_home(struct merge_state *state, struct id128 id, struct work_mailbox **home_r);
+int merge_home(struct merge_state *state, const struct message_record *message,
+	struct work_mailbox **home_r);
 /* Unites mailboxes of one name, and gives mail in deleted ones a live home. */
 int merge_settle_mailboxes(struct merge_state *state);
 /* Gives every message of the working state a UID that both sides may show. */

@@ -6,9 +6,10 @@
  *     their common point.
  * (2) The peer has not forgotten what it knew. A message that was common at that point, and of
  *     which there is no record here, was deleted here and its tombstone has expired: it gets a new
- *     one. A message whose record here is the later one was forgotten there, and came back by a
- *     third copy: it is written anew as it is. In both cases the answer is CHANGED, with these
- *     records in it. (Full peers only: others are held to what they know.)
+ *     one. A record that does not follow ours, which is later, was forgotten there or, being a
+ *     tombstone, never told, and came back by a third copy: ours is written anew as it is. In both
+ *     cases the answer is CHANGED, with these records in it. (Full peers only: others are held to
+ *     what they know.)
  * (3) All bodies are here; else MISSING.
  * (4) Every change is legal; else ERROR ILLEGAL. If only the UIDs or modseqs are not above what was
  *     announced here, the peer lacked knowledge of ours: CHANGED.
@@ -221,7 +222,6 @@ static int refuse_changed(struct apply *apply, struct account_write *write)
 
 /* ---- APPLY ---- */
 
-/* (2) Returns how many records the peer must be told of first. */
 static int bury_forgotten(struct apply *apply, struct account_write *write)
 {
 	const struct change_set *changes = &apply->changes;
@@ -256,6 +256,60 @@ static int bury_forgotten(struct apply *apply, struct account_write *write)
 		count++;
 	}
 	return count;
+}
+
+static int remind_of_mailboxes(struct apply *apply, struct account_write *write)
+{
+	const struct change_set *changes = &apply->changes;
+	int count = 0;
+
+	for (size_t i = 0; i < changes->mailbox_count; i++) {
+		struct mailbox_record mine;
+		int rc = account_get_mailbox(write->kv, write->header.number,
+			changes->mailboxes[i].id, write->arena, &mine);
+
+		if (rc == ERR_NOT_FOUND ||
+			(rc == 0 && merge_mailbox_follows(&mine, &changes->mailboxes[i])))
+			continue;
+		if (rc == 0)
+			rc = account_put_mailbox(write, &mine);
+		if (rc < 0)
+			return rc;
+		count++;
+	}
+	return count;
+}
+
+static int remind_of_registers(struct apply *apply, struct account_write *write)
+{
+	const struct change_set *changes = &apply->changes;
+	int count = 0;
+
+	for (size_t i = 0; i < changes->register_count; i++) {
+		const struct register_record *record = &changes->registers[i];
+		struct register_record mine;
+		int rc = account_get_register(write->kv, write->header.number, record->kind,
+			record->mailbox, record->key, write->arena, &mine);
+
+		if (rc == ERR_NOT_FOUND || (rc == 0 && merge_register_follows(&mine, record)))
+			continue;
+		if (rc == 0)
+			rc = account_put_register(write, &mine);
+		if (rc < 0)
+			return rc;
+		count++;
+	}
+	return count;
+}
+
+/* (2) Returns how many records the peer must be told of first. */
+static int remind_peer(struct apply *apply, struct account_write *write)
+{
+	int messages = bury_forgotten(apply, write);
+	int mailboxes = messages < 0 ? messages : remind_of_mailboxes(apply, write);
+	int registers = mailboxes < 0 ? mailboxes : remind_of_registers(apply, write);
+
+	return registers < 0 ? registers : messages + mailboxes + registers;
 }
 
 static int apply_mailbox(struct apply *apply, struct account_write *write,
@@ -404,7 +458,7 @@ static int apply_run(struct account_write *write, void *context)
 	if (write->header.sequence != apply->expect && !is_new)
 		return refuse_changed(apply, write);
 	if (apply->call->session->rights.is_full)
-		rc = bury_forgotten(apply, write);
+		rc = remind_peer(apply, write);
 	if (rc > 0) {
 		error_set(&apply->illegal, ERR_ILLEGAL, "a message returns, or goes back");
 		rc = account_write_flush(write);

@@ -184,17 +184,19 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         changes_mine = ours is None or not type(new).same(new, ours)
         changes_theirs = not type(new).same(new, th) if th else mine_changed
         return A.tick(floor) if changes_mine and ms <= A.top or changes_theirs and ms <= T_top else ms
-    def write(put, i, new, ours, ms):
-        if ours is None or not type(new).same(new, ours) or ms != ours.ms:
+    def write(put, i, new, ours, th, mine_changed, ms):
+        # also what changes only there and is not among A's changes: so it becomes one, and is pushed
+        told = th is None or mine_changed or type(new).same(new, th) and ms == th.ms
+        if ours is None or not type(new).same(new, ours) or ms != ours.ms or not told:
             new = copy.copy(new); new.ms = ms; put(i, new)
     for i in sorted(touched_b):
-        if i in box: write(A.put_box, i, box[i], A.box.get(i), modseq(box[i], A.box.get(i), tb.get(i), i in mb))
+        if i in box: write(A.put_box, i, box[i], A.box.get(i), tb.get(i), i in mb, modseq(box[i], A.box.get(i), tb.get(i), i in mb))
     # vacate first, so that a slot given up is free; then show in UID order
     for i in touched_m:
         o = A.msg.get(i)
         if o and o.mb and (o.mb, o.uid) != (msg[i].mb, msg[i].uid): A.slot.pop((o.mb, o.uid), None)
     for i in sorted(touched_m, key=lambda i: (msg[i].mb or '', msg[i].uid, i)):
-        write(A.put_msg, i, msg[i], A.msg.get(i), modseq(msg[i], A.msg.get(i), tm.get(i), i in mm))
+        write(A.put_msg, i, msg[i], A.msg.get(i), tm.get(i), i in mm, modseq(msg[i], A.msg.get(i), tm.get(i), i in mm))
     for i in nxt: A.raise_uidnext(i, nxt[i])
     A.announce()
     if case is not None: CASES.append(case + dump_result(A))

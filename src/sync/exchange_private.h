@@ -59,6 +59,7 @@ struct exchange_push {
 	bool has_applied, has_differed, has_integrated;
 	uint64_t sequence; /* the peer's, after it applied */
 	unsigned missing_rounds;
+	size_t put_count; /* bodies put in this round */
 };
 
 struct exchange_repair;

@@ -248,6 +248,7 @@ static int put_send(struct exchange *exchange, struct buffer *request)
 		dlist_put_hex(&writer, bytes_of(next->guid.bytes, sizeof(next->guid.bytes)));
 		dlist_put_literal(&writer, buffer_bytes(&body));
 		exchange->result.sent_body_count++;
+		push->put_count++;
 	}
 	dlist_end_list(&writer);
 	dlist_end_map(&writer);
@@ -405,6 +406,8 @@ static int finish_applied(struct exchange *exchange)
 	return 0;
 }
 
+static int begin_push(struct exchange *exchange, bool is_integrate);
+
 static int push_finish(struct exchange *exchange)
 {
 	struct exchange_push *push = &exchange->push;
@@ -423,10 +426,16 @@ static int push_finish(struct exchange *exchange)
 		rc = exchange_count_refusal(exchange);
 		return rc < 0 ? rc : exchange_begin_bodies(exchange);
 	}
-	/* MISSING. More rounds are only needed for more messages than one answer can name. */
+	/* MISSING. If no body was there to be put, the message was expunged here since the changes
+	 * were read; more rounds are else only needed for more messages than one answer can name.
+	 */
 	if (++push->missing_rounds > 4 + push->changes.message_count / 1000)
 		return error_set(&exchange->result.error, ERR_CORRUPT,
 			"the peer lacks a message whose body is not here either");
+	if (push->missing_rounds > 1 && push->put_count == 0) {
+		rc = exchange_count_refusal(exchange);
+		return rc < 0 ? rc : begin_push(exchange, push->is_integrate);
+	}
 	return exchange_push_prepared(exchange);
 }
 
@@ -437,6 +446,7 @@ int exchange_push_prepared(struct exchange *exchange)
 	struct exchange_push *push = &exchange->push;
 
 	push->record_next = 0;
+	push->put_count = 0;
 	push->is_sent = false;
 	push->has_changed = push->has_applied = push->has_differed = push->has_integrated = false;
 	exchange->phase = &push_phase;

@@ -30,6 +30,9 @@ static void goodbye(void *context, enum net_goodbye reason)
 	case NET_GOODBYE_DEADLINE:
 		lmtp_reply(session, "421 4.4.2 nothing heard for too long");
 		break;
+	case NET_GOODBYE_MEMORY:
+		lmtp_reply(session, "421 4.3.2 too much mail at once");
+		break;
 	default:
 		lmtp_reply(session, "421 4.3.2 shutting down");
 	}

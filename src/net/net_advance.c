@@ -116,6 +116,7 @@ static void connection_destroy(struct net_connection *connection)
 	event_del(&connection->read_event);
 	event_del(&connection->write_event);
 	event_del(&connection->timer_event);
+	connection_input_drop(connection);
 	pthread_mutex_lock(&connection->mutex);
 	connection->is_closed = true;
 	net_stream_close(&connection->stream);
@@ -312,6 +313,7 @@ static bool connection_read(struct net_connection *connection)
 		connection->is_end_of_input = true;
 	if (input->len == 0)
 		buffer_deinit(input);
+	connection->is_too_much = !connection_count_input(connection);
 	atomic_fetch_add(&connection->server->input_size, n);
 	return io != NET_IO_WANT_READ && io != NET_IO_WANT_WRITE;
 }
@@ -370,6 +372,10 @@ static bool step_input(struct net_connection *connection)
 		drain_begin(connection);
 		return true;
 	}
+	if (connection->is_too_much) {
+		goodbye(connection, NET_GOODBYE_MEMORY);
+		return true;
+	}
 	if (connection->is_end_of_input) {
 		drain_begin(connection);
 		return true;
@@ -422,8 +428,7 @@ static bool step_drain(struct net_connection *connection)
 		return false;
 	/* What came in plain text before the handshake must not pass for what the client said in
 	 * it. */
-	connection->input_start = 0;
-	buffer_deinit(&connection->input);
+	connection_input_drop(connection);
 	return handshake_begin(connection);
 }
 

@@ -283,10 +283,26 @@ void connection_consume(struct net_connection *connection, size_t len)
 {
 	connection->input_start += len;
 	assert(connection->input_start <= connection->input.len);
-	if (connection->input_start < connection->input.len)
-		return;
+	if (connection->input_start == connection->input.len)
+		connection_input_drop(connection); /* most are idle most of the time */
+}
+
+void connection_input_drop(struct net_connection *connection)
+{
 	connection->input_start = 0;
-	buffer_deinit(&connection->input); /* most connections are idle most of the time */
+	buffer_deinit(&connection->input);
+	connection_count_input(connection);
+}
+
+bool connection_count_input(struct net_connection *connection)
+{
+	atomic_uint_fast64_t *all = &connection->server->input_held;
+	size_t held = connection->input.len > NET_SMALL_SIZE ? connection->input.len : 0;
+
+	if (held != connection->input_held)
+		atomic_fetch_add(all, (uint64_t)held - connection->input_held);
+	connection->input_held = held;
+	return held == 0 || atomic_load(all) <= connection->server->input_size_max;
 }
 
 enum net_frame connection_frame(struct net_connection *connection)

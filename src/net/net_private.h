@@ -28,6 +28,7 @@
 
 #define NET_READ_SIZE_MIN (4u * 1024)  /* bytes of room for a first read */
 #define NET_READ_SIZE_MAX (64u * 1024) /* bytes taken by one read at most */
+#define NET_SMALL_SIZE (64u * 1024)    /* input up to here does not count as held */
 #define NET_FLUSH_SIZE (32u * 1024)    /* output of a running command is sent from here on */
 #define NET_ROUND_COUNT_MAX 16         /* pipelined commands before other sessions get a turn */
 #define NET_DRAIN_MS 30000 /* a client that takes no last words for so long is cut off */
@@ -75,6 +76,7 @@ struct net_connection {
 	size_t unit_len;       /* of the unit being worked on */
 	size_t input_wanted;   /* input that frame() expects in all; 0: unknown */
 	bool is_suspended;     /* NET_AGAIN was answered */
+	size_t input_held;     /* what the server's input_held counts of it */
 	enum net_frame framed; /* the worker's last look; MORE also if there is no input */
 	enum connection_work work;
 	uint64_t deadline_ms; /* monotonic; 0: none */
@@ -85,6 +87,7 @@ struct net_connection {
 	enum connection_phase phase;
 	bool is_registered;
 	bool is_end_of_input;
+	bool is_too_much; /* input: see connection_count_input() */
 	bool is_read_armed, is_write_armed;
 	bool needs_linger;
 	size_t linger_size;
@@ -162,6 +165,7 @@ struct listener {
 struct net_server {
 	unsigned io_thread_count, worker_count, connection_count_max;
 	unsigned idle_timeout_s, tls_handshake_s;
+	uint64_t input_size_max;
 	char *certificate_path, *key_path;
 	BIO_METHOD *bio_method;
 	struct io_thread *io_threads;
@@ -172,6 +176,7 @@ struct net_server {
 	unsigned io_thread_next;
 	uint32_t id_prefix;
 	atomic_bool is_stopping, is_forced;
+	atomic_uint_fast64_t input_held; /* bytes of large units */
 
 	pthread_mutex_t mutex; /* for what follows */
 	pthread_cond_t emptied;
@@ -194,6 +199,10 @@ size_t connection_pending(const struct net_connection *connection);
 /* For the owner: what is to be framed. */
 struct bytes connection_input(const struct net_connection *connection);
 void connection_consume(struct net_connection *connection, size_t len);
+void connection_input_drop(struct net_connection *connection);
+/* For the owner: counts the input that is held now. False: it is large, and there is too much in
+ * all. */
+bool connection_count_input(struct net_connection *connection);
 /*
  * For the owner: frames the input. READY: the unit is at its start, unit_len long; MORE; BAD: the
  * last words are put out. SKIP is dealt with here.

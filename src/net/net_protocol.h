@@ -56,7 +56,9 @@ enum net_goodbye {
 	NET_GOODBYE_IDLE,     /* the idle timeout ran out */
 	NET_GOODBYE_DEADLINE, /* the deadline passed */
 	NET_GOODBYE_STOP,     /* the server stops */
-	NET_GOODBYE_KICKED    /* net_connection_close() */
+	NET_GOODBYE_KICKED,   /* net_connection_close() */
+	NET_GOODBYE_MEMORY    /* a large unit, while all clients together send too much: try again
+				 later */
 };
 
 struct net_protocol {

@@ -19,6 +19,7 @@ struct net_server_options {               /* 0 or NULL: the default */
 	unsigned worker_count;            /* 32 */
 	unsigned connection_count_max;    /* 10000; an eighth of them for local clients */
 	unsigned idle_timeout_s;          /* 1800; sessions change their own */
+	uint64_t input_size_max;          /* bytes; 1 GiB: units not yet complete, of all clients */
 	unsigned tls_handshake_s;         /* 60: time that a client has for the TLS handshake */
 	const char *tls_certificate_path; /* PEM, the chain; NULL: this server has no TLS */
 	const char *tls_key_path;         /* PEM; NULL: in the certificate's file */

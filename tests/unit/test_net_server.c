@@ -222,7 +222,7 @@ static enum net_result wake(void *context)
 
 static void goodbye(void *context, enum net_goodbye reason)
 {
-	static const char *const texts[] = { "idle", "deadline", "stop", "kicked" };
+	static const char *const texts[] = { "idle", "deadline", "stop", "kicked", "memory" };
 	struct session *session = context;
 
 	atomic_fetch_add(&session->fixture->goodbye_count, 1);
@@ -775,6 +775,40 @@ static void a_crowd_of_rude_clients_does_not_disturb_a_clean_stop(void **state)
 	assert_true(fixture->session_count > 20);
 }
 
+static void large_units_of_all_clients_together_are_bounded(void **state)
+{
+	struct net_server_options options = { .worker_count = 1, .input_size_max = 3000000 };
+	struct fixture *fixture = fixture_new(&options);
+	struct net_client *first = greeted(fixture->port), *second = greeted(fixture->port);
+	struct buffer half = { 0 };
+
+	(void)state;
+	memset(buffer_extend(&half, 2000000), 'x', 2000000);
+	test_send(first, "LITERAL 4000000\r\n");
+	test_expect(first, "+ go");
+	test_send(first, buffer_string(&half));
+	usleep(200000);
+	test_send(second, "LITERAL 4000000\r\n");
+	test_expect(second, "+ go");
+	net_client_write(second, buffer_bytes(&half), HELPER_TIMEOUT_MS, NULL);
+	test_expect(second, "goodbye memory");
+	net_client_free(&second);
+	/* Small commands go on, and there is room again when a client has gone. */
+	second = greeted(fixture->port);
+	test_send(second, "x\r\nLITERAL 2500000\r\n");
+	test_expect(second, "x");
+	test_expect(second, "+ go");
+	net_client_free(&first);
+	connections_await(fixture, 1);
+	test_send(second, buffer_string(&half));
+	half.data[500000] = '\0';
+	test_send(second, buffer_string(&half));
+	test_expect(second, "took 2500000, ends in x");
+	net_client_free(&second);
+	buffer_deinit(&half);
+	fixture_free(fixture);
+}
+
 static void clients_over_the_limit_are_told_so(void **state)
 {
 	struct net_server_options options = { .worker_count = 1, .connection_count_max = 2 };
@@ -845,6 +879,7 @@ int main(void)
 		TEST(a_stop_lets_commands_finish_and_says_goodbye),
 		TEST(a_stop_does_not_wait_for_a_client_that_does_not_read),
 		TEST(a_crowd_of_rude_clients_does_not_disturb_a_clean_stop),
+		cmocka_unit_test(large_units_of_all_clients_together_are_bounded),
 		cmocka_unit_test(clients_over_the_limit_are_told_so),
 		TEST(two_servers_cannot_share_an_address_and_a_stale_socket_is_replaced),
 	};

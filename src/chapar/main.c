@@ -63,35 +63,41 @@ static int pair_split(char *line, char **password_r, struct error *error)
 	return 0;
 }
 
-/* Reads up to ADD_COUNT_MAX pairs and has them added. ERR_NOT_FOUND: the file has ended. */
-static int lines_add(struct node *node, FILE *in, struct arena *arena, struct error *error)
+/* Reads up to ADD_COUNT_MAX pairs. ERR_NOT_FOUND: the file has ended. */
+static int pairs_read(FILE *in, struct arena *arena, struct words *words, struct error *error)
 {
-	struct words words = { { "account-add" }, 1 };
 	struct buffer line = { 0 };
-	struct error end = { 0 };
-	char *name, *password = NULL;
-	int rc = 0, end_rc = 0;
+	int rc = 0;
 
 	for (int i = 0; i < ADD_COUNT_MAX && rc == 0; i++) {
-		end_rc = line_read(in, &line, &end);
-		if (end_rc < 0)
-			break;
-		if (line.len == 0)
+		char *name, *password = NULL;
+
+		rc = line_read(in, &line, error);
+		if (rc < 0 || line.len == 0)
 			continue;
 		name = arena_string(arena, buffer_bytes(&line));
 		rc = pair_split(name, &password, error);
 		if (rc < 0)
 			break;
-		word_add(&words, name);
-		word_add(&words, password);
-	}
-	if (rc == 0 && words.count > 1)
-		rc = words_run(node, &words, error);
-	if (rc == 0 && end_rc < 0) {
-		rc = end_rc;
-		*error = end;
+		word_add(words, name);
+		word_add(words, password);
 	}
 	buffer_deinit(&line);
+	return rc;
+}
+
+/* What was read before a bad line is added all the same. */
+static int lines_add(struct node *node, FILE *in, struct arena *arena, struct error *error)
+{
+	struct words words = { { "account-add" }, 1 };
+	struct error read_error = { 0 };
+	int read_rc = pairs_read(in, arena, &words, &read_error);
+	int rc = words.count > 1 ? words_run(node, &words, error) : 0;
+
+	if (rc == 0 && read_rc < 0) {
+		rc = read_rc;
+		*error = read_error;
+	}
 	return rc;
 }
 

@@ -22,6 +22,11 @@
 #include <unistd.h>
 
 #define READ_SIZE (64u * 1024) /* bytes of room for one read */
+/* A channel may wait for hours for the next change: a peer that vanished is noticed in two minutes.
+ */
+#define KEEPALIVE_IDLE_S 60
+#define KEEPALIVE_INTERVAL_S 15
+#define KEEPALIVE_COUNT 4
 
 struct net_client {
 	struct net_stream stream;
@@ -135,11 +140,23 @@ static int socket_wait(
 
 /* ---- Connecting ---- */
 
+static void socket_tune(int fd)
+{
+	int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S,
+	    count = KEEPALIVE_COUNT;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
 static int connect_one(struct net_client *client, const struct sockaddr *address, socklen_t len,
 	uint64_t limit_ms, struct error *error)
 {
 	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int reason = 0, on = 1, rc = 0;
+	int reason = 0, rc = 0;
 	socklen_t reason_len = sizeof(reason);
 
 	if (fd == -1)
@@ -162,10 +179,8 @@ static int connect_one(struct net_client *client, const struct sockaddr *address
 		client->peer[0] = '\0';
 		return rc;
 	}
-	if (address->sa_family != AF_UNIX) {
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	}
+	if (address->sa_family != AF_UNIX)
+		socket_tune(fd);
 	return 0;
 }
 
@@ -178,6 +193,30 @@ static int connect_unix(
 		return error_set(error, ERR_INVALID, "path of UNIX socket too long: %s", path);
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	return connect_one(client, (struct sockaddr *)&address, sizeof(address), limit_ms, error);
+}
+
+/*
+ * Tries one address after the other. Each gets an even share of the time that is left, so that one
+ * that does not answer at all leaves time for the next.
+ */
+static int connect_any(struct net_client *client, const struct addrinfo *addresses,
+	uint64_t limit_ms, struct error *error)
+{
+	unsigned count = 0;
+	int rc = ERR_UNAVAILABLE;
+
+	for (const struct addrinfo *one = addresses; one != NULL; one = one->ai_next)
+		count++;
+	for (const struct addrinfo *one = addresses; one != NULL; one = one->ai_next, count--) {
+		uint64_t now_ms = clock_monotonic_ms(), one_limit_ms = limit_ms;
+
+		if (limit_ms != UINT64_MAX && limit_ms > now_ms)
+			one_limit_ms = now_ms + (limit_ms - now_ms) / count;
+		rc = connect_one(client, one->ai_addr, one->ai_addrlen, one_limit_ms, error);
+		if (rc != ERR_UNAVAILABLE && rc != ERR_TIMEOUT)
+			break;
+	}
+	return rc;
 }
 
 int net_client_connect(struct net_client *client, const char *host, uint16_t port, int timeout_ms,
@@ -203,9 +242,7 @@ int net_client_connect(struct net_client *client, const char *host, uint16_t por
 		return error_set(error,
 			rc == EAI_AGAIN || rc == EAI_SYSTEM ? ERR_UNAVAILABLE : ERR_NOT_FOUND,
 			"host %s: %s", host, gai_strerror(rc));
-	rc = ERR_UNAVAILABLE;
-	for (struct addrinfo *one = found; one != NULL && rc == ERR_UNAVAILABLE; one = one->ai_next)
-		rc = connect_one(client, one->ai_addr, one->ai_addrlen, limit_ms, error);
+	rc = connect_any(client, found, limit_ms, error);
 	freeaddrinfo(found);
 	return rc;
 }

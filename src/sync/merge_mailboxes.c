@@ -139,6 +139,11 @@ static int unite_names(struct merge_state *state)
 		}
 		mailbox->joined.deleted = merge_act(state);
 		mailbox->joined.forward = stays->joined.id;
+		/* Clients know a mailbox by name and UIDVALIDITY: made in one second on two copies,
+		 * both had the same, and one UID would name a message of each (P2). */
+		if (mailbox->joined.uidvalidity == stays->joined.uidvalidity &&
+			stays->joined.uidvalidity < UINT32_MAX)
+			stays->joined.uidvalidity++;
 		merge_note_conflict(
 			state, MERGE_MAILBOXES_UNITED, mailbox->joined.id, (struct stamp){ 0 }, 0);
 	}

@@ -103,19 +103,17 @@ static const struct config_key peer_keys[] = {
 
 #define KEYS(table) (table), sizeof(table) / sizeof((table)[0])
 
-/* clang-format off */
 const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	{ "", KEYS(root_keys), .help = "Keys outside of any section." },
 	{ "store", KEYS(store_keys), .is_required = true, .help = "Where the mail is kept." },
 	{ "tls", KEYS(tls_keys), .help = "The certificate of this server." },
 	{ "listen", KEYS(listener_keys), sizeof(struct config_listener), AT(config, listeners),
-		AT(config, listener_count), 63, .is_required = true,
-		.help = "An address that clients are served on. The title names it in the log." },
-	{ "sync-user", KEYS(sync_user_keys), sizeof(struct config_sync_user), AT(config, sync_users),
-		AT(config, sync_user_count), CONFIG_SYNC_USER_COUNT_MAX,
-		.help = "A node that may replicate all accounts. The title is the name it logs in with." },
+		AT(config, listener_count), CONFIG_LISTENER_COUNT_MAX, .is_required = true,
+		.help = "An address that clients are served on; the title names it in the log." },
+	{ "sync-user", KEYS(sync_user_keys), sizeof(struct config_sync_user),
+		AT(config, sync_users), AT(config, sync_user_count), CONFIG_SYNC_USER_COUNT_MAX,
+		.help = "A node that may replicate all accounts. Its title is its login name." },
 	{ "peer", KEYS(peer_keys), sizeof(struct config_peer), AT(config, peers),
 		AT(config, peer_count), CONFIG_PEER_COUNT_MAX,
-		.help = "A node that our changes are sent to and taken from. The title names the channel." },
+		.help = "A node that our changes are sent to, merged with its own." },
 };
-/* clang-format on */

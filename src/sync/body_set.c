@@ -9,6 +9,7 @@
 
 struct waiting_body {
 	struct guid guid;
+	uint64_t size;
 	unsigned char *raw;     /* NULL: it is held on disk */
 	struct mail_body *body; /* likewise */
 };
@@ -35,13 +36,24 @@ bool body_set_has(const struct body_set *set, const struct guid *guid)
 	return map_get(&set->by_guid, guid_key(guid)) != NULL;
 }
 
+int body_set_find(
+	const struct body_set *set, struct kv_txn *kv, const struct guid *guid, uint64_t *size_r)
+{
+	const struct waiting_body *waiting = map_get(&set->by_guid, guid_key(guid));
+
+	if (waiting == NULL)
+		return store_body_exists(kv, guid, size_r);
+	*size_r = waiting->size;
+	return 0;
+}
+
 /* Takes over `raw` and `body`. */
-static void add(
-	struct body_set *set, const struct guid *guid, unsigned char *raw, struct mail_body *body)
+static void add(struct body_set *set, const struct body_item *item, unsigned char *raw,
+	struct mail_body *body)
 {
 	struct waiting_body *waiting = mem_zalloc(sizeof(*waiting));
 
-	*waiting = (struct waiting_body){ *guid, raw, body };
+	*waiting = (struct waiting_body){ item->guid, item->raw.len, raw, body };
 	mem_grow((void **)&set->bodies, &set->room, set->count + 1, sizeof(struct waiting_body *));
 	set->bodies[set->count++] = waiting;
 	map_put(&set->by_guid, guid_key(&waiting->guid), waiting);
@@ -70,7 +82,7 @@ static int keep_in_memory(
 		free(raw);
 		return rc;
 	}
-	add(set, &item->guid, raw, body);
+	add(set, item, raw, body);
 	set->memory_size += item->raw.len;
 	set->memory_count++;
 	return 0;
@@ -129,7 +141,7 @@ static int hold_on_disk(struct body_set *set, struct mail *mail, const struct bo
 		store_body_free(&hold.bodies[i]);
 		buffer_deinit(&hold.summaries[i]);
 		if (rc == 0 && !body_set_has(set, &items[i].guid))
-			add(set, &items[i].guid, NULL, NULL);
+			add(set, &items[i], NULL, NULL);
 	}
 	free(hold.bodies);
 	free(hold.summaries);

@@ -30,6 +30,10 @@ struct body_set { /* a zeroed one is empty */
 
 void body_set_deinit(struct body_set *set);
 bool body_set_has(const struct body_set *set, const struct guid *guid);
+/* How many bytes the body has, be it in the set or in the store. ERR_NOT_FOUND; errors of kv_get().
+ */
+int body_set_find(
+	const struct body_set *set, struct kv_txn *kv, const struct guid *guid, uint64_t *size_r);
 /*
  * Takes copies of the bodies, or brings them to disk; those it has already are passed over.
  * ERR_ILLEGAL if the GUID of one is another (those before it are taken); ERR_TOO_LARGE; errors of

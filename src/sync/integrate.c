@@ -30,6 +30,26 @@ int integrate_check(const struct change_set *theirs, uint64_t modseq_limit, stru
 	return rc;
 }
 
+int integrate_check_sizes(struct kv_txn *kv, const struct body_set *bodies,
+	const struct change_set *theirs, struct error *error)
+{
+	for (size_t i = 0; i < theirs->message_count; i++) {
+		const struct message_record *message = &theirs->messages[i].record;
+		uint64_t size;
+		int rc;
+
+		if (!message_is_shown(message))
+			continue;
+		rc = body_set_find(bodies, kv, &message->guid, &size);
+		if (rc == 0 && size != message->size)
+			return error_set(
+				error, ERR_ILLEGAL, "a message's size is not that of its body");
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	return 0;
+}
+
 /* The own copy, as merge looks at it. */
 struct own_copy {
 	struct kv_txn *kv;
@@ -144,6 +164,8 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 	int rc = integrate_check(integrate->theirs,
 		integrate_modseq_limit(write->now_ms, integrate->skew_ms), error);
 
+	if (rc == 0)
+		rc = integrate_check_sizes(write->kv, integrate->bodies, integrate->theirs, error);
 	if (rc == 0 && integrate->compared != NULL && write->header.sequence != integrate->expect)
 		rc = error_set(error, ERR_CHANGED, "this copy changed during a repair");
 	if (rc == 0 && integrate->compared == NULL)

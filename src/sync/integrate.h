@@ -36,6 +36,10 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 
 /* The greatest modseq that is legal at a time, given the skew allowed (0: the usual). */
 uint64_t integrate_modseq_limit(uint64_t now_ms, uint64_t skew_ms);
+/* Whether the bodies of all shown messages, so far as they are here, have the sizes told.
+ * ERR_ILLEGAL. */
+int integrate_check_sizes(struct kv_txn *kv, const struct body_set *bodies,
+	const struct change_set *theirs, struct error *error);
 /* Checks the form and the modseqs of a peer's records. ERR_ILLEGAL with the reason. */
 int integrate_check(const struct change_set *theirs, uint64_t modseq_limit, struct error *error);
 

@@ -468,6 +468,10 @@ static int apply_run(struct account_write *write, void *context)
 		rc = find_missing(apply, write);
 	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
 		return rc;
+	rc = integrate_check_sizes(
+		write->kv, &apply->call->session->bodies, &apply->changes, &apply->checked);
+	if (rc < 0)
+		return rc;
 	body_set_offer(&apply->call->session->bodies, write);
 	return apply_checked(apply, write);
 }
@@ -561,6 +565,18 @@ int respond_apply(struct sync_call *call)
 
 /* ---- INTEGRATE ---- */
 
+/* An INTEGRATE of the past: copies that were equal since then need no merging with it (P8). */
+static int is_outdated(struct apply *apply, struct account_write *write)
+{
+	struct common_point point;
+	int rc;
+
+	if (!apply->call->session->rights.is_full)
+		return 0;
+	rc = point_get(write->kv, write->header.number, apply->call->session->peer, &point);
+	return rc < 0 ? rc : point.theirs >= apply->sequence;
+}
+
 static int integrate_request_run(struct account_write *write, void *context)
 {
 	struct apply *apply = context;
@@ -573,6 +589,10 @@ static int integrate_request_run(struct account_write *write, void *context)
 
 	apply->missing_count = 0;
 	apply->outcome = OUTCOME_INTEGRATED;
+	apply->header = write->header;
+	rc = is_outdated(apply, write);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	rc = find_missing(apply, write);
 	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
 		return rc;

@@ -175,6 +175,20 @@ static int compare_flags(const void *a, const void *b)
 		((const struct flag_state *)a)->name, ((const struct flag_state *)b)->name);
 }
 
+/* As IMAP can show it: an atom, with one backslash before it if it is a system flag. */
+static bool is_flag_name(struct bytes name)
+{
+	if (bytes_peek(name) == '\\')
+		bytes_skip(&name, 1);
+	if (name.len == 0 || name.len > FLAG_NAME_SIZE_MAX)
+		return false;
+	for (size_t i = 0; i < name.len; i++)
+		if (name.ptr[i] <= ' ' || name.ptr[i] >= 0x7f ||
+			strchr("(){%*\"\\]", name.ptr[i]) != NULL)
+			return false;
+	return true;
+}
+
 static int read_flag(const struct dlist **at, struct stamp instance, struct flag_state *flag_r)
 {
 	const struct dlist *name = *at, *state, *stamp;
@@ -185,8 +199,8 @@ static int read_flag(const struct dlist **at, struct stamp instance, struct flag
 	state = name->next;
 	stamp = state->next;
 	*at = stamp->next;
-	if (dlist_text(name, &flag_r->name) < 0 || flag_r->name.len == 0 ||
-		flag_r->name.len > FLAG_NAME_SIZE_MAX || dlist_text(state, &text) < 0)
+	if (dlist_text(name, &flag_r->name) < 0 || !is_flag_name(flag_r->name) ||
+		dlist_text(state, &text) < 0)
 		return ERR_INVALID;
 	flag_r->is_set = bytes_equal_string(text, "+");
 	if (!flag_r->is_set && !bytes_equal_string(text, "-"))

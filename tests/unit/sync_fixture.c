@@ -163,7 +163,7 @@ static struct kv_txn *begin(struct node *node)
 {
 	struct kv_txn *kv = NULL;
 
-	assert_int_equal(mail_read_begin(node->mail, 0, &kv), 0);
+	assert_int_equal(mail_read_begin(node->mail, node->position, &kv), 0);
 	return kv;
 }
 
@@ -182,12 +182,11 @@ struct id128 node_mailbox(struct node *node, const char *name)
 {
 	struct mailbox_record mailbox;
 	struct error error;
-	uint64_t position;
 
 	if (find_mailbox(node, name, &mailbox) == 0)
 		return mailbox.id;
 	assert_int_equal(mailbox_create(node->mail, node->account, bytes_of_string(name),
-				 BYTES_LITERAL(""), &error, &mailbox.id, &position),
+				 BYTES_LITERAL(""), &error, &mailbox.id, &node->position),
 		0);
 	return mailbox.id;
 }
@@ -204,14 +203,13 @@ uint32_t node_append(struct node *node, const char *mailbox, const char *text)
 	struct append_message append = { .internaldate = 1700000000 };
 	struct id128 id = node_mailbox(node, mailbox);
 	uint32_t uidvalidity, uid;
-	uint64_t position;
 	struct error error;
 
 	message_text(text, &raw);
 	assert_int_equal(mail_body_prepare(node->mail, buffer_bytes(&raw), &body), 0);
 	append.body = body;
 	assert_int_equal(mailbox_append(node->mail, node->account, id, &append, 1, &error,
-				 &uidvalidity, &uid, &position),
+				 &uidvalidity, &uid, &node->position),
 		0);
 	mail_body_free(&body);
 	buffer_deinit(&raw);
@@ -223,12 +221,11 @@ void node_flag(struct node *node, const char *mailbox, uint32_t uid, const char 
 	struct uid_set uids = { 0 }, changed = { 0 }, modified = { 0 };
 	struct bytes name = bytes_of_string(flag);
 	struct error error;
-	uint64_t position;
 
 	uid_set_add(&uids, uid, uid);
-	assert_int_equal(
-		message_store(node->mail, node->account, node_mailbox(node, mailbox), &uids,
-			FLAGS_ADD, &name, 1, UINT64_MAX, &error, &changed, &modified, &position),
+	assert_int_equal(message_store(node->mail, node->account, node_mailbox(node, mailbox),
+				 &uids, FLAGS_ADD, &name, 1, UINT64_MAX, &error, &changed,
+				 &modified, &node->position),
 		0);
 	assert_int_equal(uid_set_size(&changed), 1);
 	uid_set_deinit(&uids);
@@ -241,11 +238,11 @@ void node_move(struct node *node, const char *from, uint32_t uid, const char *to
 	struct copy_result result = { 0 };
 	struct uid_set uids = { 0 };
 	struct error error;
-	uint64_t position;
 
 	uid_set_add(&uids, uid, uid);
-	assert_int_equal(message_copy(node->mail, node->account, node_mailbox(node, from),
-				 node_mailbox(node, to), &uids, true, &error, &result, &position),
+	assert_int_equal(
+		message_copy(node->mail, node->account, node_mailbox(node, from),
+			node_mailbox(node, to), &uids, true, &error, &result, &node->position),
 		0);
 	assert_int_equal(result.count, 1);
 	free(result.pairs);
@@ -256,12 +253,11 @@ void node_expunge(struct node *node, const char *mailbox, uint32_t uid)
 {
 	struct uid_set uids = { 0 }, expunged = { 0 };
 	struct error error;
-	uint64_t position;
 
 	node_flag(node, mailbox, uid, "\\Deleted");
 	uid_set_add(&uids, uid, uid);
 	assert_int_equal(message_expunge(node->mail, node->account, node_mailbox(node, mailbox),
-				 &uids, &error, &expunged, &position),
+				 &uids, &error, &expunged, &node->position),
 		0);
 	assert_int_equal(uid_set_size(&expunged), 1);
 	uid_set_deinit(&uids);
@@ -271,20 +267,18 @@ void node_expunge(struct node *node, const char *mailbox, uint32_t uid)
 void node_rename(struct node *node, const char *from, const char *to)
 {
 	struct error error;
-	uint64_t position;
 
 	assert_int_equal(mailbox_rename(node->mail, node->account, bytes_of_string(from),
-				 bytes_of_string(to), &error, &position),
+				 bytes_of_string(to), &error, &node->position),
 		0);
 }
 
 void node_delete_mailbox(struct node *node, const char *name)
 {
 	struct error error;
-	uint64_t position;
 
-	assert_int_equal(
-		mailbox_delete(node->mail, node->account, bytes_of_string(name), &error, &position),
+	assert_int_equal(mailbox_delete(node->mail, node->account, bytes_of_string(name), &error,
+				 &node->position),
 		0);
 }
 

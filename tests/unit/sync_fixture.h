@@ -11,6 +11,7 @@
 struct node {
 	struct store *store;
 	struct mail *mail;
+	uint64_t position;            /* of its last write, so that reads show it */
 	uint32_t account;             /* "anna", once there is one */
 	struct sync_session *session; /* of the peer that asks us */
 };

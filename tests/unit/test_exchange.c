@@ -652,6 +652,9 @@ static const struct hostile {
 		"a live mailbox with a forward", ERR_ILLEGAL },
 	{ "REGISTERS (%(KIND MESSAGE KEY x STAMP 5.0000000000000007 MODSEQ 5 VALUE y))",
 		"a message as a register", ERR_INVALID },
+	{ "MESSAGES (%(INSTANCE 5.0000000000000007 MODSEQ 5 GUID " GUID
+	  " SIZE 11 INTERNALDATE 0 SAVEDATE 0 FLAGS ({3+}\r\na)b + =)))",
+		"a flag that would break an IMAP response", ERR_INVALID },
 	{ "MESSAGES 5", "a number for a list", ERR_INVALID },
 	{ "MESSAGES (5)", "a number for a record", ERR_INVALID },
 	{ "MESSAGES (", "a list cut short", ERR_INVALID },

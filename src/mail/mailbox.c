@@ -238,6 +238,11 @@ static int collect_child(void *context, const struct mailbox_record *mailbox)
 static int rename_one(
 	struct account_write *write, struct mailbox_record *mailbox, struct bytes name)
 {
+	struct mailbox_record found;
+	int rc = account_find_mailbox(write->kv, write->header.number, name, write->arena, &found);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc < 0 ? rc : ERR_EXISTS;
 	mailbox->name = name;
 	mailbox->name_stamp = account_stamp(write);
 	mailbox->modseq = mailbox->name_stamp.modseq;

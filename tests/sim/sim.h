@@ -44,11 +44,10 @@ struct sim_node {
 	struct sim_clock clock;
 	struct store *store;
 	struct mail *mail;
-	uint32_t account;
+	uint32_t account;  /* 0: it has none yet */
 	uint64_t position; /* of the last commit */
 	struct observer *observer;
 	struct snapshot *snapshot; /* a backup of it, or NULL */
-	bool is_serving;           /* clients are let in */
 };
 
 /* A request as it went over the network. */
@@ -71,6 +70,7 @@ struct sim {
 	struct random random;
 	uint64_t seed;
 	uint64_t now_ms;
+	int64_t earliest_skew_ms;
 	uint64_t next_id; /* of a node to come */
 	struct sim_node nodes[SIM_NODE_COUNT_MAX];
 	size_t node_count;
@@ -83,6 +83,7 @@ struct sim {
 	struct sim_request late[SIM_LATE_COUNT_MAX];
 	size_t late_count;
 	struct ledger *ledger;
+	unsigned race_percent; /* how often a client acts between two steps of an exchange */
 	unsigned append_count; /* makes bodies unique */
 	bool is_trace;
 	bool has_failed;
@@ -107,6 +108,10 @@ size_t sim_below(struct sim *sim, size_t limit);
 /* ---- sim_node.c ---- */
 void node_open(struct sim *sim, struct sim_node *node);
 void node_close(struct sim_node *node);
+/* Makes the account if the node has none yet. */
+void node_need_account(struct sim *sim, struct sim_node *node);
+/* Notes that the node may have got the account from a peer. */
+void node_find_account(struct sim_node *node);
 /* A read snapshot that shows everything. */
 struct kv_txn *node_read(struct sim_node *node);
 /* Makes a backup of the node, in place of an older one. */
@@ -147,6 +152,7 @@ struct ledger *ledger_new(void);
 void ledger_free(struct ledger **ledger);
 /* A record as an act of a client on this node left it. */
 void ledger_acknowledge(struct ledger *ledger, const struct message_record *message);
+void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record);
 /* Its tombstone was forgotten somewhere: whether it stays is not promised any more. */
 void ledger_note_expired(struct ledger *ledger, struct stamp instance);
 /* A node was lost: only what the others (and what was restored) know can be asked for from now on.

@@ -282,20 +282,69 @@ static void act_subscribe(struct client *client)
 		"subscribe");
 }
 
+/* An annotation of any mailbox, as METADATA would set or clear it. */
+static int annotate_run(struct account_write *write, void *context)
+{
+	struct client *client = context;
+	struct register_record record = { .kind = RECORD_ANNOTATION };
+
+	record.mailbox = any_mailbox(client)->id;
+	record.key =
+		bytes_of_string(sim_chance(client->sim, 50) ? "/shared/comment" : "/shared/color");
+	record.stamp = account_stamp(write);
+	record.modseq = record.stamp.modseq;
+	record.is_set = sim_chance(client->sim, 70);
+	if (record.is_set)
+		record.value = bytes_of_string(
+			arena_printf(client->arena, "%u", (unsigned)sim_below(client->sim, 1000)));
+	return account_put_register(write, &record);
+}
+
+static void act_annotate(struct client *client)
+{
+	struct sim_node *node = client->node;
+
+	expect(client,
+		mail_commit(node->mail, node->account, annotate_run, client, &client->error,
+			&node->position),
+		"annotate");
+	sim_trace(client->sim, "node %llu: annotate", (unsigned long long)node->id);
+}
+
+static void act_deliver(struct client *client)
+{
+	struct sim_node *node = client->node;
+	char *text = arena_printf(client->arena, "Subject: delivered %u\r\n\r\nText.\r\n",
+		++client->sim->append_count);
+	struct mail_body *body = NULL;
+	int result = 0;
+
+	expect(client, mail_body_prepare(node->mail, bytes_of_string(text), &body), "prepare");
+	expect(client, mail_deliver(node->mail, &node->account, 1, body, &client->error, &result),
+		"deliver");
+	expect(client, result, "deliver");
+	sim_trace(client->sim, "node %llu: deliver", (unsigned long long)node->id);
+	mail_body_free(&body);
+}
+
 void client_act(struct sim *sim, struct sim_node *node)
 {
 	struct client client = { .sim = sim, .node = node, .arena = arena_new() };
 	size_t draw = sim_below(sim, 100);
-	struct kv_txn *kv = node_read(node);
+	struct kv_txn *kv;
 
+	node_need_account(sim, node);
+	kv = node_read(node);
 	account_each_mailbox(kv, node->account, client.arena, list_mailbox, &client);
 	mail_read_end(&kv);
 	sim->counts.acts++;
 	if (client.mailbox_count == 0)
 		sim_fail(sim, "node %llu has no mailbox, not even INBOX",
 			(unsigned long long)node->id);
-	else if (draw < 36)
+	else if (draw < 30)
 		act_append(&client);
+	else if (draw < 36)
+		act_deliver(&client);
 	else if (draw < 58)
 		act_store(&client);
 	else if (draw < 67)
@@ -308,8 +357,10 @@ void client_act(struct sim *sim, struct sim_node *node)
 		act_rename(&client);
 	else if (draw < 96)
 		act_delete(&client);
-	else
+	else if (draw < 98)
 		act_subscribe(&client);
+	else
+		act_annotate(&client);
 	arena_free(&client.arena);
 	observe(sim, node, true);
 }

@@ -28,7 +28,17 @@ struct ledger_message {
 	size_t flag_count;
 };
 
+struct ledger_register {
+	enum record_kind kind;
+	struct id128 mailbox;
+	char key[32];
+	struct stamp stamp;
+	bool is_set;
+};
+
 struct ledger {
+	struct ledger_register *registers;
+	size_t register_count, register_room;
 	struct map by_instance;
 	struct ledger_message **messages;
 	size_t count, room;
@@ -46,6 +56,7 @@ void ledger_free(struct ledger **ledger)
 	for (size_t i = 0; i < (*ledger)->count; i++)
 		free((*ledger)->messages[i]);
 	free((*ledger)->messages);
+	free((*ledger)->registers);
 	map_deinit(&(*ledger)->by_instance);
 	free(*ledger);
 	*ledger = NULL;
@@ -100,6 +111,33 @@ void ledger_acknowledge(struct ledger *ledger, const struct message_record *mess
 	take(own, message);
 }
 
+static void take_register(struct ledger_register *own, const struct register_record *record)
+{
+	if (stamp_compare(own->stamp, record->stamp) < 0) {
+		own->stamp = record->stamp;
+		own->is_set = record->is_set;
+	}
+}
+
+void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record)
+{
+	struct ledger_register *own = ledger->registers, *end = own + ledger->register_count;
+
+	while (own < end &&
+		(own->kind != record->kind || !id128_equal(own->mailbox, record->mailbox) ||
+			!bytes_equal_string(record->key, own->key)))
+		own++;
+	if (own == end) {
+		mem_grow((void **)&ledger->registers, &ledger->register_room,
+			ledger->register_count + 1, sizeof(*own));
+		own = &ledger->registers[ledger->register_count++];
+		*own = (struct ledger_register){ .kind = record->kind, .mailbox = record->mailbox };
+		assert(record->key.len < sizeof(own->key));
+		memcpy(own->key, record->key.ptr, record->key.len);
+	}
+	take_register(own, record);
+}
+
 void ledger_note_expired(struct ledger *ledger, struct stamp instance)
 {
 	struct ledger_message *own = find(ledger, instance);
@@ -129,9 +167,34 @@ static void lose_message(struct sim *sim, struct ledger_message *own, struct are
 	*own = left;
 }
 
+static int find_register(struct sim_node *node, const struct ledger_register *own,
+	struct arena *arena, struct register_record *record_r)
+{
+	struct kv_txn *kv = node_read(node);
+	int rc = account_get_register(kv, node->account, own->kind, own->mailbox,
+		bytes_of_string(own->key), arena, record_r);
+
+	mail_read_end(&kv);
+	return rc;
+}
+
+static void lose_register(struct sim *sim, struct ledger_register *own, struct arena *arena)
+{
+	struct register_record record;
+
+	own->stamp = (struct stamp){ 0 };
+	own->is_set = false;
+	for (size_t i = 0; i < sim->node_count; i++)
+		if (find_register(&sim->nodes[i], own, arena, &record) == 0)
+			take_register(own, &record);
+}
+
 void ledger_lose(struct sim *sim)
 {
 	struct arena *arena = arena_new();
+
+	for (size_t i = 0; i < sim->ledger->register_count; i++)
+		lose_register(sim, &sim->ledger->registers[i], arena);
 
 	for (size_t i = 0; i < sim->ledger->count; i++)
 		lose_message(sim, sim->ledger->messages[i], arena);
@@ -182,10 +245,25 @@ static void check_message(struct sim *sim, struct sim_node *node, struct kv_txn 
 		sim_fail(sim, "P1: the body of message %llu.%llu is not there", modseq, origin);
 }
 
+static void check_register(struct sim *sim, struct sim_node *node,
+	const struct ledger_register *own, struct arena *arena)
+{
+	struct register_record found = { 0 };
+
+	if (find_register(node, own, arena, &found) < 0 && !own->is_set)
+		return;
+	if (found.is_set != own->is_set || stamp_compare(found.stamp, own->stamp) != 0)
+		sim_fail(sim, "P7: %s is not as last changed on node %llu", own->key,
+			(unsigned long long)node->id);
+}
+
 void ledger_check(struct sim *sim, struct sim_node *node)
 {
 	struct kv_txn *kv = node_read(node);
 	struct arena *arena = arena_new();
+
+	for (size_t i = 0; i < sim->ledger->register_count; i++)
+		check_register(sim, node, &sim->ledger->registers[i], arena);
 
 	for (size_t i = 0; i < sim->ledger->count && !sim->has_failed; i++)
 		check_message(sim, node, kv, sim->ledger->messages[i], arena);

@@ -36,6 +36,7 @@ void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to)
 	struct sim_node *initiator = &sim->nodes[from], *responder = &sim->nodes[to];
 
 	assert(link->exchange == NULL);
+	node_need_account(sim, initiator);
 	link->from = from;
 	link->to = to;
 	link->session = connect_nodes(sim, initiator, responder);
@@ -97,6 +98,7 @@ static void respond(struct sim *sim, struct sync_session *session, struct sim_no
 		sim_fail(sim, "node %llu answers %s: %s to %.*s", (unsigned long long)node->id,
 			error_name(rc), error.text, (int)(request.len < 80 ? request.len : 80),
 			(const char *)request.ptr);
+	node_find_account(node);
 	observe(sim, node, false);
 }
 
@@ -182,8 +184,11 @@ static void fail_exchange(struct sim *sim, struct sim_link *link, bool mishaps)
 void link_step(struct sim *sim, struct sim_link *link, bool mishaps)
 {
 	struct buffer request = { 0 };
-	enum exchange_step step = exchange_next(link->exchange, &request);
+	enum exchange_step step;
 
+	if (mishaps && sim_chance(sim, sim->race_percent))
+		client_act(sim, &sim->nodes[sim_chance(sim, 50) ? link->from : link->to]);
+	step = exchange_next(link->exchange, &request);
 	observe(sim, &sim->nodes[link->from], false);
 	switch (step) {
 	case EXCHANGE_SEND:

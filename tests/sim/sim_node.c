@@ -69,18 +69,34 @@ static void open_store(struct sim *sim, struct sim_node *node)
 	current_node_id = 0;
 	node->store = store;
 	node->id = store_node_id(store);
-	node->is_serving = true;
 }
 
 void node_open(struct sim *sim, struct sim_node *node)
 {
-	struct error error = { 0 };
-
 	open_store(sim, node);
 	node->observer = observer_new();
-	if (mail_account_open(
-		    node->mail, bytes_of_string(SIM_ACCOUNT), true, &error, &node->account) < 0)
+	if (sim_chance(sim, 75))
+		node_need_account(sim, node);
+}
+
+void node_need_account(struct sim *sim, struct sim_node *node)
+{
+	struct error error = { 0 };
+
+	if (node->account == 0 && mail_account_open(node->mail, bytes_of_string(SIM_ACCOUNT), true,
+					  &error, &node->account) < 0)
 		sim_fail(sim, "the account cannot be made: %s", error.text);
+}
+
+void node_find_account(struct sim_node *node)
+{
+	struct kv_txn *kv;
+
+	if (node->account != 0)
+		return;
+	kv = node_read(node);
+	account_find(kv, bytes_of_string(SIM_ACCOUNT), &node->account);
+	mail_read_end(&kv);
 }
 
 void node_close(struct sim_node *node)
@@ -277,9 +293,12 @@ void node_expire(struct sim *sim, struct sim_node *node, uint64_t age_ms)
 	static const struct account_change_functions functions = { skip_mailbox, note_expired,
 		skip_register };
 	struct expiry expiry = { .sim = sim };
-	struct arena *arena = arena_new();
+	struct arena *arena;
 	struct error error = { 0 };
 
+	if (node->account == 0)
+		return;
+	arena = arena_new();
 	expiry.before = (clock_now_ms(&node->clock.clock) - age_ms) * 1024;
 	sim_trace(sim, "node %llu forgets tombstones older than %llu ms",
 		(unsigned long long)node->id, (unsigned long long)age_ms);

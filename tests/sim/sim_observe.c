@@ -231,8 +231,10 @@ static int see_mailbox(void *context, const struct mailbox_record *mailbox)
 
 static int see_register(void *context, const struct register_record *record)
 {
-	(void)context;
-	(void)record;
+	struct look *look = context;
+
+	if (look->is_client_act)
+		ledger_acknowledge_register(look->sim->ledger, record);
 	return 0;
 }
 
@@ -289,6 +291,8 @@ void observe(struct sim *sim, struct sim_node *node, bool is_client_act)
 	};
 	struct account_header header;
 
+	if (node->account == 0)
+		return;
 	look.kv = node_read(node);
 	if (account_load(look.kv, node->account, &header) < 0) {
 		sim_fail(sim, "the account cannot be loaded");

@@ -70,24 +70,31 @@ static void choose_topology(struct sim *sim)
 				add_pair(sim, a, b);
 }
 
+/* Any node's clock may be up to a day wrong, but no two differ by more than what is refused. */
+static void set_clock(struct sim *sim, struct sim_node *node)
+{
+	node->clock.skew_ms = sim->earliest_skew_ms + (int64_t)sim_below(sim, SKEW_SPREAD_MS);
+	if (sim_chance(sim, 50) && sim->earliest_skew_ms + SKEW_SPREAD_MS > 0)
+		node->clock.skew_ms = 0;
+}
+
 static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 {
-	int64_t earliest;
+	static const unsigned race_percents[] = { 0, 0, 0, 0, 5, 30, 80 };
 	bool is_trace = sim->is_trace;
 
 	*sim = (struct sim){ .seed = seed, .random = { seed }, .is_trace = is_trace };
 	sim->now_ms = SIM_START_MS;
 	sim->node_count = nodes > 0 ? nodes : 2 + sim_below(sim, 4);
 	sim->ledger = ledger_new();
-	earliest = -(int64_t)sim_below(sim, DAY_MS);
+	sim->earliest_skew_ms = -(int64_t)sim_below(sim, DAY_MS);
 	choose_topology(sim);
+	sim->race_percent = race_percents[sim_below(sim, COUNT(race_percents))];
 	sim_trace(sim, "%zu nodes, %s", sim->node_count, sim->topology);
 	for (size_t i = 0; i < sim->node_count; i++) {
 		struct sim_node *node = &sim->nodes[i];
 
-		node->clock.skew_ms = sim_chance(sim, 50)
-					      ? 0
-					      : earliest + (int64_t)sim_below(sim, SKEW_SPREAD_MS);
+		set_clock(sim, node);
 		node_open(sim, node);
 		observe(sim, node, false);
 	}
@@ -140,7 +147,6 @@ static void backup_or_restore(struct sim *sim)
 			link_run(sim, at, sim->pairs[i].to);
 			break;
 		}
-	node->is_serving = true;
 }
 
 static void step(struct sim *sim)
@@ -149,6 +155,8 @@ static void step(struct sim *sim)
 	size_t draw = sim_below(sim, 100);
 
 	sim->now_ms += sim_below(sim, 10) == 0 ? sim_below(sim, 60000) : sim_below(sim, 20);
+	if (sim_chance(sim, 2))
+		set_clock(sim, node);
 	if (draw < 4)
 		backup_or_restore(sim);
 	else if (draw < 8)
@@ -168,7 +176,7 @@ static struct account_header header_of(struct sim *sim, struct sim_node *node)
 	struct account_header header = { 0 };
 	struct kv_txn *kv = node_read(node);
 
-	if (account_load(kv, node->account, &header) < 0)
+	if (node->account != 0 && account_load(kv, node->account, &header) < 0)
 		sim_fail(sim, "the account cannot be loaded");
 	mail_read_end(&kv);
 	return header;
@@ -213,7 +221,8 @@ static uint64_t sum_of_sequences(struct sim *sim)
 	return sum;
 }
 
-/* Tombstones are not in the digest and may travel on; but nothing else changes, and they come to rest. */
+/* Tombstones are not in the digest and may travel on; but nothing else changes, and they come to
+ * rest. */
 static void come_to_rest(struct sim *sim)
 {
 	uint64_t rounds = 0, before;

@@ -90,6 +90,9 @@ static void timer_arm(struct net_connection *connection)
 	struct timeval delay;
 
 	connection->is_timer_changed = false;
+	if (connection->phase == PHASE_OPEN && connection->pause_ms != 0 &&
+		(due_ms == 0 || connection->pause_ms < due_ms))
+		due_ms = connection->pause_ms;
 	if (due_ms == 0 && connection->timer_due_ms == 0)
 		connection->timer_due_ms = UINT64_MAX;
 	if (due_ms == 0 || (connection->timer_due_ms != 0 && connection->timer_due_ms <= due_ms))
@@ -389,6 +392,17 @@ static bool step_input(struct net_connection *connection)
 	return has_buffered && connection_read(connection);
 }
 
+/* The timer wakes it: see timer_arm(). */
+static bool is_paused(struct net_connection *connection)
+{
+	if (connection->pause_ms == 0)
+		return false;
+	if (connection->pause_ms > clock_monotonic_ms())
+		return true;
+	connection->pause_ms = 0;
+	return false;
+}
+
 static bool step_open(struct net_connection *connection)
 {
 	struct look look = connection_look(connection);
@@ -406,7 +420,7 @@ static bool step_open(struct net_connection *connection)
 		goodbye(connection, look.kick_wanted ? NET_GOODBYE_KICKED : NET_GOODBYE_STOP);
 		return true;
 	}
-	if (look.pending >= NET_OUTPUT_HIGH_WATER)
+	if (look.pending >= NET_OUTPUT_HIGH_WATER || is_paused(connection))
 		return false;
 	if (atomic_exchange(&connection->wake_wanted, false) &&
 		connection->protocol->wake != NULL) {
@@ -529,7 +543,8 @@ static void read_handle(evutil_socket_t fd, short events, void *context)
 		return;
 	}
 	if (connection->phase == PHASE_OPEN) {
-		if (connection->is_suspended || net_connection_is_full(connection))
+		if (connection->is_suspended || connection->pause_ms != 0 ||
+			net_connection_is_full(connection))
 			read_arm(connection, false);
 		else if (connection_input(connection).len < connection->protocol->input_max &&
 			 !connection_read(connection))

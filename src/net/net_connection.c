@@ -49,6 +49,10 @@ static void peer_find(struct net_connection *connection, const struct listener *
 	net_address_text((struct sockaddr *)&address, connection->peer);
 	net_address_host((struct sockaddr *)&address, connection->peer_address);
 	connection->is_loopback = net_address_is_loopback((struct sockaddr *)&address);
+	connection->penalty_key =
+		net_penalty_key(&connection->server->penalties, (struct sockaddr *)&address);
+	net_connection_pause(connection, net_penalty_get(&connection->server->penalties,
+						 connection->penalty_key, clock_monotonic_ms()));
 }
 
 struct net_connection *connection_new(
@@ -210,6 +214,25 @@ void net_connection_set_deadline(struct net_connection *connection, unsigned sec
 {
 	connection->deadline_ms = seconds == 0 ? 0 : clock_monotonic_ms() + seconds * 1000ull;
 	connection->is_timer_changed = true;
+}
+
+void net_connection_pause(struct net_connection *connection, unsigned milliseconds)
+{
+	uint64_t until_ms = clock_monotonic_ms() + milliseconds;
+
+	if (milliseconds > 0 && until_ms > connection->pause_ms)
+		connection->pause_ms = until_ms;
+}
+
+void net_connection_penalize(struct net_connection *connection)
+{
+	net_connection_pause(connection, net_penalty_add(&connection->server->penalties,
+						 connection->penalty_key, clock_monotonic_ms()));
+}
+
+void net_connection_forgive(struct net_connection *connection)
+{
+	net_penalty_forgive(&connection->server->penalties, connection->penalty_key);
 }
 
 const char *net_connection_peer(const struct net_connection *connection)

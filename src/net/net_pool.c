@@ -15,7 +15,7 @@ static bool work_find(struct net_connection *connection)
 		  connection_pending(connection) < NET_OUTPUT_HIGH_WATER &&
 		  !atomic_load(&connection->server->is_stopping);
 	pthread_mutex_unlock(&connection->mutex);
-	if (!is_idle)
+	if (!is_idle || connection->pause_ms != 0)
 		return false;
 	if (atomic_exchange(&connection->wake_wanted, false) &&
 		connection->protocol->wake != NULL) {
@@ -79,8 +79,9 @@ static void connection_return(struct net_connection *connection, enum net_result
 	connection->activity_ms = clock_monotonic_ms();
 	is_quiet = result == NET_DONE && !connection->wants_return && !connection->is_blocked &&
 		   !connection->is_broken && !connection->kick_wanted &&
-		   !connection->is_timer_changed && connection->framed == NET_FRAME_MORE &&
-		   connection->work != WORK_FREE && !net_stream_has_buffered(&connection->stream) &&
+		   !connection->is_timer_changed && connection->pause_ms == 0 &&
+		   connection->framed == NET_FRAME_MORE && connection->work != WORK_FREE &&
+		   !net_stream_has_buffered(&connection->stream) &&
 		   !atomic_load(&connection->server->is_stopping);
 	connection->busy = false;
 	if (!is_quiet) {

@@ -18,6 +18,7 @@
 
 #include "base/buffer.h"
 #include "net/net_address_private.h"
+#include "net/net_penalty_private.h"
 #include "net/net_server.h"
 #include "net/net_stream_private.h"
 
@@ -60,6 +61,7 @@ struct net_connection {
 	void *context;
 	enum net_tls_mode tls_mode;
 	bool is_loopback;
+	uint64_t penalty_key;
 	bool has_uid;
 	uid_t uid;
 	char id[NET_CONNECTION_ID_SIZE];
@@ -80,6 +82,7 @@ struct net_connection {
 	enum net_frame framed; /* the worker's last look; MORE also if there is no input */
 	enum connection_work work;
 	uint64_t deadline_ms; /* monotonic; 0: none */
+	uint64_t pause_ms;    /* monotonic: until then nothing is looked at; 0: no pause */
 	unsigned idle_timeout_s;
 	bool is_timer_changed;
 
@@ -168,6 +171,7 @@ struct net_server {
 	uint64_t input_size_max;
 	char *certificate_path, *key_path;
 	BIO_METHOD *bio_method;
+	struct net_penalties penalties;
 	struct io_thread *io_threads;
 	struct pool pool;
 	struct listener *listeners[NET_LISTENER_COUNT_MAX];

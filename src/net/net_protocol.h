@@ -142,6 +142,20 @@ void net_connection_set_idle_timeout(struct net_connection *connection, unsigned
 void net_connection_set_deadline(struct net_connection *connection, unsigned seconds);
 
 /*
+ * Looks at nothing more from this client for so long. A pause that is there already is not
+ * shortened; goodbye() comes in spite of it.
+ */
+void net_connection_pause(struct net_connection *connection, unsigned milliseconds);
+/*
+ * The client failed to log in: he, and whoever comes from his address, has to wait before the next
+ * command is looked at: half a second, doubling with each failure up to 8 s, and slowly forgotten.
+ * Not for clients of this machine, such as a webmail that many people use.
+ */
+void net_connection_penalize(struct net_connection *connection);
+/* He has logged in: his address has no more to wait. */
+void net_connection_forgive(struct net_connection *connection);
+
+/*
  * ---- Constant facts, and what any thread may do that holds a reference ----
  */
 

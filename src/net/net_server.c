@@ -56,6 +56,7 @@ int net_server_new(
 	pthread_cond_init(&server->emptied, &attributes);
 	pthread_condattr_destroy(&attributes);
 	pool_init(&server->pool);
+	net_penalties_init(&server->penalties);
 	server->bio_method = net_stream_bio_method_new();
 	random_bytes(&server->id_prefix, sizeof(server->id_prefix));
 	if (server->io_thread_count > NET_IO_THREAD_COUNT_MAX ||
@@ -190,6 +191,7 @@ void net_server_free(struct net_server **server)
 	pool_deinit(&old->pool);
 	SSL_CTX_free(old->tls_context);
 	BIO_meth_free(old->bio_method);
+	net_penalties_deinit(&old->penalties);
 	pthread_cond_destroy(&old->emptied);
 	pthread_mutex_destroy(&old->mutex);
 	free(old->certificate_path);

@@ -80,12 +80,14 @@ bool mime_part_is(const struct mime_part *part, const char *type, const char *su
 
 static inline struct bytes mime_part_header(const struct mime_part *part, struct bytes message)
 {
-	return bytes_of(message.ptr + part->header_start, part->header_size);
+	return bytes_of(message.len > 0 ? message.ptr + part->header_start : message.ptr,
+		part->header_size);
 }
 
 static inline struct bytes mime_part_body(const struct mime_part *part, struct bytes message)
 {
-	return bytes_of(message.ptr + part->body_start, part->body_size);
+	return bytes_of(
+		message.len > 0 ? message.ptr + part->body_start : message.ptr, part->body_size);
 }
 
 #endif

@@ -4,9 +4,9 @@
  * the message.
  *
  * A blob is: the magic byte 'M', the version byte, then as pack.h has it the message size, header
- * size, header lines, body lines (varints), a byte of flags, the sent date (u64), ENVELOPE, BODY
- * and BODYSTRUCTURE (byte strings), the known header fields (a byte string: whole raw fields in the
- * message's order), and a CRC32C of all before (u32).
+ * size, header lines, body lines (varints), a byte of flags, the sent date and day (u64 each),
+ * ENVELOPE, BODY and BODYSTRUCTURE (byte strings), the known header fields (a byte string: whole
+ * raw fields in the message's order), and a CRC32C of all before (u32).
  *
  * Pure; any thread.
  */

@@ -43,16 +43,23 @@ int txn_open(struct store *store, bool repair, struct error *error)
 		rc = error_set(error, rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc,
 			"the index does not say where it is in the log; it can be made anew with "
 			"`chapar rebuild`");
-	if (rc == 0 && (repair || position.sequence < store->log.end.sequence)) {
+	if (rc == 0 && (repair || store->is_txn_lost)) {
 		rc = segment_rows_get(store, store->txn);
 		if (rc == 0)
 			rc = log_replay(&store->log, &position, repair, redo_commit, store, error);
 		if (rc == 0)
 			store->log.end = position;
 	}
+	store->is_txn_lost = rc < 0;
 	if (rc < 0)
 		kv_abort(&store->txn);
 	return rc;
+}
+
+void txn_abandon(struct store *store)
+{
+	kv_abort(&store->txn);
+	store->is_txn_lost = true;
 }
 
 void listeners_call(struct store *store, struct bytes fed)
@@ -82,10 +89,16 @@ int txn_apply(struct store *store)
 		rc = segment_rows_put(store, store->txn);
 	if (rc == 0)
 		rc = kv_commit(&store->txn);
-	kv_abort(&store->txn);
+	if (rc < 0)
+		txn_abandon(store);
+	else
+		store->feed_applied = store->feed_sequence;
+	store->is_behind = rc < 0;
 	pthread_mutex_lock(&store->lock);
-	if (rc == 0)
+	if (rc == 0) {
 		store->applied = sequence;
+		store->apply_count++;
+	}
 	store->failure = store->failure == ERR_IO ? ERR_IO : rc;
 	pthread_cond_broadcast(&store->applied_more);
 	pthread_mutex_unlock(&store->lock);
@@ -102,6 +115,13 @@ static void request_fail(struct request *request, int code, const char *text)
 {
 	request->rc = code;
 	error_set(request->error, code, "%s: %s", text, error_name(code));
+}
+
+/* What `run` wrote about its failure stays. */
+static void request_describe(struct request *request)
+{
+	if (request->error == NULL || request->error->code != request->rc)
+		error_set(request->error, request->rc, "%s", error_name(request->rc));
 }
 
 static void fail_from(struct request *request, int code, const char *text)
@@ -124,8 +144,10 @@ static void acknowledge(struct store *store, struct request *request)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Runs the commits; false when the transaction had to be given up. */
-static bool batch_run(struct store *store, struct request *first, uint64_t *sequence)
+/* Runs commits until the batch is full, and cuts off those that are left. False when the
+ * transaction had to be given up. */
+static bool batch_run(
+	struct store *store, struct request *first, uint64_t *sequence, struct request **left_r)
 {
 	struct store_write *write = &store->write;
 
@@ -134,6 +156,11 @@ static bool batch_run(struct store *store, struct request *first, uint64_t *sequ
 	for (struct request *request = first; request != NULL; request = request->next) {
 		uint64_t size = store->batch.size;
 
+		if (request->next != NULL && size >= BATCH_BYTES_MAX) {
+			*left_r = request->next;
+			request->next = NULL;
+		}
+
 		write->sequence = *sequence + 1;
 		request->rc = write_run(write, request->run, request->context);
 		if (write->is_broken) {
@@ -141,7 +168,7 @@ static bool batch_run(struct store *store, struct request *first, uint64_t *sequ
 			return false;
 		}
 		if (request->rc < 0) {
-			error_set(request->error, request->rc, "%s", error_name(request->rc));
+			request_describe(request);
 			continue;
 		}
 		request->rc = 0;
@@ -170,22 +197,38 @@ static int segment_begin(struct store *store)
 	return rc;
 }
 
-static void batch_commit(struct store *store, struct request *first)
+/* While the index cannot be committed nothing more is taken, or what is to be redone would grow
+ * without bound. */
+static int txn_ready(struct store *store)
+{
+	int rc = store->txn == NULL ? txn_open(store, false, NULL) : 0;
+
+	if (rc == 0 && store->is_behind) {
+		rc = txn_apply(store);
+		if (rc == 0)
+			rc = txn_open(store, false, NULL);
+	}
+	return rc;
+}
+
+/* Requests that did not fit are left over in *left_r. */
+static void batch_commit(struct store *store, struct request *first, struct request **left_r)
 {
 	uint64_t sequence = store->log.end.sequence;
-	size_t fed = store->fed.len;
-	int rc = 0;
+	size_t fed;
+	int rc;
 
+	*left_r = NULL;
 	batch_clear(&store->batch);
-	if (store->txn == NULL)
-		rc = txn_open(store, false, NULL);
+	rc = txn_ready(store);
 	if (rc == 0)
 		rc = segment_begin(store);
 	if (rc < 0) {
 		fail_from(first, rc, "the store cannot be written");
 		return;
 	}
-	if (batch_run(store, first, &sequence)) {
+	fed = store->fed.len;
+	if (batch_run(store, first, &sequence, left_r)) {
 		if (store->batch.size == 0)
 			return;
 		rc = log_append(&store->log, &store->batch, sequence);
@@ -196,7 +239,7 @@ static void batch_commit(struct store *store, struct request *first)
 		fail_from(first, rc, "the log cannot be written");
 	}
 	/* Nothing of this batch is in the log. */
-	kv_abort(&store->txn);
+	txn_abandon(store);
 	store->fed.len = fed;
 	if (rc == ERR_IO) {
 		pthread_mutex_lock(&store->lock);
@@ -290,12 +333,16 @@ static void *committer_main(void *context)
 			continue;
 		}
 		pthread_mutex_unlock(&store->lock);
-		if (first != NULL) {
-			batch_commit(store, first);
+		while (first != NULL) {
+			struct request *left;
+
+			batch_commit(store, first, &left);
 			acknowledge(store, first);
+			first = left;
+			is_idle = false;
 		}
 		pthread_mutex_lock(&store->lock);
-		apply = must_apply(store, is_idle && first == NULL);
+		apply = must_apply(store, is_idle);
 		pthread_mutex_unlock(&store->lock);
 		if (apply)
 			apply_now(store);
@@ -340,9 +387,12 @@ static int commit_in_memory(struct store *store, store_run *run, void *context, 
 	if (rc < 0) {
 		kv_abort(&store->txn);
 		pthread_mutex_unlock(&store->lock);
-		return error_set(error, rc, "%s", error_name(rc));
+		return error == NULL || error->code == rc
+			       ? rc
+			       : error_set(error, rc, "%s", error_name(rc));
 	}
 	kv_commit(&store->txn);
+	store->feed_applied = store->feed_sequence;
 	*position_r = ++store->applied;
 	listeners_call(store, buffer_bytes(&write->fed));
 	pthread_mutex_unlock(&store->lock);
@@ -354,6 +404,8 @@ int store_commit(struct store *store, store_run *run, void *context, struct erro
 {
 	struct request request = { .run = run, .context = context, .error = error };
 
+	if (error != NULL)
+		error->code = 0;
 	if (store->is_memory)
 		return commit_in_memory(store, run, context, error, position_r);
 	pthread_cond_init(&request.done, NULL);

@@ -230,6 +230,7 @@ static int store_start(struct store *store, bool is_new, struct error *error)
 		rc = kv_sync(store->kv);
 	if (rc == 0)
 		rc = state_load(store);
+	store->feed_applied = store->feed_sequence;
 	store->durable = store->applied = store->log.end.sequence;
 	if (rc == 0)
 		rc = committer_start(store);

@@ -135,7 +135,7 @@ int store_body_read(
 /* ---- dirty feed ---- */
 
 /* Puts `key` into the feed under a new feed sequence; an older entry of the same key goes
- * (coalescing). */
+ * (coalescing). An entry that no reader could see yet stays where it is: it covers this change. */
 int feed_mark(struct store_write *write, struct bytes key);
 /* The first entry above `after`; appends its key. ERR_NOT_FOUND at the end. */
 int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct buffer *key_r);

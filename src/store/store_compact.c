@@ -21,6 +21,7 @@
 #define STEP_BYTES_MAX ((size_t)4 << 20) /* rewritten in one commit */
 #define STEP_EFFECT_COUNT_MAX 1000
 #define COMPACT_INTERVAL_S 10
+#define CATCH_UP_S_MAX 30   /* for the index to be committed; else it is in trouble */
 #define LIVE_PERCENT_MAX 50 /* a segment with more than that live is left alone */
 
 struct live_body {
@@ -86,9 +87,7 @@ static int rewrite_effect(
 {
 	if (!effect_is_live(write->kv, compact, effect))
 		return 0;
-	if (effect->operation == EFFECT_PUT)
-		return store_put(write, effect->table, effect->key, effect->value);
-	effect_encode(&write->effects, effect);
+	effect_encode(&write->effects, effect); /* the index is so already */
 	return 0;
 }
 
@@ -209,24 +208,36 @@ static int segment_pass(
 	return rc;
 }
 
-static int nothing_run(struct store_write *write, void *context)
+static int apply_count_run(struct store_write *write, void *context)
 {
-	(void)write;
-	(void)context;
+	struct store *store = write->store;
+
+	pthread_mutex_lock(&store->lock);
+	*(uint64_t *)context = store->apply_count;
+	pthread_mutex_unlock(&store->lock);
 	return 0;
 }
 
-/* Everything committed so far is in the index, and the index is on disk. */
+/*
+ * Afterwards everything committed before is in the index, with a log position not below the start
+ * of the segment being written, and the index is on disk. An index transaction committed earlier
+ * will not do, even with nothing to apply: its log position may lie in a segment to be removed.
+ */
 static int index_catch_up(struct store *store)
 {
-	struct kv_txn *kv = NULL;
-	uint64_t position;
-	int rc = store_commit(store, nothing_run, NULL, NULL, &position);
+	uint64_t position, count;
+	struct timespec until;
+	int rc = store_commit(store, apply_count_run, &count, NULL, &position);
 
-	if (rc == 0)
-		rc = store_read_begin(store, position, &kv);
-	store_read_end(&kv);
-	return rc < 0 ? rc : kv_sync(store->kv);
+	if (rc < 0)
+		return rc;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += CATCH_UP_S_MAX;
+	pthread_mutex_lock(&store->lock);
+	while (store->apply_count <= count && rc == 0)
+		rc = pthread_cond_timedwait(&store->applied_more, &store->lock, &until);
+	pthread_mutex_unlock(&store->lock);
+	return rc != 0 ? ERR_UNAVAILABLE : kv_sync(store->kv);
 }
 
 /* The first segment above *number that is not being written; false if there is none. */
@@ -259,7 +270,10 @@ static int compact_segment(struct store *store, uint64_t number, bool is_oldest,
 
 	if (segment == NULL)
 		return 0;
-	rc = segment_pass(&compact, segment, size, false);
+	/* What the index does not have yet would look dead. */
+	rc = index_catch_up(store);
+	if (rc == 0)
+		rc = segment_pass(&compact, segment, size, false);
 	if (rc == 0 && (compact.live_bytes * 100 <= size * LIVE_PERCENT_MAX ||
 			       (is_forced && compact.live_bytes < size - size / 8))) {
 		rc = segment_pass(&compact, segment, size, true);
@@ -303,7 +317,7 @@ static int compact_all(struct store *store, bool is_forced, uint64_t *freed)
 
 int store_compact(struct store *store, struct error *error, uint64_t *freed_r)
 {
-	uint64_t position;
+	uint64_t position, count;
 	int rc = 0;
 
 	*freed_r = 0;
@@ -313,7 +327,7 @@ int store_compact(struct store *store, struct error *error, uint64_t *freed_r)
 	pthread_mutex_lock(&store->lock);
 	store->must_rotate = true;
 	pthread_mutex_unlock(&store->lock);
-	rc = store_commit(store, nothing_run, NULL, error, &position);
+	rc = store_commit(store, apply_count_run, &count, error, &position);
 	if (rc == 0)
 		rc = compact_all(store, true, freed_r);
 	return rc < 0 ? error_set(error, rc, "compaction: %s", error_name(rc)) : 0;

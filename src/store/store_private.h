@@ -13,7 +13,7 @@ enum store_table {
 	TABLE_BODY,      /* GUID -> location, sizes, references */
 	TABLE_BODY_HELD, /* GUID -> when it was held, milliseconds; bodies without references */
 	TABLE_BODY_DATA, /* GUID -> the body; of a store in memory */
-	TABLE_FEED,      /* feed sequence -> key */
+	TABLE_FEED,      /* feed sequence -> key; follows from the next, not logged */
 	TABLE_FEED_KEY,  /* key -> feed sequence */
 	TABLE_SEGMENT    /* segment number -> bytes of live bodies; derived */
 };
@@ -21,8 +21,8 @@ enum store_table {
 #define SEGMENT_SIZE_DEFAULT ((uint64_t)128 << 20)
 #define APPLY_IDLE_MS 2    /* an index transaction waits this long for more commits ... */
 #define APPLY_AGE_MS_MAX 5 /* ... but when they keep coming, this long at most ... */
-#define APPLY_BYTES_MAX ((size_t)8 << 20)  /* ... or until this much was logged */
-#define BATCH_BYTES_MAX ((size_t)64 << 20) /* what one sync of the log covers at most */
+#define APPLY_BYTES_MAX ((size_t)8 << 20)    /* ... or until this much was logged */
+#define BATCH_BYTES_MAX ((uint64_t)64 << 20) /* what one sync of the log covers, and one commit */
 
 struct log_position {
 	uint64_t segment;  /* number, from 1 */
@@ -118,6 +118,7 @@ struct store {
 	pthread_cond_t compact_wake;
 	struct request *queue_first, **queue_last;
 	uint64_t durable, applied, wanted; /* commit sequences */
+	uint64_t apply_count;              /* of index transactions committed */
 	bool is_stopping;
 	bool must_rotate; /* begin a new segment with the next batch */
 	int failure;      /* why writing stopped; 0: it works */
@@ -131,8 +132,10 @@ struct store {
 	struct kv_txn *txn; /* the open index transaction, or NULL */
 	uint64_t txn_since_ms;
 	uint64_t txn_bytes;
-	struct buffer fed; /* keys fed since the last apply, packed */
-	uint64_t feed_sequence;
+	struct buffer fed;                    /* keys fed since the last apply, packed */
+	uint64_t feed_sequence, feed_applied; /* the last given, the last that readers can see */
+	bool is_txn_lost; /* a transaction was given up: counts in memory are to be read anew */
+	bool is_behind;   /* the last try to commit the index failed */
 	struct store_write write;
 	struct log_batch batch;
 
@@ -210,6 +213,8 @@ int txn_open(struct store *store, bool repair, struct error *error);
 /* Commits the open index transaction, log position inside. On failure the log has it all:
  * txn_open() redoes it. */
 int txn_apply(struct store *store);
+/* Gives up the open transaction, if there is one; txn_open() redoes what the log has of it. */
+void txn_abandon(struct store *store);
 void listeners_call(struct store *store, struct bytes fed);
 
 /* ---- store_compact.c ---- */

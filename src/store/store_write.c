@@ -29,16 +29,43 @@ static void segment_count(struct store *store, struct bytes row, int sign)
 	pthread_mutex_unlock(&store->log.lock);
 }
 
+/* The feed follows from the feed keys: so one logged row does, and old entries need no deletes that
+ * compaction would have to carry on. */
+static int feed_follow(struct kv_txn *kv, const struct effect *effect, struct bytes before)
+{
+	int rc = 0;
+
+	if (before.len > 0) {
+		unsigned char sequence[8];
+
+		if (before.len != sizeof(sequence))
+			return ERR_CORRUPT;
+		memcpy(sequence, before.ptr, sizeof(sequence));
+		rc = kv_delete(kv, TABLE_FEED, bytes_of(sequence, sizeof(sequence)));
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	if (effect->operation == EFFECT_DELETE)
+		return 0;
+	if (effect->value.len != 8)
+		return ERR_CORRUPT;
+	return kv_put(kv, TABLE_FEED, effect->value, effect->key);
+}
+
 int effect_apply(struct store *store, struct kv_txn *kv, const struct effect *effect)
 {
-	struct bytes before;
-	int rc;
+	struct bytes before = { NULL, 0 };
+	int rc = 0;
 
-	if (effect->table == TABLE_BODY) {
-		rc = kv_get(kv, TABLE_BODY, effect->key, &before);
-		if (rc == 0)
-			segment_count(store, before, -1);
-		else if (rc != ERR_NOT_FOUND)
+	if (effect->table == TABLE_BODY || effect->table == TABLE_FEED_KEY)
+		rc = kv_get(kv, effect->table, effect->key, &before);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	if (effect->table == TABLE_BODY && before.len > 0)
+		segment_count(store, before, -1);
+	if (effect->table == TABLE_FEED_KEY) {
+		rc = feed_follow(kv, effect, before);
+		if (rc < 0)
 			return rc;
 	}
 	if (effect->operation == EFFECT_DELETE)
@@ -51,27 +78,21 @@ int effect_apply(struct store *store, struct kv_txn *kv, const struct effect *ef
 
 /* ---- running and undoing ---- */
 
-static int undo_note(struct store_write *write, unsigned table, struct bytes key)
+/* `value` is what the row holds, with a NULL pointer if there is none. */
+static void undo_note(
+	struct store_write *write, unsigned table, struct bytes key, struct bytes value)
 {
-	struct undo_entry entry = { .table = table };
-	struct bytes value;
-	int rc = kv_get(write->kv, table, key, &value);
+	struct undo_entry entry = { .table = table, .had_value = value.ptr != NULL };
 
-	if (rc < 0 && rc != ERR_NOT_FOUND)
-		return rc;
 	entry.key_at = write->undo_bytes.len;
 	entry.key_size = key.len;
 	buffer_append_bytes(&write->undo_bytes, key);
-	entry.had_value = rc == 0;
-	if (rc == 0) {
-		entry.value_at = write->undo_bytes.len;
-		entry.value_size = value.len;
-		buffer_append_bytes(&write->undo_bytes, value);
-	}
+	entry.value_at = write->undo_bytes.len;
+	entry.value_size = value.len;
+	buffer_append_bytes(&write->undo_bytes, value);
 	mem_grow((void **)&write->undo, &write->undo_room, write->undo_count + 1,
 		sizeof(*write->undo));
 	write->undo[write->undo_count++] = entry;
-	return rc;
 }
 
 static int undo_all(struct store_write *write)
@@ -95,21 +116,30 @@ static int undo_all(struct store_write *write)
 	return rc;
 }
 
-static int effect_do(struct store_write *write, const struct effect *effect, bool is_logged)
+/* Key and value may be borrowed from the index, which the change moves: it works on copies. */
+static int effect_do(struct store_write *write, const struct effect *wanted, bool is_logged)
 {
-	int rc = undo_note(write, effect->table, effect->key);
+	struct effect effect = *wanted;
+	struct bytes before = { NULL, 0 };
+	size_t key_at = write->undo_bytes.len, value_at;
+	int rc = kv_get(write->kv, effect.table, effect.key, &before);
 
-	if (rc < 0 && (rc != ERR_NOT_FOUND || effect->operation == EFFECT_DELETE)) {
-		if (rc == ERR_NOT_FOUND)
-			write->undo_count--;
+	if (rc < 0 && (rc != ERR_NOT_FOUND || effect.operation == EFFECT_DELETE))
 		return rc;
-	}
-	rc = effect_apply(write->store, write->kv, effect);
-	if (rc < 0)
-		return rc;
-	if (is_logged && write->batch != NULL)
-		effect_encode(&write->effects, effect);
-	return 0;
+	if (rc == 0 && effect.operation == EFFECT_PUT && bytes_equal(before, effect.value))
+		return 0;
+	if (effect.key.len > KV_KEY_SIZE_MAX)
+		return ERR_TOO_LARGE;
+	undo_note(write, effect.table, effect.key, before);
+	value_at = write->undo_bytes.len;
+	buffer_append_bytes(&write->undo_bytes, effect.value);
+	effect.key.ptr = write->undo_bytes.data + key_at;
+	effect.value.ptr = write->undo_bytes.data + value_at;
+	rc = effect_apply(write->store, write->kv, &effect);
+	if (rc == 0 && is_logged && write->batch != NULL)
+		effect_encode(&write->effects, &effect);
+	write->undo_bytes.len = value_at;
+	return rc;
 }
 
 int store_put(struct store_write *write, unsigned table, struct bytes key, struct bytes value)
@@ -209,23 +239,22 @@ int write_replay(struct store *store, struct kv_txn *kv, struct bytes payload)
 
 int feed_mark(struct store_write *write, struct bytes key)
 {
+	struct store *store = write->store;
 	unsigned char sequence[8];
 	struct bytes value;
 	int rc = kv_get(write->kv, TABLE_FEED_KEY, key, &value);
 
-	if (rc == 0) {
-		memcpy(sequence, value.ptr, value.len < 8 ? value.len : 8);
-		rc = store_delete(write, TABLE_FEED, bytes_of(sequence, 8));
-	}
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	put_u64(sequence, ++write->store->feed_sequence);
-	rc = store_put(write, TABLE_FEED, bytes_of(sequence, 8), key);
-	if (rc == 0)
+	/* An entry that no reader has seen yet will be seen together with this change. */
+	if (rc == ERR_NOT_FOUND || value.len != 8 || get_u64(value.ptr) <= store->feed_applied) {
+		put_u64(sequence, ++store->feed_sequence);
 		rc = store_put(write, TABLE_FEED_KEY, key, bytes_of(sequence, 8));
-	if (rc == 0)
-		pack_bytes(&write->fed, key);
-	return rc;
+		if (rc < 0)
+			return rc;
+	}
+	pack_bytes(&write->fed, key);
+	return 0;
 }
 
 int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct buffer *key_r)

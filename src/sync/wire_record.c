@@ -184,7 +184,7 @@ static bool is_flag_name(struct bytes name)
 		return false;
 	for (size_t i = 0; i < name.len; i++)
 		if (name.ptr[i] <= ' ' || name.ptr[i] >= 0x7f ||
-			strchr("(){%*\"\\]", name.ptr[i]) != NULL)
+			strchr("(){%*\"\\", name.ptr[i]) != NULL)
 			return false;
 	return true;
 }

@@ -65,6 +65,19 @@ static const char *with_protocol(const struct lmtp_session *session)
 	return is_tls ? "LMTPS" : "LMTP";
 }
 
+/* The TCP-info of RFC 5321, section 4.4; there is none for a UNIX socket. */
+static void peer_append(struct net_connection *connection, struct buffer *out)
+{
+	const char *address = net_connection_peer_address(connection);
+
+	if (strchr(address, ':') != NULL)
+		buffer_printf(out, " ([IPv6:%s])", address);
+	else if (strchr(address, '.') != NULL)
+		buffer_printf(out, " ([%s])", address);
+	else
+		buffer_append_string(out, " (local)");
+}
+
 static void headers_append(struct lmtp_session *session, struct buffer *out)
 {
 	struct net_connection *connection = session->connection;
@@ -73,8 +86,8 @@ static void headers_append(struct lmtp_session *session, struct buffer *out)
 	buffer_append_bytes(out, session->transaction.sender);
 	buffer_append_string(out, ">\r\nReceived: from ");
 	buffer_append_bytes(out, buffer_bytes(&session->client_name));
-	buffer_printf(out, " ([%s])\r\n\tby %s with %s id %s-%u;\r\n\t",
-		net_connection_peer_address(connection), session->server->host_name,
+	peer_append(connection, out);
+	buffer_printf(out, "\r\n\tby %s with %s id %s-%u;\r\n\t", session->server->host_name,
 		with_protocol(session), net_connection_id(connection), session->transaction_number);
 	date_append(out);
 	buffer_append_string(out, "\r\n");

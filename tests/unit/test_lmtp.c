@@ -94,6 +94,7 @@ static int set_up(void **state)
 		.message_size_max = MESSAGE_SIZE_MAX };
 	struct net_server_options server_options = { .worker_count = 2 };
 	struct net_listener_options listener = { .address = "127.0.0.1", .tls = NET_TLS_START };
+	struct net_listener_options socket_listener = { .path = fixture->files.socket_path };
 	struct error error = { 0 };
 
 	pthread_mutex_init(&fixture->mutex, NULL);
@@ -103,8 +104,11 @@ static int set_up(void **state)
 	fixture->lmtp = lmtp_server_new(&options);
 	listener.protocol = lmtp_server_protocol(fixture->lmtp);
 	listener.context = fixture->lmtp;
+	socket_listener.protocol = listener.protocol;
+	socket_listener.context = fixture->lmtp;
 	if (net_server_new(&server_options, &fixture->server, &error) < 0 ||
 		net_server_listen(fixture->server, &listener, &fixture->port, &error) < 0 ||
+		net_server_listen(fixture->server, &socket_listener, NULL, &error) < 0 ||
 		net_server_start(fixture->server, &error) < 0)
 		fail_msg("%s", error.text);
 	*state = fixture;
@@ -214,6 +218,32 @@ static void each_recipient_hears_his_own_result(void **state)
 	finish(client);
 	assert_int_equal(fixture->delivery_count, 1);
 	assert_string_equal(content_of(fixture, 0, ""), "x\r\n");
+}
+
+static void the_header_of_ours_says_where_the_client_was(void **state)
+{
+	struct fixture *fixture = *state;
+	struct net_client *client = net_client_new();
+	const char *text;
+
+	assert_int_equal(
+		net_client_connect(client, fixture->files.socket_path, 0, HELPER_TIMEOUT_MS, NULL),
+		0);
+	test_send(client, "LHLO [127.0.0.1]\r\nMAIL FROM:<\"a b\"@c>\r\nRCPT TO:<anna>\r\n"
+			  "DATA\r\nx\r\n.\r\n");
+	test_expect_start(client, "220 ");
+	for (int i = 0; i < 5; i++) /* no TLS there */
+		test_expect_start(client, "250-");
+	for (int i = 0; i < 3; i++)
+		test_expect_start(client, "250 ");
+	test_expect_start(client, "354 ");
+	test_expect_start(client, "250 2.1.5 ");
+	finish(client);
+	text = buffer_string(&fixture->deliveries[0].message);
+	assert_ptr_equal(
+		strstr(text, "Return-Path: <\"a b\"@c>\r\n"
+			     "Received: from [127.0.0.1] (local)\r\n\tby mx.example with LMTP id "),
+		text);
 }
 
 static void a_store_that_fails_as_a_whole_fails_for_all(void **state)
@@ -578,6 +608,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_message_is_delivered_to_each_recipient_and_stored_once),
 		TEST(each_recipient_hears_his_own_result),
+		TEST(the_header_of_ours_says_where_the_client_was),
 		TEST(a_store_that_fails_as_a_whole_fails_for_all),
 		TEST(the_same_place_twice_gets_one_message_and_two_answers),
 		TEST(a_whole_dialogue_may_be_pipelined_or_come_byte_by_byte),

@@ -92,8 +92,8 @@ static void respond(struct sim *sim, struct sync_session *session, struct sim_no
 	int rc = sync_respond(session, request, answer, &error);
 
 	sim_trace(sim, "  node %llu answers %.*s with %.*s", (unsigned long long)node->id,
-		(int)(request.len < 300 ? request.len : 300), (const char *)request.ptr,
-		(int)(answer->len < 300 ? answer->len : 300), buffer_string(answer));
+		(int)(request.len < 6000 ? request.len : 6000), (const char *)request.ptr,
+		(int)(answer->len < 6000 ? answer->len : 6000), buffer_string(answer));
 	if (rc == ERR_INVALID || rc == ERR_ILLEGAL || rc == ERR_CORRUPT || rc == ERR_IO)
 		sim_fail(sim, "node %llu answers %s: %s to %.*s", (unsigned long long)node->id,
 			error_name(rc), error.text, (int)(request.len < 80 ? request.len : 80),

@@ -1,0 +1,238 @@
+/*
+ * The transcripts of docs/protocol.md are what two nodes really say. Each block marked
+ * "```transcript NAME" there must be the same as the scenario of that name here, but for line
+ * breaks and indentation. Clock and random numbers are fixed, so every digit is.
+ */
+#include "sync_fixture.h"
+
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+void __wrap_random_bytes(void *ptr, size_t len); /* NOLINT: the linker's name */
+
+static uint64_t random_state;
+
+void __wrap_random_bytes(void *ptr, size_t len)
+{
+	unsigned char *bytes = ptr;
+
+	for (size_t i = 0; i < len; i++) {
+		random_state = random_state * UINT64_C(6364136223846793005) + 1442695040888963407;
+		bytes[i] = (unsigned char)(random_state >> 33);
+	}
+}
+
+static uint64_t fixed_now_ms(const struct clock *clock)
+{
+	(void)clock;
+	return UINT64_C(1793520000000);
+}
+
+static const struct clock fixed_clock = { fixed_now_ms };
+
+struct scene {
+	struct node *a, *b;
+	struct buffer text;
+	struct wire wire;
+};
+
+static struct node *scene_node(bool has_account)
+{
+	struct node *node = mem_zalloc(sizeof(*node));
+
+	assert_int_equal(store_open_memory(&node->store), 0);
+	assert_int_equal(mail_open(node->store, &fixed_clock, &node->mail), 0);
+	if (has_account)
+		assert_int_equal(mail_account_open(node->mail, BYTES_LITERAL("anna"), true, NULL,
+					 &node->account),
+			0);
+	return node;
+}
+
+static void begin(struct scene *scene)
+{
+	random_state = 1;
+	*scene = (struct scene){ .a = scene_node(true), .b = scene_node(false) };
+	scene->wire.transcript = &scene->text;
+}
+
+/* ---- the scenarios ---- */
+
+static void say_hello(struct scene *scene)
+{
+	struct buffer request = { 0 }, answer = { 0 };
+
+	sync_hello_request(scene->a->mail, &request);
+	nodes_connect(scene->a, scene->b, NULL);
+	buffer_append_string(&scene->text, "C: ");
+	buffer_append_bytes(&scene->text, buffer_bytes(&request));
+	assert_int_equal(node_ask(scene->b, buffer_string(&request), &answer), 0);
+	buffer_append_string(&scene->text, "\nS: ");
+	buffer_append_bytes(&scene->text, buffer_bytes(&answer));
+	buffer_deinit(&request);
+	buffer_deinit(&answer);
+}
+
+static void first_push(struct scene *scene)
+{
+	node_append(scene->a, "INBOX", "one");
+	nodes_exchange(scene->a, scene->b, &scene->wire);
+}
+
+static void small_push(struct scene *scene)
+{
+	nodes_exchange(scene->a, scene->b, NULL);
+	node_append(scene->a, "INBOX", "two");
+	nodes_exchange(scene->a, scene->b, &scene->wire);
+}
+
+static void changed(struct scene *scene)
+{
+	uint32_t uid = node_append(scene->a, "INBOX", "one");
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	node_flag(scene->b, "INBOX", uid, "\\Answered");
+	node_append(scene->b, "INBOX", "from b");
+	node_flag(scene->a, "INBOX", uid, "\\Seen");
+	nodes_exchange(scene->a, scene->b, &scene->wire);
+}
+
+static void missing(struct scene *scene)
+{
+	uint32_t uid;
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	uid = node_append(scene->a, "INBOX", "one");
+	node_move(scene->a, "INBOX", uid, "Archive");
+	nodes_exchange(scene->a, scene->b, &scene->wire);
+}
+
+static void differs(struct scene *scene)
+{
+	uint32_t uid = node_append(scene->a, "INBOX", "one");
+	struct common_point point;
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	node_flag(scene->b, "INBOX", uid, "\\Flagged");
+	point = (struct common_point){ node_header(scene->a).sequence,
+		node_header(scene->b).sequence };
+	assert_int_equal(point_save(scene->a->mail, scene->a->account, mail_node(scene->b->mail),
+				 point, NULL),
+		0);
+	node_mailbox(scene->a, "Work");
+	nodes_exchange(scene->a, scene->b, &scene->wire);
+}
+
+static void illegal(struct scene *scene)
+{
+	static const char request[] =
+		"APPLY %(ACCOUNT anna EXPECT 1 SINCE 1 SEQUENCE 7 HIGHEST 9007199254740991 "
+		"RESULT 00000000000000000000000000000000)";
+	struct buffer answer = { 0 };
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	assert_int_equal(node_ask(scene->b, request, &answer), ERR_ILLEGAL);
+	buffer_printf(&scene->text, "C: %s\nS: %s", request, buffer_string(&answer));
+	buffer_deinit(&answer);
+}
+
+static const struct scenario {
+	const char *name;
+	void (*run)(struct scene *scene);
+} scenarios[] = {
+	{ "hello", say_hello },
+	{ "first-push", first_push },
+	{ "small-push", small_push },
+	{ "changed", changed },
+	{ "missing", missing },
+	{ "differs", differs },
+	{ "illegal", illegal },
+};
+#define SCENARIO_COUNT (sizeof(scenarios) / sizeof(scenarios[0]))
+
+/* ---- comparing ---- */
+
+static void read_file(const char *path, struct buffer *out)
+{
+	FILE *file = fopen(path, "r");
+	char block[4096];
+	size_t count;
+
+	assert_non_null(file);
+	while ((count = fread(block, 1, sizeof(block), file)) > 0)
+		buffer_append(out, block, count);
+	fclose(file);
+}
+
+/* Any run of blanks and line ends as one blank; none at the ends. */
+static void put_normal(struct bytes text, struct buffer *out)
+{
+	bool needs_blank = false;
+
+	for (; text.len > 0; bytes_skip(&text, 1)) {
+		if (strchr(" \t\r\n", text.ptr[0]) != NULL && text.ptr[0] != '\0') {
+			needs_blank = out->len > 0;
+			continue;
+		}
+		if (needs_blank)
+			buffer_append_byte(out, ' ');
+		needs_blank = false;
+		buffer_append_byte(out, text.ptr[0]);
+	}
+}
+
+/* The block's text, or an empty one. */
+static struct bytes find_block(struct bytes document, const char *name)
+{
+	char fence[64];
+	const char *begin, *end;
+
+	snprintf(fence, sizeof(fence), "```transcript %s\n", name);
+	begin = strstr((const char *)document.ptr, fence);
+	if (begin == NULL)
+		return bytes_of("", 0);
+	begin += strlen(fence);
+	end = strstr(begin, "```");
+	return end == NULL ? bytes_of("", 0) : bytes_of(begin, (size_t)(end - begin));
+}
+
+static void every_transcript_of_the_document_is_what_nodes_say(void **state)
+{
+	struct buffer document = { 0 };
+
+	(void)state;
+	read_file(CHAPAR_PROTOCOL_FILE, &document);
+	for (size_t i = 0; i < SCENARIO_COUNT; i++) {
+		struct buffer told = { 0 }, said = { 0 };
+		struct scene scene;
+
+		begin(&scene);
+		scenarios[i].run(&scene);
+		put_normal(buffer_bytes(&scene.text), &said);
+		put_normal(find_block(buffer_bytes(&document), scenarios[i].name), &told);
+		if (!bytes_equal(buffer_bytes(&told), buffer_bytes(&said)))
+			fail_msg("transcript %s must read:\n%s\n", scenarios[i].name,
+				buffer_string(&scene.text));
+		buffer_deinit(&told);
+		buffer_deinit(&said);
+		buffer_deinit(&scene.text);
+		node_free(&scene.a);
+		node_free(&scene.b);
+	}
+	buffer_deinit(&document);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_transcript_of_the_document_is_what_nodes_say),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,12 +1,7 @@
 /*
- * store_bench: how many deliveries (or flag changes) a second the store makes durable.
- *
- *	store_bench DIRECTORY [CLIENTS [SECONDS [BODY-BYTES [ZSTD-LEVEL]]]]
- *
- * Each client thread commits again and again: a delivery is one body of random size around
- * BODY-BYTES (0: a flag change, without body) and eight rows of the sizes that the mail layer
- * writes, one of them an account header that is overwritten, and a mark in the dirty feed. Prints
- * one line with commits a second, latency percentiles and CPU time a commit.
+ * How fast the store commits: THREADS writers, each commit one body of BYTES and eight puts of the
+ * size that a delivery makes; prints commits per second, and the latency of one. usage: store-bench
+ * PATH [THREADS] [SECONDS] [BYTES]
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -18,53 +13,46 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
 
-#define CLIENT_COUNT_MAX 1024
-#define ACCOUNT_COUNT 2000
-#define ROW_COUNT 8
-#define ROW_SIZE 100      /* bytes */
-#define HEADER_SIZE 200   /* bytes */
-#define LATENCY_MAX 65536 /* kept of each client */
+#define PUT_COUNT 8
+#define PUT_SIZE 110
 
-struct client {
-	pthread_t thread;
+struct bench {
 	struct store *store;
-	const atomic_bool *is_over;
-	struct random random;
+	uint64_t end_ms;
 	size_t body_size;
-	uint64_t number;
-	uint64_t commit_count;
-	uint32_t *latencies; /* microseconds */
-	int rc;
+	_Atomic uint64_t commit_count;
+	_Atomic uint64_t microseconds;
 };
 
-struct delivery {
-	struct client *client;
+struct worker {
+	pthread_t thread;
+	struct bench *bench;
+	uint32_t number;
+};
+
+struct commit {
 	const struct store_body *body;
-	uint64_t account;
-	uint64_t number;
+	uint32_t number;
+	uint64_t count;
 };
 
-static int delivery_run(struct store_write *write, void *context)
+static int run(struct store_write *write, void *context)
 {
-	static const unsigned char row[HEADER_SIZE] = { 1 };
-	const struct delivery *delivery = context;
-	unsigned char key[24];
-	int rc = delivery->body != NULL ? store_body_add(write, delivery->body) : 0;
+	static const unsigned char value[PUT_SIZE];
+	struct commit *commit = context;
+	unsigned char key[16];
+	int rc = store_body_add(write, commit->body);
 
-	put_u64(key, delivery->account);
-	for (unsigned i = 0; i < ROW_COUNT - 1 && rc == 0; i++) {
-		put_u64(key + 8, delivery->client->number);
-		put_u64(key + 16, delivery->number);
+	for (unsigned i = 0; i < PUT_COUNT && rc == 0; i++) {
+		put_u32(key, commit->number);
+		put_u32(key + 4, i);
+		put_u64(key + 8, i < PUT_COUNT / 2 ? commit->count : 0);
 		rc = store_put(write, STORE_TABLE_FIRST_FREE + i, bytes_of(key, sizeof(key)),
-			bytes_of(row, i < 2 ? ROW_SIZE : 16));
+			bytes_of(value, sizeof(value)));
 	}
-	if (rc == 0)
-		rc = store_put(write, STORE_TABLE_FIRST_FREE + ROW_COUNT, bytes_of(key, 8),
-			bytes_of(row, sizeof(row)));
-	return rc == 0 ? feed_mark(write, bytes_of(key, 8)) : rc;
+	return rc < 0 ? rc : feed_mark(write, bytes_of(key, 4));
 }
 
 static uint64_t now_us(void)
@@ -75,121 +63,67 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static void *client_main(void *context)
+static void *work(void *context)
 {
-	struct client *client = context;
-	unsigned char *raw = mem_zalloc(client->body_size * 2 + 8);
+	struct worker *worker = context;
+	struct bench *bench = worker->bench;
+	unsigned char *raw = mem_alloc(bench->body_size);
+	struct random random = { worker->number };
 
-	for (size_t i = 0; i < client->body_size * 2; i++)
-		raw[i] = (unsigned char)('a' + random_below(&client->random, 26));
-	while (!atomic_load(client->is_over) && client->rc == 0) {
-		struct delivery delivery = { client, NULL, 0, client->commit_count };
-		struct store_body *body = NULL;
+	for (size_t i = 0; i < bench->body_size; i++)
+		raw[i] = (unsigned char)(32 + random_below(&random, 64));
+	for (uint64_t count = 1; clock_monotonic_ms() < bench->end_ms; count++) {
 		uint64_t start = now_us(), position;
+		struct commit commit = { .number = worker->number, .count = count };
+		struct store_body *body = NULL;
 
-		delivery.account = random_below(&client->random, ACCOUNT_COUNT);
-		if (client->body_size > 0) {
-			put_u64(raw, random_next(&client->random));
-			client->rc = store_body_prepare(client->store,
-				bytes_of(raw,
-					1 + random_below(&client->random, client->body_size * 2)),
-				&body);
-			delivery.body = body;
-		}
-		if (client->rc == 0)
-			client->rc = store_commit(
-				client->store, delivery_run, &delivery, NULL, &position);
+		put_u64(raw, count);
+		if (store_body_prepare(bench->store, bytes_of(raw, bench->body_size), &body) < 0)
+			abort();
+		commit.body = body;
+		if (store_commit(bench->store, run, &commit, NULL, &position) < 0)
+			abort();
 		store_body_free(&body);
-		client->latencies[client->commit_count++ % LATENCY_MAX] =
-			(uint32_t)(now_us() - start);
+		atomic_fetch_add(&bench->commit_count, 1);
+		atomic_fetch_add(&bench->microseconds, now_us() - start);
 	}
 	free(raw);
 	return NULL;
 }
 
-static int compare_latencies(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void report(struct client *clients, size_t count, double seconds)
-{
-	uint32_t *all = mem_zalloc_array(count * LATENCY_MAX, sizeof(*all));
-	uint64_t commit_count = 0;
-	size_t kept = 0;
-	struct rusage usage;
-	double cpu_us;
-
-	for (size_t i = 0; i < count; i++) {
-		uint64_t n = clients[i].commit_count;
-
-		commit_count += n;
-		for (uint64_t at = 0; at < n && at < LATENCY_MAX; at++)
-			all[kept++] = clients[i].latencies[at];
-		if (clients[i].rc < 0)
-			fprintf(stderr, "client %zu: %s\n", i, error_name(clients[i].rc));
-	}
-	if (commit_count == 0)
-		exit(1);
-	qsort(all, kept, sizeof(*all), compare_latencies);
-	getrusage(RUSAGE_SELF, &usage);
-	cpu_us = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
-		 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-	printf("clients %zu: %.0f commits/s, p50 %u us, p99 %u us, CPU %.0f us/commit\n", count,
-		(double)commit_count / seconds, all[kept / 2], all[kept * 99 / 100],
-		cpu_us / (double)commit_count);
-	free(all);
-}
-
-static void run(struct store *store, size_t count, double seconds, size_t body_size)
-{
-	struct client *clients = mem_zalloc_array(count, sizeof(*clients));
-	atomic_bool is_over = false;
-	uint64_t start = now_us();
-
-	for (size_t i = 0; i < count; i++) {
-		clients[i].store = store;
-		clients[i].is_over = &is_over;
-		clients[i].number = i;
-		clients[i].random.state = i + 1;
-		clients[i].body_size = body_size;
-		clients[i].latencies = mem_zalloc_array(LATENCY_MAX, sizeof(uint32_t));
-		if (pthread_create(&clients[i].thread, NULL, client_main, &clients[i]) != 0)
-			exit(1);
-	}
-	nanosleep(&(struct timespec){ (time_t)seconds, 0 }, NULL);
-	atomic_store(&is_over, true);
-	for (size_t i = 0; i < count; i++)
-		pthread_join(clients[i].thread, NULL);
-	report(clients, count, (double)(now_us() - start) / 1e6);
-	for (size_t i = 0; i < count; i++)
-		free(clients[i].latencies);
-	free(clients);
-}
-
 int main(int argc, char **argv)
 {
-	struct store_options options = { .create = true };
-	size_t count = argc > 2 ? strtoul(argv[2], NULL, 10) : 16;
-	double seconds = argc > 3 ? strtod(argv[3], NULL) : 3;
-	size_t body_size = argc > 4 ? strtoul(argv[4], NULL, 10) : 12000;
-	struct store *store = NULL;
+	struct store_options options = { .create = true, .compression = 0 };
+	struct bench bench = { .body_size = 12288 };
+	unsigned thread_count = argc > 2 ? (unsigned)atoi(argv[2]) : 16;
+	unsigned seconds = argc > 3 ? (unsigned)atoi(argv[3]) : 3;
+	struct worker *workers = mem_zalloc_array(thread_count, sizeof(*workers));
 	struct error error;
 
-	if (argc < 2 || count == 0 || count > CLIENT_COUNT_MAX) {
-		fprintf(stderr, "usage: store_bench DIRECTORY [CLIENTS [SECONDS [BODY-BYTES "
-				"[ZSTD-LEVEL]]]]\n");
-		return 2;
+	if (argc < 2) {
+		fprintf(stderr, "usage: %s PATH [THREADS] [SECONDS] [BYTES]\n", argv[0]);
+		return 64;
 	}
 	options.path = argv[1];
-	options.compression = argc > 5 ? atoi(argv[5]) : 0;
-	if (store_open(&options, &error, &store) < 0) {
+	if (argc > 4 && atoi(argv[4]) >= 8)
+		bench.body_size = (size_t)atoi(argv[4]);
+	if (store_open(&options, &error, &bench.store) < 0) {
 		fprintf(stderr, "%s\n", error.text);
 		return 1;
 	}
-	run(store, count, seconds, body_size);
-	store_close(&store);
+	bench.end_ms = clock_monotonic_ms() + seconds * 1000;
+	for (unsigned i = 0; i < thread_count; i++) {
+		workers[i].bench = &bench;
+		workers[i].number = i + 1;
+		pthread_create(&workers[i].thread, NULL, work, &workers[i]);
+	}
+	for (unsigned i = 0; i < thread_count; i++)
+		pthread_join(workers[i].thread, NULL);
+	printf("%u threads: %.0f commits/s, mean latency %.0f us\n", thread_count,
+		(double)bench.commit_count / seconds,
+		bench.commit_count > 0 ? (double)bench.microseconds / (double)bench.commit_count
+				       : 0);
+	store_close(&bench.store);
+	free(workers);
 	return 0;
 }

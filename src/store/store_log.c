@@ -69,15 +69,26 @@ err:
 	return rc;
 }
 
-/* A segment whose header was never synced holds nothing that was acknowledged. */
+/* The last segment, if its header never reached the disk: nothing in it was acknowledged. */
 static bool segment_is_stillborn(struct log_files *log, uint64_t number)
 {
+	unsigned char header[SEGMENT_HEADER_SIZE] = { 0 };
 	char name[SEGMENT_NAME_SIZE];
+	struct id128 store;
 	struct stat stat;
+	uint64_t found;
+	bool is_good;
+	int fd;
 
 	segment_name(name, number);
-	return fstatat(log->dir_fd, name, &stat, 0) == 0 && stat.st_size < SEGMENT_HEADER_SIZE &&
-	       unlinkat(log->dir_fd, name, 0) == 0;
+	fd = openat(log->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	is_good = fstat(fd, &stat) < 0 || stat.st_size > SEGMENT_HEADER_SIZE ||
+		  (segment_read(fd, 0, header, sizeof(header)) == 0 &&
+			  segment_header_decode(header, &store, &found) != ERR_CORRUPT);
+	close(fd);
+	return !is_good && unlinkat(log->dir_fd, name, 0) == 0;
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -121,7 +132,7 @@ int log_open(struct log_files *log, int dir_fd, const struct store_io *io, struc
 	log->io = io;
 	pthread_mutex_init(&log->lock, NULL);
 	rc = list_numbers(dir_fd, &numbers, &count, error);
-	if (rc == 0 && count > 1 && segment_is_stillborn(log, numbers[count - 1]))
+	if (rc == 0 && count > 0 && segment_is_stillborn(log, numbers[count - 1]))
 		count--;
 	for (size_t i = 0; i < count && rc == 0; i++)
 		rc = segment_open(log, numbers[i], error);
@@ -331,6 +342,21 @@ struct log_segment *log_acquire(struct log_files *log, uint64_t number)
 	return segment;
 }
 
+/* The first segment from `number` on, with a reference. */
+static struct log_segment *segment_from(struct log_files *log, uint64_t number)
+{
+	struct log_segment *segment = NULL;
+
+	pthread_mutex_lock(&log->lock);
+	for (size_t i = 0; i < log->count && segment == NULL; i++)
+		if (log->segments[i]->number >= number)
+			segment = log->segments[i];
+	if (segment != NULL)
+		segment->references++;
+	pthread_mutex_unlock(&log->lock);
+	return segment;
+}
+
 void log_release(struct log_files *log, struct log_segment *segment)
 {
 	bool is_last;
@@ -378,13 +404,14 @@ int log_remove(struct log_files *log, uint64_t number)
 static int tail_cut(struct log_files *log, struct log_segment *segment,
 	struct log_position *position, uint64_t bad_offset, bool repair, struct error *error)
 {
-	bool is_last = segment == log->segments[log->count - 1];
+	/* Only at the start can the tail be torn: a running store knows where it ended. */
+	bool is_tail = repair && segment == last_segment(log);
 	int rc = ERR_NOT_FOUND;
 
-	if (is_last)
+	if (is_tail)
 		rc = segment_find_later(
 			segment->fd, bad_offset, segment->size, position->sequence + 1);
-	if (!is_last || rc == 0)
+	if (!is_tail || rc == 0)
 		return error_set(error, ERR_CORRUPT,
 			"segment %016llx is damaged at offset %llu: what follows there was "
 			"acknowledged",
@@ -392,8 +419,6 @@ static int tail_cut(struct log_files *log, struct log_segment *segment,
 	if (rc != ERR_NOT_FOUND)
 		return error_set(error, rc, "segment %016llx cannot be read",
 			(unsigned long long)segment->number);
-	if (!repair)
-		return 0;
 	if (ftruncate(segment->fd, (off_t)position->offset) < 0 || fdatasync(segment->fd) < 0)
 		return error_set_errno(error, ERR_IO, errno, "segment %016llx",
 			(unsigned long long)segment->number);
@@ -417,8 +442,15 @@ static int replay_segment(struct log_files *log, struct log_segment *segment,
 			rc = 0;
 			break;
 		}
-		if (rc == 0 && frame.sequence != position->sequence + 1)
-			rc = ERR_CORRUPT;
+		if (rc == 0 && frame.sequence != position->sequence + 1) {
+			/* Good frames that do not follow each other are no torn tail. */
+			rc = error_set(error, ERR_CORRUPT,
+				"segment %016llx is damaged at offset %llu: commit %llu is "
+				"missing",
+				(unsigned long long)segment->number, (unsigned long long)offset,
+				(unsigned long long)position->sequence + 1);
+			break;
+		}
 		if (rc == ERR_CORRUPT || rc == ERR_NOT_FOUND) {
 			rc = tail_cut(log, segment, position, offset, repair, error);
 			break;
@@ -461,20 +493,19 @@ static void sequence_skip(struct log_segment *segment, struct log_position *posi
 int log_replay(struct log_files *log, struct log_position *position, bool repair,
 	replay_commit *commit, void *context, struct error *error)
 {
-	struct log_segment *segment = log_find(log, position->segment);
+	struct log_segment *segment = segment_from(log, position->segment);
+	int rc = 0;
 
-	if (segment == NULL || position->offset > segment->size)
-		return error_set(error, ERR_CORRUPT,
+	if (segment == NULL || segment->number != position->segment ||
+		position->offset > segment->size)
+		rc = error_set(error, ERR_CORRUPT,
 			"the index is at offset %llu of segment %016llx, which the log does not "
 			"have",
 			(unsigned long long)position->offset,
 			(unsigned long long)position->segment);
-	for (size_t i = 0; i < log->count; i++) {
-		int rc;
+	while (segment != NULL && rc == 0) {
+		struct log_segment *done = segment;
 
-		segment = log->segments[i];
-		if (segment->number < position->segment)
-			continue;
 		if (segment->number > position->segment + 1 || position->sequence == 0)
 			sequence_skip(segment, position);
 		if (segment->number > position->segment) {
@@ -482,8 +513,10 @@ int log_replay(struct log_files *log, struct log_position *position, bool repair
 			position->offset = SEGMENT_HEADER_SIZE;
 		}
 		rc = replay_segment(log, segment, position, repair, commit, context, error);
-		if (rc < 0)
-			return rc;
+		segment = rc == 0 ? segment_from(log, segment->number + 1) : NULL;
+		log_release(log, done);
 	}
-	return 0;
+	if (rc < 0 && segment != NULL)
+		log_release(log, segment);
+	return rc;
 }

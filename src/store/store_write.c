@@ -324,18 +324,20 @@ int segment_rows_put(struct store *store, struct kv_txn *kv)
 
 int segment_rows_get(struct store *store, struct kv_txn *kv)
 {
-	for (size_t i = 0; i < store->log.count; i++) {
+	int rc = 0;
+
+	pthread_mutex_lock(&store->log.lock);
+	for (size_t i = 0; i < store->log.count && rc == 0; i++) {
 		struct log_segment *segment = store->log.segments[i];
 		unsigned char key[8];
-		struct bytes value;
-		int rc;
+		struct bytes value = { NULL, 0 };
 
 		put_u64(key, segment->number);
 		rc = kv_get(kv, TABLE_SEGMENT, bytes_of(key, 8), &value);
-		if (rc < 0 && rc != ERR_NOT_FOUND)
-			return rc;
-		segment->live_bytes = rc == 0 && value.len == 8 ? get_u64(value.ptr) : 0;
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+		segment->live_bytes = value.len == 8 ? get_u64(value.ptr) : 0;
 		segment->is_changed = false;
 	}
-	return 0;
+	pthread_mutex_unlock(&store->log.lock);
+	return rc;
 }

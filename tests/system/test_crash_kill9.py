@@ -90,7 +90,12 @@ class Worker(threading.Thread):
         subject = self.random.choice(sorted(self.model))
         mailbox, flags = self.model[subject]
         client.select(mailbox)
-        uids = client.search('SUBJECT "%s"' % subject)
+        for _ in range(200):
+            uids = client.search('SUBJECT "%s"' % subject)
+            if uids:
+                break
+            time.sleep(0.01)  # delivered in another session: visible in this one a little later
+            client.command("NOOP")
         assert len(uids) == 1, "%s is at UIDs %s of %s" % (subject, uids, mailbox)
         return subject, mailbox, flags, uids[0]
 

@@ -60,7 +60,7 @@ class PowerCut(chapar.TestCase):
 
     def check_copy(self, number, wanted):
         """The copied image must hold every message that was acknowledged before the cut."""
-        copy = os.path.join(self.folder, "copy%d" % number)
+        copy = os.path.join(self.folder, "image%d" % number)
         node = self.node("copy%d" % number)
         point = self.mount(copy, "mounted%d" % number)
         node.store = os.path.join(point, "store")
@@ -94,7 +94,7 @@ class PowerCut(chapar.TestCase):
             node.signal(signal.SIGSTOP)  # nothing more is written by the daemon
             time.sleep(0.1)
             wanted.append(list(acknowledged))
-            run("cp", "--sparse=always", self.image, os.path.join(self.folder, "copy%d" % number))
+            run("cp", "--sparse=always", self.image, self.image + str(number))
             node.signal(signal.SIGCONT)
         stop.set()
         for thread in threads:

@@ -19,6 +19,7 @@ enum net_result cmd_noop(struct imap_session *session, struct imap_parser *args)
 {
 	if (imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
+	imap_catch_up(session);
 	return imap_ok(session, "Done");
 }
 

@@ -246,6 +246,7 @@ static enum net_result list_begin(struct imap_session *session, struct list_work
 
 	if (imap_status_has_modseq(work->status_items))
 		session->is_condstore = true;
+	imap_catch_up(session);
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return imap_fail(session, rc, NULL);

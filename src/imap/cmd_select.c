@@ -134,6 +134,7 @@ static enum net_result run_select(struct imap_session *session, struct select *s
 		imap_session_unselect(session);
 		imap_put(session, "* OK [CLOSED] Previous mailbox closed\r\n");
 	}
+	imap_catch_up(session);
 	rc = imap_read_begin(session, &kv);
 	if (rc == 0) {
 		rc = open_mailbox(session, kv, select);

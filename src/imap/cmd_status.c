@@ -153,6 +153,7 @@ enum net_result cmd_status(struct imap_session *session, struct imap_parser *arg
 		return imap_bad_args(session, args);
 	if (imap_status_has_modseq(items))
 		session->is_condstore = true;
+	imap_catch_up(session);
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return imap_fail(session, rc, NULL);

@@ -22,6 +22,11 @@ void imap_wrote(struct imap_session *session, uint64_t position)
 		session->position = position;
 }
 
+void imap_catch_up(struct imap_session *session)
+{
+	imap_wrote(session, mail_position(session->mail));
+}
+
 bool imap_session_is_private(const struct imap_session *session)
 {
 	const struct imap_server_options *options = session->options;

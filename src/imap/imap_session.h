@@ -95,6 +95,11 @@ bool imap_session_is_private(const struct imap_session *session);
 /* Leaves the selected mailbox, if any. */
 void imap_session_unselect(struct imap_session *session);
 
+/*
+ * What was acknowledged to anyone before this command is to be seen in it and later: mail that came
+ * by LMTP, and what other sessions did.
+ */
+void imap_catch_up(struct imap_session *session);
 /* A snapshot that shows our own writes. Errors are those of mail_read_begin(). */
 int imap_read_begin(struct imap_session *session, struct kv_txn **kv_r);
 /* Remembers that a write of our own ended at `position`. */

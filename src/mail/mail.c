@@ -99,6 +99,11 @@ void mail_read_end(struct kv_txn **kv)
 	store_read_end(kv);
 }
 
+uint64_t mail_position(struct mail *mail)
+{
+	return store_position(mail->store);
+}
+
 struct commit_context {
 	struct mail *mail;
 	uint32_t account;

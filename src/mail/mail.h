@@ -21,6 +21,8 @@ uint64_t mail_node(const struct mail *mail);
  * never across a network write, never for more than some thousand records. */
 int mail_read_begin(struct mail *mail, uint64_t position, struct kv_txn **kv_r);
 void mail_read_end(struct kv_txn **kv);
+/* The position at which everything is seen that was acknowledged to anyone until now. */
+uint64_t mail_position(struct mail *mail);
 
 /* Runs `run` on the account as one durable commit; a negative return undoes all of it. For src/sync
  * and tests; fronts use the calls below. */

@@ -342,6 +342,16 @@ void store_unlisten(struct store *store, store_listener *function, void *context
 	pthread_mutex_unlock(&store->listener_lock);
 }
 
+uint64_t store_position(struct store *store)
+{
+	uint64_t position;
+
+	pthread_mutex_lock(&store->lock);
+	position = store->is_memory ? store->applied : store->durable;
+	pthread_mutex_unlock(&store->lock);
+	return position;
+}
+
 void store_get_status(struct store *store, struct store_status *status_r)
 {
 	struct store_status status = { 0 };

@@ -108,6 +108,8 @@ int store_delete_unlogged(struct store_write *write, unsigned table, struct byte
 /* A read snapshot that shows at least everything up to `position` (0: whatever is applied). */
 int store_read_begin(struct store *store, uint64_t position, struct kv_txn **txn_r);
 void store_read_end(struct kv_txn **txn); /* NULL is allowed */
+/* The position of the last commit that was acknowledged to anyone. */
+uint64_t store_position(struct store *store);
 
 /* ---- bodies, by GUID ---- */
 

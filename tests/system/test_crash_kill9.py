@@ -66,7 +66,7 @@ class Worker(threading.Thread):
 
     def new_mail(self):
         self.count += 1
-        subject = "%s-%x-%d" % (self.user, self.seed, self.count)
+        subject = "%s-%x-%d." % (self.user, self.seed, self.count)
         size = self.random.choice([100, 2000, 30000])
         return subject, message(subject, ("y" * 72 + "\r\n") * (size // 74 + 1))
 

@@ -25,7 +25,7 @@ SAMPLES = [
     ("Minutes of the meeting", "1. Everybody agreed.\r\n2. See 1.\r\n"),
 ]
 
-GUIDE = """
+GUIDE = r"""
 Two nodes run, each with a copy of the account of {user}, and keep them the same.
 
   mail client     user {user}, password {password}

@@ -36,7 +36,7 @@ Two nodes run, each with a copy of the account of {user}, and keep them the same
   deliver mail    (printf '%s\r\n' 'LHLO me' 'MAIL FROM:<me@example.org>' \
                     'RCPT TO:<{user}@localhost>' DATA 'Subject: hello' '' 'A message.' . QUIT; \
                     sleep 1) | curl -s telnet://{address}:{a.lmtp_port}
-                  (LMTP; node B listens on {b.lmtp_port})
+                  (LMTP; node B listens on port {b.lmtp_port})
   cut the link    make cut        heal it: make heal        (change both nodes in between)
   watch           {tool} -c {a_config} status
   logs            tail -f {folder}/A/log {folder}/B/log

@@ -221,30 +221,3 @@ int change_set_read(struct kv_txn *kv, const struct account_header *header, uint
 	change_set_normalize(set_r);
 	return 0;
 }
-
-struct live_context {
-	struct change_set *set;
-	size_t known_count; /* of the set's mailboxes, before any was added */
-};
-
-static int add_live(void *context, const struct mailbox_record *mailbox)
-{
-	struct live_context *live = context;
-	struct change_set known = *live->set;
-
-	known.mailbox_count = live->known_count;
-	if (mailbox_is_live(mailbox) && change_set_mailbox(&known, mailbox->id) == NULL)
-		change_set_add_mailbox(live->set, mailbox);
-	return 0;
-}
-
-int change_set_add_live_mailboxes(
-	struct kv_txn *kv, uint32_t account, struct arena *arena, struct change_set *set)
-{
-	struct live_context live = { .set = set, .known_count = set->mailbox_count };
-	int rc = account_each_mailbox(kv, account, arena, add_live, &live);
-
-	if (rc == 0)
-		change_set_normalize(set);
-	return rc;
-}

@@ -55,8 +55,5 @@ const struct register_record *change_set_register(
  */
 int change_set_read(struct kv_txn *kv, const struct account_header *header, uint64_t since,
 	size_t count_max, struct arena *arena, struct change_set *set_r);
-/* Adds those live mailboxes that are not in the (normalized) set; it is normalized afterwards. */
-int change_set_add_live_mailboxes(
-	struct kv_txn *kv, uint32_t account, struct arena *arena, struct change_set *set);
 
 #endif

@@ -114,9 +114,6 @@ static int read_push(struct exchange *exchange)
 			&push->changes);
 	if (rc == 0 && exchange->repair != NULL)
 		rc = exchange_repair_list(exchange, kv, push->arena, &push->changes);
-	if (rc == 0 && push->is_integrate)
-		rc = change_set_add_live_mailboxes(
-			kv, exchange->account, push->arena, &push->changes);
 	mail_read_end(&kv);
 	return rc;
 }

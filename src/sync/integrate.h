@@ -12,7 +12,7 @@
 #include "base/error.h"
 
 struct integrate {
-	const struct change_set *theirs; /* normalized; with all their live mailboxes */
+	const struct change_set *theirs; /* normalized */
 	uint64_t since;                  /* our sequence at the common point */
 	uint64_t peer;                   /* whose changes they are */
 	uint64_t skew_ms;

@@ -214,9 +214,6 @@ static int refuse_changed(struct apply *apply, struct account_write *write)
 	change_set_deinit(&apply->ours);
 	rc = change_set_read(write->kv, &write->header, apply->is_reset ? 0 : apply->since,
 		CHANGES_IN_COMMIT_MAX, apply->call->arena, &apply->ours);
-	if (rc == 0 && apply->ours.sequence == write->header.sequence)
-		rc = change_set_add_live_mailboxes(
-			write->kv, write->header.number, apply->call->arena, &apply->ours);
 	return rc;
 }
 

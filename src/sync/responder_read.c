@@ -125,8 +125,6 @@ int respond_changes(struct sync_call *call)
 	if (rc == 0)
 		rc = change_set_read(
 			kv, &header, is_reset ? 0 : since, CHANGES_COUNT_MAX, call->arena, &set);
-	if (rc == 0 && set.sequence == header.sequence)
-		rc = change_set_add_live_mailboxes(kv, header.number, call->arena, &set);
 	mail_read_end(&kv);
 	if (rc == 0) {
 		writer = wire_begin(call->answer, DLIST_ANSWER, "CHANGES");

@@ -26,6 +26,7 @@
 #define SIM_NODE_COUNT_MAX 6
 #define SIM_LINK_COUNT_MAX 32
 #define SIM_LATE_COUNT_MAX 64 /* requests kept to be delivered once more */
+#define SIM_ROAMER_COUNT 4
 #define SIM_START_MS 1700000000000u
 #define SIM_ACCOUNT "user@example.org"
 
@@ -82,6 +83,7 @@ struct sim {
 	struct sim_link links[SIM_LINK_COUNT_MAX]; /* by pair */
 	struct sim_request late[SIM_LATE_COUNT_MAX];
 	size_t late_count;
+	struct observer *roamers[SIM_ROAMER_COUNT]; /* clients that will move to another copy */
 	struct ledger *ledger;
 	unsigned race_percent; /* how often a client acts between two steps of an exchange */
 	unsigned append_count; /* makes bodies unique */
@@ -146,6 +148,10 @@ void observer_free(struct observer **observer);
 void observe(struct sim *sim, struct sim_node *node, bool is_client_act);
 /* The client's picture, kept by cursors alone, is what the copy shows. */
 void observer_check(struct sim *sim, struct sim_node *node);
+
+/* P4: a client of another copy, which had this picture once, goes on at this node with its cursors.
+ */
+void observer_roam(struct sim *sim, const struct observer *client, struct sim_node *to);
 
 /* ---- sim_ledger.c ---- */
 struct ledger *ledger_new(void);

@@ -259,6 +259,7 @@ static int follow_uid(void *context, uint32_t uid, uint64_t modseq, bool is_vani
 	return 0;
 }
 
+/* Asks for the changes since the cursor. */
 static void follow_mailbox(struct look *look, struct seen_mailbox *seen)
 {
 	struct mailbox_record mailbox;
@@ -354,4 +355,33 @@ void observer_check(struct sim *sim, struct sim_node *node)
 		check_picture(&look, node->observer->mailbox_list[i]);
 	arena_free(&look.arena);
 	mail_read_end(&look.kv);
+}
+
+/* Another copy's client goes on here with its cursors, after both copies were brought together. */
+static void roam(struct look *look, struct seen_mailbox *seen)
+{
+	struct mailbox_record mailbox;
+
+	if (account_get_mailbox(look->kv, look->node->account, seen->id, look->arena, &mailbox) <
+			0 ||
+		!mailbox_is_live(&mailbox) || mailbox.uidvalidity != seen->uidvalidity)
+		return; /* the client drops its picture */
+	look->mailbox = seen;
+	account_each_uid_change(
+		look->kv, look->node->account, seen->id, seen->highestmodseq, follow_uid, look);
+	check_picture(look, seen);
+}
+
+void observer_roam(struct sim *sim, const struct observer *client, struct sim_node *to)
+{
+	struct look look = { .sim = sim, .node = to, .observer = observer_copy(client) };
+
+	look.kv = node_read(to);
+	look.arena = arena_new();
+	look.observer->check_number++;
+	for (size_t i = 0; i < look.observer->mailbox_count && !sim->has_failed; i++)
+		roam(&look, look.observer->mailbox_list[i]);
+	arena_free(&look.arena);
+	mail_read_end(&look.kv);
+	observer_free(&look.observer);
 }

@@ -80,7 +80,7 @@ static void set_clock(struct sim *sim, struct sim_node *node)
 
 static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 {
-	static const unsigned race_percents[] = { 0, 0, 0, 0, 5, 30, 80 };
+	static const unsigned race_percents[] = { 0, 0, 0, 0, 0, 5, 40 };
 	bool is_trace = sim->is_trace;
 
 	*sim = (struct sim){ .seed = seed, .random = { seed }, .is_trace = is_trace };
@@ -111,6 +111,8 @@ static void end(struct sim *sim)
 		observer_free(&sim->nodes[i].observer);
 		snapshot_free(&sim->nodes[i].snapshot);
 	}
+	for (size_t i = 0; i < SIM_ROAMER_COUNT; i++)
+		observer_free(&sim->roamers[i]);
 	ledger_free(&sim->ledger);
 }
 
@@ -157,6 +159,12 @@ static void step(struct sim *sim)
 	sim->now_ms += sim_below(sim, 10) == 0 ? sim_below(sim, 60000) : sim_below(sim, 20);
 	if (sim_chance(sim, 2))
 		set_clock(sim, node);
+	if (sim_chance(sim, 5)) {
+		struct observer **roamer = &sim->roamers[sim_below(sim, SIM_ROAMER_COUNT)];
+
+		observer_free(roamer);
+		*roamer = observer_copy(node->observer);
+	}
 	if (draw < 4)
 		backup_or_restore(sim);
 	else if (draw < 8)
@@ -302,6 +310,9 @@ static void check_node(struct sim *sim, struct sim_node *node)
 	if (rc < 0)
 		sim_fail(sim, "account_verify: %s", error_name(rc));
 	observer_check(sim, node);
+	for (size_t i = 0; i < SIM_ROAMER_COUNT; i++)
+		if (getenv("ROAM") && sim->roamers[i] != NULL && !sim->has_failed)
+			observer_roam(sim, sim->roamers[i], node);
 	ledger_check(sim, node);
 }
 

@@ -1,6 +1,6 @@
 #include "lmtp/lmtp_private.h"
 
-#include "mail/sasl_prepare.h"
+#include "mail/mime_charset.h"
 
 /* atext (RFC 5322, section 3.2.3) and "."; with SMTPUTF8 all that is not ASCII (RFC 6531, 3.3). */
 static bool is_atom_byte(int c)
@@ -86,9 +86,7 @@ static int route_skip(struct bytes *in)
 
 static int text_check(struct bytes text, bool allows_utf8)
 {
-	struct buffer prepared = { 0 };
 	bool is_ascii = true;
-	int rc;
 
 	for (size_t i = 0; i < text.len; i++)
 		if (text.ptr[i] >= 0x80)
@@ -97,9 +95,7 @@ static int text_check(struct bytes text, bool allows_utf8)
 		return 0;
 	if (!allows_utf8)
 		return ERR_REFUSED;
-	rc = sasl_prepare(text, &prepared);
-	buffer_deinit(&prepared);
-	return rc;
+	return mime_utf8_is_valid(text) ? 0 : ERR_INVALID;
 }
 
 int lmtp_path_parse(struct bytes *in, bool allows_utf8, struct lmtp_path *path_r)

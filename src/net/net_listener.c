@@ -277,7 +277,7 @@ int net_server_listen(struct net_server *server, const struct net_listener_optio
 	uint16_t *port_r, struct error *error)
 {
 	struct listener *listener;
-	int fd, rc;
+	int fd = -1, rc;
 
 	assert(!server->is_started && options->protocol != NULL);
 	if (server->listener_count == NET_LISTENER_COUNT_MAX)

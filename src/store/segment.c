@@ -34,7 +34,13 @@ int segment_header_decode(
 	return 0;
 }
 
-void frame_encode(unsigned char at[FRAME_HEADER_SIZE], const struct frame *frame)
+static uint32_t frame_header_crc(const unsigned char at[FRAME_HEADER_SIZE], struct id128 store)
+{
+	return crc32c(crc32c(0, bytes_of(store.bytes, sizeof(store.bytes))), bytes_of(at, 36));
+}
+
+void frame_encode(
+	unsigned char at[FRAME_HEADER_SIZE], struct id128 store, const struct frame *frame)
 {
 	memset(at, 0, FRAME_HEADER_SIZE);
 	memcpy(at, frame_magic, sizeof(frame_magic));
@@ -44,13 +50,14 @@ void frame_encode(unsigned char at[FRAME_HEADER_SIZE], const struct frame *frame
 	put_u32(at + 12, frame->payload_crc);
 	put_u64(at + 16, frame->sequence);
 	put_u64(at + 24, frame->durable);
-	put_u32(at + 36, crc32c(0, bytes_of(at, 36)));
+	put_u32(at + 36, frame_header_crc(at, store));
 }
 
-int frame_decode(const unsigned char at[FRAME_HEADER_SIZE], struct frame *frame_r)
+int frame_decode(
+	const unsigned char at[FRAME_HEADER_SIZE], struct id128 store, struct frame *frame_r)
 {
 	if (memcmp(at, frame_magic, sizeof(frame_magic)) != 0 ||
-		get_u32(at + 36) != crc32c(0, bytes_of(at, 36)))
+		get_u32(at + 36) != frame_header_crc(at, store))
 		return ERR_CORRUPT;
 	if (at[4] != FRAME_BODY && at[4] != FRAME_COMMIT)
 		return ERR_VERSION;
@@ -118,8 +125,8 @@ int segment_read(int fd, uint64_t offset, void *ptr, size_t size)
 	return 0;
 }
 
-int segment_read_frame(
-	int fd, uint64_t offset, uint64_t file_size, struct frame *frame_r, struct buffer *payload)
+int segment_read_header(
+	int fd, struct id128 store, uint64_t offset, uint64_t file_size, struct frame *frame_r)
 {
 	unsigned char header[FRAME_HEADER_SIZE];
 	int rc;
@@ -130,11 +137,19 @@ int segment_read_frame(
 		return ERR_CORRUPT;
 	rc = segment_read(fd, offset, header, sizeof(header));
 	if (rc == 0)
-		rc = frame_decode(header, frame_r);
+		rc = frame_decode(header, store, frame_r);
 	if (rc < 0)
 		return rc;
-	if (frame_extent(frame_r->payload_size) > file_size - offset)
-		return ERR_CORRUPT;
+	return frame_extent(frame_r->payload_size) > file_size - offset ? ERR_CORRUPT : 0;
+}
+
+int segment_read_frame(int fd, struct id128 store, uint64_t offset, uint64_t file_size,
+	struct frame *frame_r, struct buffer *payload)
+{
+	int rc = segment_read_header(fd, store, offset, file_size, frame_r);
+
+	if (rc < 0)
+		return rc;
 	buffer_clear(payload);
 	rc = segment_read(fd, offset + FRAME_HEADER_SIZE,
 		buffer_extend(payload, frame_r->payload_size), frame_r->payload_size);
@@ -143,7 +158,8 @@ int segment_read_frame(
 	return rc;
 }
 
-int segment_find_later(int fd, uint64_t offset, uint64_t file_size, uint64_t sequence)
+int segment_find_later(int fd, struct id128 store, uint64_t offset, uint64_t file_size,
+	uint64_t sequence, uint64_t *offset_r)
 {
 	struct buffer block = { 0 }, payload = { 0 };
 	struct frame frame;
@@ -160,12 +176,14 @@ int segment_find_later(int fd, uint64_t offset, uint64_t file_size, uint64_t seq
 			break;
 		}
 		for (size_t at = 0; at + FRAME_HEADER_SIZE <= size && at < SCAN_SIZE; at += 8) {
-			if (frame_decode(block.data + at, &frame) < 0 || frame.durable < sequence)
+			if (frame_decode(block.data + at, store, &frame) < 0 ||
+				frame.durable < sequence ||
+				segment_read_frame(
+					fd, store, offset + at, file_size, &frame, &payload) < 0)
 				continue;
-			if (segment_read_frame(fd, offset + at, file_size, &frame, &payload) == 0) {
-				rc = 0;
-				break;
-			}
+			*offset_r = offset + at;
+			rc = 0;
+			break;
 		}
 	}
 	buffer_deinit(&block);

@@ -55,8 +55,15 @@ void segment_header_encode(
 /* ERR_CORRUPT, ERR_VERSION. */
 int segment_header_decode(
 	const unsigned char at[SEGMENT_HEADER_SIZE], struct id128 *store_r, uint64_t *number_r);
-void frame_encode(unsigned char at[FRAME_HEADER_SIZE], const struct frame *frame);
-int frame_decode(const unsigned char at[FRAME_HEADER_SIZE], struct frame *frame_r);
+/*
+ * The checksum of a frame's header begins with the store's id, which nobody outside knows: so no
+ * message can hold a frame that is taken for one of the log when frames are looked for.
+ */
+void frame_encode(
+	unsigned char at[FRAME_HEADER_SIZE], struct id128 store, const struct frame *frame);
+/* ERR_CORRUPT; ERR_VERSION: a type of frame that is not known. */
+int frame_decode(
+	const unsigned char at[FRAME_HEADER_SIZE], struct id128 store, struct frame *frame_r);
 /* Bytes of the whole frame in the file. */
 uint64_t frame_extent(uint32_t payload_size);
 
@@ -66,17 +73,21 @@ int effect_decode(struct bytes *payload, unsigned table_count, struct effect *ef
 
 /* Reads exactly `size` bytes at `offset`. ERR_CORRUPT when the file ends before; ERR_IO. */
 int segment_read(int fd, uint64_t offset, void *ptr, size_t size);
+/* Reads and checks the header at `offset` of a frame that ends within the file. Errors as below. */
+int segment_read_header(
+	int fd, struct id128 store, uint64_t offset, uint64_t file_size, struct frame *frame_r);
 /*
  * Reads the frame at `offset` with its payload, and checks both. ERR_NOT_FOUND: the file ends
  * exactly here; ERR_CORRUPT: what is here is not a good frame.
  */
-int segment_read_frame(
-	int fd, uint64_t offset, uint64_t file_size, struct frame *frame_r, struct buffer *payload);
+int segment_read_frame(int fd, struct id128 store, uint64_t offset, uint64_t file_size,
+	struct frame *frame_r, struct buffer *payload);
 /*
- * Looks for a good frame after the bad one at `offset` that proves that what is bad there had been
- * on disk: one whose durable sequence is at least `sequence`. ERR_NOT_FOUND: none, the tail is
- * torn.
+ * Looks for a good frame after the bad one at `offset` whose durable sequence is at least
+ * `sequence`: with the bad frame's sequence it proves that what is bad there had been on disk.
+ * ERR_NOT_FOUND: none, the tail is torn.
  */
-int segment_find_later(int fd, uint64_t offset, uint64_t file_size, uint64_t sequence);
+int segment_find_later(int fd, struct id128 store, uint64_t offset, uint64_t file_size,
+	uint64_t sequence, uint64_t *offset_r);
 
 #endif

@@ -205,9 +205,13 @@ static int state_load(struct store *store)
 
 static int index_begin(struct store *store)
 {
+	struct log_position position;
 	int rc = kv_begin_write(store->kv, &store->txn);
 
 	if (rc == 0)
+		rc = position_get(store->txn, &position);
+	/* An index that was further on is no new one: then the log has lost what it held. */
+	if (rc == ERR_NOT_FOUND)
 		rc = position_put(store->txn, &store->log.end);
 	if (rc == 0)
 		rc = kv_commit(&store->txn);
@@ -251,6 +255,16 @@ static int store_start(struct store *store, bool is_new, struct error *error)
 	return rc;
 }
 
+/* A crash while the store was being made may have left the log without its index. */
+static bool log_is_unused(struct log_files *log)
+{
+	if (log->count != 1 || log->segments[0]->number != 1 ||
+		log->segments[0]->size != SEGMENT_HEADER_SIZE)
+		return false;
+	log->end = (struct log_position){ 1, SEGMENT_HEADER_SIZE, 0 };
+	return true;
+}
+
 int store_open(const struct store_options *options, struct error *error, struct store **store_r)
 {
 	struct store *store = store_new();
@@ -265,6 +279,8 @@ int store_open(const struct store_options *options, struct error *error, struct 
 		rc = error_set(error, ERR_NOT_FOUND, "there is no store in %s", options->path);
 	else if (is_new)
 		rc = log_create(&store->log, error);
+	else
+		is_new = rc == 0 && log_is_unused(&store->log);
 	if (rc == 0)
 		rc = index_open(store, is_new, error);
 	if (rc == 0)

@@ -121,7 +121,7 @@ void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_c
 	row->segment = end.segment;
 	row->offset = end.offset + write->batch->size;
 	row->stored_size = frame.payload_size;
-	frame_encode(header, &frame);
+	frame_encode(header, write->store->log.store, &frame);
 	batch_add_own(write->batch, bytes_of(header, sizeof(header)));
 	batch_add_own(write->batch, prefix);
 	batch_add_borrowed(write->batch, stored);
@@ -300,7 +300,8 @@ static int frame_read(struct store *store, const struct body_row *row, const str
 
 	if (segment == NULL)
 		return ERR_NOT_FOUND;
-	rc = segment_read_frame(segment->fd, row->offset, UINT64_MAX, &frame, &payload);
+	rc = segment_read_frame(
+		segment->fd, store->log.store, row->offset, UINT64_MAX, &frame, &payload);
 	log_release(&store->log, segment);
 	stored = buffer_bytes(&payload);
 	if (rc == ERR_NOT_FOUND ||

@@ -51,28 +51,46 @@ static void check_body_frame(struct verify *verify, uint64_t number, uint64_t of
 	buffer_deinit(&raw);
 }
 
+/* After damage: where the next frame begins, by the bad one's header if that is good. */
+static int next_frame(struct verify *verify, int fd, uint64_t size, uint64_t *offset)
+{
+	struct frame frame;
+	int rc = segment_read_header(fd, verify->store->log.store, *offset, size, &frame);
+
+	if (rc == 0) {
+		*offset += frame_extent(frame.payload_size);
+		return 0;
+	}
+	rc = segment_find_later(fd, verify->store->log.store, *offset, size, 0, offset);
+	if (rc == ERR_NOT_FOUND)
+		*offset = size;
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 static int verify_segment(struct verify *verify, struct log_segment *segment, uint64_t size)
 {
 	struct buffer payload = { 0 };
-	uint64_t offset = SEGMENT_HEADER_SIZE;
+	uint64_t offset = SEGMENT_HEADER_SIZE, bad;
 	int rc = 0;
 
-	while (offset < size) {
+	while (offset < size && rc == 0) {
 		struct frame frame;
 
-		rc = segment_read_frame(segment->fd, offset, size, &frame, &payload);
-		if (rc < 0) {
-			finding(verify, "segment %016llx at offset %llu: %s",
-				(unsigned long long)segment->number, (unsigned long long)offset,
-				error_name(rc));
-			rc = rc == ERR_IO ? rc : 0;
-			break; /* where the next frame begins is unknown; bodies are checked by
-				  account */
+		rc = segment_read_frame(
+			segment->fd, verify->store->log.store, offset, size, &frame, &payload);
+		if (rc == 0) {
+			if (frame.type == FRAME_BODY)
+				check_body_frame(verify, segment->number, offset, &frame,
+					buffer_bytes(&payload));
+			offset += frame_extent(frame.payload_size);
+			continue;
 		}
-		if (frame.type == FRAME_BODY)
-			check_body_frame(
-				verify, segment->number, offset, &frame, buffer_bytes(&payload));
-		offset += frame_extent(frame.payload_size);
+		bad = offset;
+		if (rc != ERR_IO)
+			rc = next_frame(verify, segment->fd, size, &offset);
+		finding(verify, "segment %016llx at offset %llu: %llu bytes are damaged",
+			(unsigned long long)segment->number, (unsigned long long)bad,
+			(unsigned long long)(offset - bad));
 	}
 	buffer_deinit(&payload);
 	return rc;

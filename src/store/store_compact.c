@@ -21,6 +21,7 @@
 #define STEP_BYTES_MAX ((size_t)4 << 20) /* rewritten in one commit */
 #define STEP_EFFECT_COUNT_MAX 1000
 #define COMPACT_INTERVAL_S 10
+#define LEFT_SHARE 8 /* one left alone is looked at again when the log has grown by an eighth */
 #define CATCH_UP_S_MAX 30   /* for the index to be committed; else it is in trouble */
 #define LIVE_PERCENT_MAX 50 /* a segment with more than that live is left alone */
 
@@ -166,10 +167,37 @@ static int take_effects(struct compact *compact, struct kv_txn *kv, struct bytes
 	return 0;
 }
 
+/* A dead body is passed over, and a live one read only to be rewritten. */
+static int take_body(struct compact *compact, struct kv_txn *kv, struct log_segment *segment,
+	uint64_t offset, struct frame *frame, bool rewrite)
+{
+	struct id128 store = compact->store->log.store;
+	struct buffer payload = { 0 };
+	struct body_row row;
+	struct guid guid;
+	int rc;
+
+	if (frame->payload_size < FRAME_BODY_PREFIX_SIZE)
+		return ERR_CORRUPT;
+	rc = segment_read(segment->fd, offset + FRAME_HEADER_SIZE, guid.bytes, sizeof(guid.bytes));
+	if (rc < 0 ||
+		!body_is_here(kv, compact, bytes_of(guid.bytes, sizeof(guid.bytes)), offset, &row))
+		return rc;
+	compact->live_bytes += frame->payload_size;
+	if (!rewrite)
+		return 0;
+	rc = segment_read_frame(segment->fd, store, offset, UINT64_MAX, frame, &payload);
+	if (rc == 0)
+		step_add_body(compact, frame, offset, &payload);
+	buffer_deinit(&payload);
+	return rc;
+}
+
 /* Goes through the segment; with `rewrite` in steps, else only sums up what is live. */
 static int segment_pass(
 	struct compact *compact, struct log_segment *segment, uint64_t size, bool rewrite)
 {
+	struct id128 store = compact->store->log.store;
 	struct buffer payload = { 0 };
 	uint64_t offset = SEGMENT_HEADER_SIZE;
 	int rc = 0;
@@ -177,20 +205,18 @@ static int segment_pass(
 	while (offset < size && rc == 0) {
 		struct kv_txn *kv = NULL;
 		struct frame frame;
-		struct body_row row;
 
-		rc = segment_read_frame(segment->fd, offset, size, &frame, &payload);
+		rc = segment_read_header(segment->fd, store, offset, size, &frame);
+		if (rc == 0 && frame.type == FRAME_COMMIT)
+			rc = segment_read_frame(segment->fd, store, offset, size, &frame, &payload);
 		if (rc == 0)
 			rc = kv_begin_read(compact->store->kv, &kv);
 		if (rc < 0)
 			break;
 		if (frame.type == FRAME_COMMIT)
 			rc = take_effects(compact, kv, buffer_bytes(&payload));
-		else if (payload.len < FRAME_BODY_PREFIX_SIZE)
-			rc = ERR_CORRUPT;
-		else if (body_is_here(kv, compact, bytes_of(payload.data, sizeof(struct guid)),
-				 offset, &row))
-			step_add_body(compact, &frame, offset, &payload);
+		else
+			rc = take_body(compact, kv, segment, offset, &frame, rewrite);
 		kv_abort(&kv);
 		offset += frame_extent(frame.payload_size);
 		if (!rewrite) {
@@ -240,36 +266,55 @@ static int index_catch_up(struct store *store)
 	return rc != 0 ? ERR_UNAVAILABLE : kv_sync(store->kv);
 }
 
-/* The first segment above *number that is not being written; false if there is none. */
-static bool next_segment(struct store *store, uint64_t *number, bool *is_oldest_r, uint64_t *size_r,
-	uint64_t *live_r)
+/*
+ * Whether a look at the segment may be worth it. Of its bodies the live bytes are known; how many
+ * effects are live shows only by reading it, which is done again only after the log has grown.
+ */
+static bool is_candidate(const struct log_files *log, const struct log_segment *segment)
 {
-	bool is_found = false;
+	uint64_t last = log->segments[log->count - 1]->number;
 
-	pthread_mutex_lock(&store->log.lock);
-	for (size_t i = 0; i + 1 < store->log.count; i++) {
-		if (store->log.segments[i]->number <= *number)
-			continue;
-		*number = store->log.segments[i]->number;
-		*size_r = store->log.segments[i]->size;
-		*live_r = store->log.segments[i]->live_bytes;
-		*is_oldest_r = i == 0;
-		is_found = true;
-		break;
-	}
-	pthread_mutex_unlock(&store->log.lock);
-	return is_found;
+	return segment->live_bytes * 100 <= segment->size * LIVE_PERCENT_MAX &&
+	       (segment->left_at == 0 || last > segment->left_at + log->count / LEFT_SHARE);
 }
 
-static int compact_segment(struct store *store, uint64_t number, bool is_oldest, uint64_t size,
+/* The first segment above *number that is not being written, with a reference; NULL if there is
+ * none. */
+static struct log_segment *next_segment(
+	struct store *store, uint64_t *number, bool is_forced, bool *is_oldest_r)
+{
+	struct log_segment *segment = NULL;
+
+	pthread_mutex_lock(&store->log.lock);
+	for (size_t i = 0; i + 1 < store->log.count && segment == NULL; i++) {
+		if (store->log.segments[i]->number <= *number ||
+			(!is_forced && !is_candidate(&store->log, store->log.segments[i])))
+			continue;
+		segment = store->log.segments[i];
+		segment->references++;
+		*number = segment->number;
+		*is_oldest_r = i == 0;
+	}
+	pthread_mutex_unlock(&store->log.lock);
+	return segment;
+}
+
+static void segment_leave(struct store *store, struct log_segment *segment)
+{
+	pthread_mutex_lock(&store->log.lock);
+	segment->left_at = store->log.segments[store->log.count - 1]->number;
+	pthread_mutex_unlock(&store->log.lock);
+}
+
+static int compact_segment(struct store *store, struct log_segment *segment, bool is_oldest,
 	bool is_forced, uint64_t *freed)
 {
-	struct compact compact = { .store = store, .segment = number, .is_oldest = is_oldest };
-	struct log_segment *segment = log_acquire(&store->log, number);
+	struct compact compact = {
+		.store = store, .segment = segment->number, .is_oldest = is_oldest
+	};
+	uint64_t size = segment->size;
 	int rc;
 
-	if (segment == NULL)
-		return 0;
 	/* What the index does not have yet would look dead. */
 	rc = index_catch_up(store);
 	if (rc == 0)
@@ -280,11 +325,14 @@ static int compact_segment(struct store *store, uint64_t number, bool is_oldest,
 		if (rc == 0)
 			rc = index_catch_up(store);
 		if (rc == 0)
-			rc = log_remove(&store->log, number);
+			rc = log_remove(&store->log, segment->number);
 		if (rc == 0)
 			*freed += size;
+	} else if (rc == 0) {
+		segment_leave(store, segment);
 	}
-	log_release(&store->log, segment);
+	if (rc == ERR_CORRUPT)
+		segment_leave(store, segment);
 	buffer_deinit(&compact.effects);
 	free(compact.bodies);
 	return rc;
@@ -292,27 +340,25 @@ static int compact_segment(struct store *store, uint64_t number, bool is_oldest,
 
 static int compact_all(struct store *store, bool is_forced, uint64_t *freed)
 {
-	uint64_t number = 0, size = 0, live = 0;
-	bool is_oldest = false;
-	int rc = 0;
+	struct log_segment *segment;
+	bool is_oldest = false, is_stopping = false;
+	uint64_t number = 0;
+	int rc = 0, worst = 0;
 
 	*freed = 0;
 	pthread_mutex_lock(&store->compact_lock);
-	while (rc == 0 && next_segment(store, &number, &is_oldest, &size, &live)) {
-		bool is_stopping;
-
+	while (!is_stopping && (rc == 0 || rc == ERR_CORRUPT) &&
+		(segment = next_segment(store, &number, is_forced, &is_oldest)) != NULL) {
+		/* A damaged segment stays as it is, and does not stand in the way of others. */
+		rc = compact_segment(store, segment, is_oldest, is_forced, freed);
+		log_release(&store->log, segment);
+		worst = rc < 0 ? rc : worst;
 		pthread_mutex_lock(&store->lock);
 		is_stopping = store->is_stopping;
 		pthread_mutex_unlock(&store->lock);
-		if (is_stopping)
-			break;
-		/* Bodies alone tell that it is not worth a look. */
-		if (!is_forced && live * 100 > size * LIVE_PERCENT_MAX)
-			continue;
-		rc = compact_segment(store, number, is_oldest, size, is_forced, freed);
 	}
 	pthread_mutex_unlock(&store->compact_lock);
-	return rc;
+	return worst;
 }
 
 int store_compact(struct store *store, struct error *error, uint64_t *freed_r)

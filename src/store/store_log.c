@@ -407,10 +407,11 @@ static int tail_cut(struct log_files *log, struct log_segment *segment,
 	/* Only at the start can the tail be torn: a running store knows where it ended. */
 	bool is_tail = repair && segment == last_segment(log);
 	int rc = ERR_NOT_FOUND;
+	uint64_t later;
 
 	if (is_tail)
-		rc = segment_find_later(
-			segment->fd, bad_offset, segment->size, position->sequence + 1);
+		rc = segment_find_later(segment->fd, log->store, bad_offset, segment->size,
+			position->sequence + 1, &later);
 	if (!is_tail || rc == 0)
 		return error_set(error, ERR_CORRUPT,
 			"segment %016llx is damaged at offset %llu: what follows there was "
@@ -437,7 +438,8 @@ static int replay_segment(struct log_files *log, struct log_segment *segment,
 	for (;;) {
 		struct frame frame;
 
-		rc = segment_read_frame(segment->fd, offset, segment->size, &frame, &payload);
+		rc = segment_read_frame(
+			segment->fd, log->store, offset, segment->size, &frame, &payload);
 		if (rc == ERR_NOT_FOUND && offset == position->offset) {
 			rc = 0;
 			break;
@@ -480,13 +482,14 @@ static int replay_segment(struct log_files *log, struct log_segment *segment,
 }
 
 /* Where segments between were reclaimed, the sequence goes on at the first frame that is there. */
-static void sequence_skip(struct log_segment *segment, struct log_position *position)
+static void sequence_skip(
+	struct log_files *log, struct log_segment *segment, struct log_position *position)
 {
-	unsigned char header[FRAME_HEADER_SIZE];
 	struct frame frame;
 
-	if (segment_read(segment->fd, SEGMENT_HEADER_SIZE, header, sizeof(header)) == 0 &&
-		frame_decode(header, &frame) == 0 && frame.sequence > position->sequence)
+	if (segment_read_header(
+		    segment->fd, log->store, SEGMENT_HEADER_SIZE, segment->size, &frame) == 0 &&
+		frame.sequence > position->sequence)
 		position->sequence = frame.sequence - 1;
 }
 
@@ -507,7 +510,7 @@ int log_replay(struct log_files *log, struct log_position *position, bool repair
 		struct log_segment *done = segment;
 
 		if (segment->number > position->segment + 1 || position->sequence == 0)
-			sequence_skip(segment, position);
+			sequence_skip(log, segment, position);
 		if (segment->number > position->segment) {
 			position->segment = segment->number;
 			position->offset = SEGMENT_HEADER_SIZE;

@@ -39,6 +39,7 @@ struct log_segment {
 	uint64_t size;       /* bytes of frames and header */
 	uint64_t live_bytes; /* stored bytes of bodies that are live in it */
 	bool is_changed;     /* live_bytes differs from the table */
+	uint64_t left_at;    /* compaction left it alone when this segment was the last; or 0 */
 };
 
 /* The segment files. `lock` guards the list; only the committer appends. */

@@ -174,7 +174,7 @@ static void commit_frame_add(struct store_write *write)
 		.sequence = write->sequence,
 		.durable = write->store->log.end.sequence };
 
-	frame_encode(header, &frame);
+	frame_encode(header, write->store->log.store, &frame);
 	batch_add_own(write->batch, bytes_of(header, sizeof(header)));
 	batch_add_own(write->batch, payload);
 	batch_add_own(write->batch, bytes_of(zeros, frame_extent(frame.payload_size) -

@@ -44,12 +44,13 @@ static void read_segment(struct bytes in)
 	int fd = memfd_create("segment", MFD_CLOEXEC);
 	struct buffer payload = { 0 };
 	uint64_t offset = SEGMENT_HEADER_SIZE;
+	struct id128 store = { { 0 } };
 	struct frame frame;
 
 	must(fd >= 0 && write(fd, in.ptr, in.len) == (ssize_t)in.len);
-	while (segment_read_frame(fd, offset, in.len, &frame, &payload) == 0)
+	while (segment_read_frame(fd, store, offset, in.len, &frame, &payload) == 0)
 		offset += frame_extent(frame.payload_size);
-	segment_find_later(fd, 0, in.len, 1);
+	segment_find_later(fd, store, 0, in.len, 1, &offset);
 	close(fd);
 	buffer_deinit(&payload);
 }

@@ -428,6 +428,88 @@ static void damage_before_the_tail_is_reported_and_not_skipped(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+static void verify_goes_on_after_damage_and_finds_all_of_it(void **state)
+{
+	struct fixture *fixture = *state;
+	struct error error;
+	char path[128];
+	struct guid guid;
+	struct stat stat_buffer;
+	int findings = 0;
+	char raw[4000];
+
+	fixture->options.compression = 0;
+	open_store(fixture);
+	for (int i = 0; i < 10; i++) {
+		memset(raw, 'a' + i, sizeof(raw));
+		add_body(fixture, "k", bytes_of(raw, sizeof(raw)), &guid);
+	}
+	segment_path(fixture, path);
+	assert_int_equal(stat(path, &stat_buffer), 0);
+	for (int i = 1; i <= 4; i++)
+		flip_byte(path, stat_buffer.st_size * i / 5);
+	assert_int_equal(store_verify(fixture->store, count_report, &findings, &error), 0);
+	assert_int_equal(findings, 4);
+}
+
+static void a_commit_missing_between_good_ones_is_damage(void **state)
+{
+	struct fixture *fixture = *state;
+	char command[256], path[128], data[8192];
+	struct stat before, middle, after;
+	struct error error;
+	uint64_t position;
+	ssize_t len;
+	int fd;
+
+	open_store(fixture);
+	put_value(fixture, "a", "1", &position);
+	check_value(fixture, position, "a", "1");
+	segment_path(fixture, path);
+	snprintf(command, sizeof(command), "cp -r %s/index %s/index.before", fixture->path,
+		fixture->path);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(stat(path, &before), 0);
+	put_value(fixture, "b", "2", &position);
+	assert_int_equal(stat(path, &middle), 0);
+	put_value(fixture, "c", "3", &position);
+	store_close(&fixture->store);
+	assert_int_equal(stat(path, &after), 0);
+	fd = open(path, O_RDWR);
+	len = pread(fd, data, (size_t)(after.st_size - middle.st_size), middle.st_size);
+	assert_int_equal(pwrite(fd, data, (size_t)len, before.st_size), len);
+	assert_int_equal(ftruncate(fd, before.st_size + len), 0);
+	close(fd);
+	snprintf(command, sizeof(command), "rm -rf %s/index && mv %s/index.before %s/index",
+		fixture->path, fixture->path, fixture->path);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(store_open(&fixture->options, &error, &fixture->store), ERR_CORRUPT);
+	assert_non_null(strstr(error.text, "is missing"));
+}
+
+static void a_last_segment_without_its_header_needs_no_hand(void **state)
+{
+	static const unsigned char zeros[SEGMENT_HEADER_SIZE];
+	struct fixture *fixture = *state;
+	uint64_t position;
+
+	open_store(fixture);
+	put_value(fixture, "a", "1", &position);
+	store_close(&fixture->store);
+	for (size_t size = 0; size <= sizeof(zeros); size += 16) {
+		char path[128];
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/log/0000000000000002.segment", fixture->path);
+		fd = open(path, O_RDWR | O_CREAT, 0600);
+		assert_int_equal(write(fd, zeros, size), (ssize_t)size);
+		close(fd);
+		open_store(fixture);
+		check_value(fixture, 0, "a", "1");
+		store_close(&fixture->store);
+	}
+}
+
 static void a_lost_index_is_made_anew_from_the_segments(void **state)
 {
 	struct fixture *fixture = *state;
@@ -604,6 +686,119 @@ static void compaction_gives_space_back_and_keeps_what_is_live(void **state)
 	buffer_deinit(&out);
 }
 
+/* The index is some milliseconds behind the log: what it lacks must not look dead. */
+static void compaction_keeps_what_was_committed_just_before(void **state)
+{
+	struct fixture *fixture = *state;
+	struct buffer out = { 0 };
+	struct error error;
+	struct guid guid;
+	uint64_t freed, count;
+	char key[8];
+
+	open_store(fixture);
+	for (int i = 0; i < 30; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		add_body(fixture, key, bytes_of_string(key), &guid);
+		assert_int_equal(store_compact(fixture->store, &error, &freed), 0);
+		assert_int_equal(read_body(fixture, &guid, &out, 0), 0);
+	}
+	store_close(&fixture->store);
+	assert_int_equal(store_rebuild(&fixture->options, &error, &count), 0);
+	open_store(fixture);
+	for (int i = 0; i < 30; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		check_value(fixture, 0, key, "x");
+	}
+	buffer_deinit(&out);
+}
+
+static void compact_for_ever(struct fixture *fixture, struct shared *shared)
+{
+	struct writer writer = { fixture, shared, 0 };
+	pthread_t thread;
+	struct error error;
+	uint64_t freed;
+
+	open_store(fixture);
+	pthread_create(&thread, NULL, write_for_ever, &writer);
+	for (;;)
+		if (store_compact(fixture->store, &error, &freed) < 0)
+			_exit(1);
+}
+
+static void kill_9_during_compaction_loses_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	struct shared *shared = mmap(
+		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct random random = { (uint64_t)getpid() };
+
+	fixture->options.segment_size = 32 * 1024;
+	for (int round = 0; round < 30; round++) {
+		int findings = 0, status;
+		struct error error;
+		uint64_t count;
+		pid_t child;
+
+		shared->acknowledged[0] = 0;
+		child = fork();
+		if (child == 0)
+			compact_for_ever(fixture, shared);
+		usleep((useconds_t)(5000 + random_below(&random, 40000)));
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+		assert_true(WIFSIGNALED(status));
+		if (round % 5 == 4)
+			assert_int_equal(store_rebuild(&fixture->options, &error, &count), 0);
+		open_store(fixture);
+		for (uint32_t k = 1; k <= shared->acknowledged[0]; k++) {
+			char key[32];
+
+			snprintf(key, sizeof(key), "w0-%u", k);
+			check_value(fixture, 0, key, "x");
+		}
+		assert_int_equal(store_verify(fixture->store, count_report, &findings, &error), 0);
+		assert_int_equal(findings, 0);
+		store_close(&fixture->store);
+	}
+	munmap(shared, sizeof(*shared));
+}
+
+static int run_copy_rows(struct store_write *write, void *context)
+{
+	struct bytes value;
+	int rc = 0;
+
+	(void)context;
+	for (int i = 0; i < 100 && rc == 0; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "a%03d", i);
+		rc = kv_get(store_write_kv(write), TABLE, B("source"), &value);
+		if (rc == 0)
+			rc = store_put(write, TABLE, bytes_of_string(key), value);
+	}
+	return rc;
+}
+
+static void a_row_may_be_put_straight_from_the_index(void **state)
+{
+	struct fixture *fixture = *state;
+	struct error error;
+	uint64_t position, count;
+
+	open_store(fixture);
+	put_value(fixture, "source", "what is copied", &position);
+	assert_int_equal(store_commit(fixture->store, run_copy_rows, NULL, NULL, &position), 0);
+	check_value(fixture, position, "a099", "what is copied");
+	store_close(&fixture->store);
+	assert_int_equal(store_rebuild(&fixture->options, &error, &count), 0);
+	open_store(fixture);
+	check_value(fixture, 0, "a000", "what is copied");
+	check_value(fixture, 0, "a099", "what is copied");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -621,7 +816,13 @@ int main(void)
 		TEST(a_lost_index_is_made_anew_from_the_segments),
 		TEST(a_full_disk_fails_the_commit_and_loses_nothing),
 		TEST(a_failed_sync_stops_writing_for_good),
+		TEST(verify_goes_on_after_damage_and_finds_all_of_it),
+		TEST(a_commit_missing_between_good_ones_is_damage),
+		TEST(a_last_segment_without_its_header_needs_no_hand),
 		TEST(compaction_gives_space_back_and_keeps_what_is_live),
+		TEST(compaction_keeps_what_was_committed_just_before),
+		TEST(kill_9_during_compaction_loses_nothing),
+		TEST(a_row_may_be_put_straight_from_the_index),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,7 +38,7 @@ static int store_use(const struct config *config, struct node *node, struct erro
 	if (rc == ERR_UNAVAILABLE)
 		return error_set(error, rc,
 			"the store %s is in use, but no daemon answers at its %s",
-			config->store_path, CONTROL_SOCKET_NAME);
+			config->store_path, CONFIG_CONTROL_SOCKET_NAME);
 	if (rc < 0)
 		return rc;
 	rc = mail_open(node->store, clock_system(), &node->mail);

@@ -14,6 +14,7 @@
 #define CHANNEL_WINDOW 8u       /* exchanges under way together */
 #define CHANNEL_SCAN_COUNT 500u /* feed entries looked at together */
 #define CHANNEL_SAVE_MS 1000    /* how long after a success its point may be unsaved */
+#define CHANNEL_BUSY_MS 50      /* until an account that changed all the time is exchanged again */
 #define CHANNEL_BUCKET_COUNT 1024u
 
 enum channel_account_state {

@@ -36,6 +36,12 @@ static void note_success(struct channel *channel)
 	pthread_mutex_unlock(&channel->lock);
 }
 
+/* Both copies have what the other had when the exchange began, and were changed since. */
+static bool is_busy(const struct exchange_result *result)
+{
+	return result->error.code == ERR_UNAVAILABLE && result->integrate_count > 0;
+}
+
 static void count_result(struct channel *channel, const struct exchange_result *result)
 {
 	struct channel_status *status = &channel->status;
@@ -45,7 +51,7 @@ static void count_result(struct channel *channel, const struct exchange_result *
 	status->refused_count += result->refused_count;
 	status->repair_count += result->repair_count;
 	status->conflict_count += result->conflict_count;
-	if (result->error.code == 0)
+	if (result->error.code == 0 || is_busy(result))
 		status->last_success_ms = clock_now_ms(clock_system());
 	else
 		memcpy(status->last_error, result->error.text, sizeof(status->last_error));
@@ -130,7 +136,11 @@ static void finish(struct channel *channel, struct channel_account *account)
 	if (result->repair_count > 0)
 		log_event(LOG_LEVEL_WARNING, "channel-repair", "channel", channel->options.name,
 			NULL);
-	if (result->error.code != 0) {
+	if (is_busy(result)) {
+		account->retry_at_ms = clock_monotonic_ms() + CHANNEL_BUSY_MS;
+		account->state = CHANNEL_ACCOUNT_RESTING;
+		channel->resting_count++;
+	} else if (result->error.code != 0) {
 		log_failure(channel, account, &result->error);
 		rest(channel, account);
 	} else {

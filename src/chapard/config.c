@@ -227,12 +227,25 @@ static int peer_check(const struct config *config, const struct config_peer *pee
 	return 0;
 }
 
+/* The store's folder holds a UNIX socket. */
+static int store_check(const struct config *config, cfg_t *cfg, struct error *error)
+{
+	size_t size_max = CONFIG_SOCKET_PATH_SIZE_MAX - strlen("/" CONFIG_CONTROL_SOCKET_NAME);
+
+	if (strlen(config->store_path) <= size_max)
+		return 0;
+	return error_set(error, ERR_INVALID, "%s:%d: store path: longer than %zu bytes",
+		cfg->filename, cfg->line, size_max);
+}
+
 static int config_fill(struct config *config, cfg_t *cfg, struct error *error)
 {
 	int rc = section_fill(&config_sections[0], cfg, config->folder, config, error);
 
 	for (size_t i = 1; i < CONFIG_SECTION_COUNT && rc == 0; i++)
 		rc = sections_fill(&config_sections[i], cfg, config, error);
+	if (rc == 0)
+		rc = store_check(config, cfg_getsec(cfg, "store"), error);
 	for (size_t i = 0; i < config->listener_count && rc == 0; i++)
 		rc = listener_complete(config, &config->listeners[i],
 			cfg_getnsec(cfg, "listen", (unsigned)i), error);

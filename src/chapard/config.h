@@ -17,10 +17,11 @@
 #include <stdio.h>
 
 #define CONFIG_FILE_DEFAULT "/etc/chapar/chapard.conf"
-#define CONFIG_NAME_SIZE_MAX 64         /* bytes of node, peer and listener names */
-#define CONFIG_PATH_SIZE_MAX 4096       /* bytes */
-#define CONFIG_SOCKET_PATH_SIZE_MAX 107 /* bytes: what the kernel takes */
-#define CONFIG_SECRET_SIZE_MAX 1024     /* bytes of a password file */
+#define CONFIG_NAME_SIZE_MAX 64                   /* bytes of node, peer and listener names */
+#define CONFIG_PATH_SIZE_MAX 4096                 /* bytes */
+#define CONFIG_SOCKET_PATH_SIZE_MAX 107           /* bytes: what the kernel takes */
+#define CONFIG_CONTROL_SOCKET_NAME "control.sock" /* in the store's folder */
+#define CONFIG_SECRET_SIZE_MAX 1024               /* bytes of a password file */
 #define CONFIG_LISTENER_COUNT_MAX 63
 #define CONFIG_PEER_COUNT_MAX 64
 #define CONFIG_SYNC_USER_COUNT_MAX 64

@@ -16,7 +16,7 @@ char *control_path(const char *store_path)
 	struct buffer path = { 0 };
 	char *copy;
 
-	buffer_printf(&path, "%s/" CONTROL_SOCKET_NAME, store_path);
+	buffer_printf(&path, "%s/" CONFIG_CONTROL_SOCKET_NAME, store_path);
 	copy = mem_strdup(buffer_string(&path));
 	buffer_deinit(&path);
 	return copy;

@@ -10,15 +10,15 @@
 #define CHAPAR_CHAPARD_CONTROL_H
 
 #include "chapard/admin.h"
+#include "chapard/config.h"
 #include "net/net_protocol.h"
 
-#define CONTROL_SOCKET_NAME "control.sock"
 #define CONTROL_LINE_SIZE_MAX 65536 /* bytes of one line of an answer */
 
 /* The protocol of the listener; its context is the struct admin. */
 extern const struct net_protocol control_protocol;
 
-/* The socket's path, STORE/control.sock; the caller's to free. */
+/* The socket's path, in the store's folder; the caller's to free. */
 char *control_path(const char *store_path);
 
 /* Takes what a last line says: 0 for "OK", else the code, with the text in *error. */

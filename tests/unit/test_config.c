@@ -241,6 +241,20 @@ static void what_is_wrong_is_refused_with_its_line(void **state)
 		assert_refused(*state, rows[i].text, rows[i].line, rows[i].words);
 }
 
+static void the_store_leaves_room_for_the_name_of_its_socket(void **state)
+{
+	struct fixture *fixture = *state;
+	char text[256];
+
+	/* 107 bytes, less "/control.sock" */
+	snprintf(text, sizeof(text),
+		"node = a listen imap { address = \"*:1\" } store { path = /%0*d }\n", 93, 1);
+	assert_int_equal(load(fixture, text), 0);
+	snprintf(text, sizeof(text),
+		"node = a listen imap { address = \"*:1\" } store { path = /%0*d }\n", 94, 1);
+	assert_refused(fixture, text, 1, "longer than 94 bytes");
+}
+
 static void what_is_missing_is_named(void **state)
 {
 	struct fixture *fixture = *state;
@@ -372,6 +386,7 @@ int main(void)
 		TEST(the_title_of_a_listener_says_what_its_keys_do_not),
 		TEST(what_is_wrong_is_refused_with_its_line),
 		TEST(what_is_missing_is_named),
+		TEST(the_store_leaves_room_for_the_name_of_its_socket),
 		TEST(a_pin_is_taken_as_openssl_prints_it),
 		TEST(a_file_that_is_not_there_is_told_by_its_name),
 		TEST(a_password_file_is_one_line_that_others_cannot_read),

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -851,7 +852,11 @@ static void a_crowd_of_rude_clients_does_not_disturb_a_clean_stop(void **state)
 		assert_int_equal(pthread_create(&threads[i], NULL, crowd_run, &crowds[i]), 0);
 	}
 	assert_int_equal(pthread_create(&waker, NULL, wake_run, fixture), 0);
-	usleep(1000000); /* the crowd is still there when the server stops */
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(net_server_reload_tls(fixture->server, NULL), 0);
+		usleep(50000);
+	}
+	/* The crowd is still there. */
 	net_server_stop(fixture->server, 300);
 	for (unsigned i = 0; i < 6; i++)
 		pthread_join(threads[i], NULL);
@@ -913,6 +918,37 @@ static void clients_over_the_limit_are_told_so(void **state)
 	fixture_free(fixture);
 }
 
+static void clients_wait_while_descriptors_run_out_and_are_served_later(void **state)
+{
+	struct fixture *fixture = *state;
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons(fixture->port) };
+	struct rlimit before, tight;
+	struct net_server_stats stats;
+	int fds[3], free_fd;
+	char greeting[8];
+
+	for (int i = 0; i < 3; i++)
+		fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+	free_fd = dup(0);
+	close(free_fd);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	tight = before;
+	tight.rlim_cur = (rlim_t)free_fd;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&address, sizeof(address)), 0);
+	usleep(300000);
+	net_server_stats(fixture->server, &stats);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(stats.accepted_count, 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(recv(fds[i], greeting, 7, MSG_WAITALL), 7);
+		close(fds[i]);
+	}
+}
+
 static void two_servers_cannot_share_an_address_and_a_stale_socket_is_replaced(void **state)
 {
 	struct fixture *fixture = *state;
@@ -968,6 +1004,7 @@ int main(void)
 		TEST(a_crowd_of_rude_clients_does_not_disturb_a_clean_stop),
 		cmocka_unit_test(large_units_of_all_clients_together_are_bounded),
 		cmocka_unit_test(clients_over_the_limit_are_told_so),
+		TEST(clients_wait_while_descriptors_run_out_and_are_served_later),
 		TEST(two_servers_cannot_share_an_address_and_a_stale_socket_is_replaced),
 	};
 

@@ -190,3 +190,19 @@ int segment_find_later(int fd, struct id128 store, uint64_t offset, uint64_t fil
 	buffer_deinit(&payload);
 	return rc;
 }
+
+int segment_pass_damage(
+	int fd, struct id128 store, uint64_t offset, uint64_t file_size, uint64_t *offset_r)
+{
+	struct frame frame;
+	int rc = segment_read_header(fd, store, offset, file_size, &frame);
+
+	if (rc == 0) {
+		*offset_r = offset + frame_extent(frame.payload_size);
+		return 0;
+	}
+	rc = segment_find_later(fd, store, offset, file_size, 0, offset_r);
+	if (rc == ERR_NOT_FOUND)
+		*offset_r = file_size;
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}

@@ -89,5 +89,9 @@ int segment_read_frame(int fd, struct id128 store, uint64_t offset, uint64_t fil
  */
 int segment_find_later(int fd, struct id128 store, uint64_t offset, uint64_t file_size,
 	uint64_t sequence, uint64_t *offset_r);
+/* Where the next frame after the bad one at `offset` may begin: by its header if that is good, else
+ * the next good frame, else the file's end. ERR_IO. */
+int segment_pass_damage(
+	int fd, struct id128 store, uint64_t offset, uint64_t file_size, uint64_t *offset_r);
 
 #endif

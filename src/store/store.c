@@ -122,6 +122,7 @@ int store_files_open(struct store *store, const struct store_options *options, s
 
 	store->path = mem_strdup(options->path);
 	store->compression = options->compression;
+	store->index_size_max = options->index_size_max;
 	store->segment_size =
 		options->segment_size != 0 ? options->segment_size : SEGMENT_SIZE_DEFAULT;
 	rc = directory_open(store->path, options->create, &dir_fd, error);
@@ -142,7 +143,9 @@ int store_files_open(struct store *store, const struct store_options *options, s
 
 static int index_open(struct store *store, bool create, struct error *error)
 {
-	struct kv_options options = { .table_count = STORE_TABLE_COUNT, .create = true };
+	struct kv_options options = {
+		.table_count = STORE_TABLE_COUNT, .create = true, .map_size = store->index_size_max
+	};
 	struct stat stat_buffer;
 	char *path = NULL;
 	int rc = 0;

@@ -44,6 +44,8 @@ struct store_options {
 	bool create;
 	uint64_t segment_size;     /* bytes after which a new segment is begun; 0: 128 MiB */
 	int compression;           /* zstd level for bodies; 0: none */
+	uint64_t index_size_max;   /* bytes of address space for the index; 0: 1 TiB */
+	bool skip_damage;          /* of store_rebuild() only */
 	const struct store_io *io; /* NULL: the system's */
 };
 
@@ -60,7 +62,12 @@ int store_open_memory(struct store **store_r);
 /* Finishes commits that were accepted. No other call may run or follow. */
 void store_close(struct store **store);
 
-/* Makes the index of a closed store anew from its segments and puts it in place of the old one. */
+/*
+ * Makes the index of a closed store anew from its segments and puts it in place of the old one.
+ * Damage before the tail is ERR_CORRUPT, and the old index stays; with `skip_damage` what is
+ * damaged is left out. Since acknowledged changes may then be missing, the store gets a new node
+ * id; a peer's copy should be taken in before it serves clients.
+ */
 int store_rebuild(
 	const struct store_options *options, struct error *error, uint64_t *commit_count_r);
 

@@ -51,22 +51,6 @@ static void check_body_frame(struct verify *verify, uint64_t number, uint64_t of
 	buffer_deinit(&raw);
 }
 
-/* After damage: where the next frame begins, by the bad one's header if that is good. */
-static int next_frame(struct verify *verify, int fd, uint64_t size, uint64_t *offset)
-{
-	struct frame frame;
-	int rc = segment_read_header(fd, verify->store->log.store, *offset, size, &frame);
-
-	if (rc == 0) {
-		*offset += frame_extent(frame.payload_size);
-		return 0;
-	}
-	rc = segment_find_later(fd, verify->store->log.store, *offset, size, 0, offset);
-	if (rc == ERR_NOT_FOUND)
-		*offset = size;
-	return rc == ERR_NOT_FOUND ? 0 : rc;
-}
-
 static int verify_segment(struct verify *verify, struct log_segment *segment, uint64_t size)
 {
 	struct buffer payload = { 0 };
@@ -87,7 +71,8 @@ static int verify_segment(struct verify *verify, struct log_segment *segment, ui
 		}
 		bad = offset;
 		if (rc != ERR_IO)
-			rc = next_frame(verify, segment->fd, size, &offset);
+			rc = segment_pass_damage(
+				segment->fd, verify->store->log.store, bad, size, &offset);
 		finding(verify, "segment %016llx at offset %llu: %llu bytes are damaged",
 			(unsigned long long)segment->number, (unsigned long long)bad,
 			(unsigned long long)(offset - bad));
@@ -157,6 +142,12 @@ static int rebuild_index(struct store *store, struct error *error, uint64_t *cou
 
 	if (rc == 0)
 		rc = log_replay(&store->log, &position, true, rebuild_commit, &rebuild, error);
+	/* A store that lost something may not go on under the id under which peers know it whole.
+	 */
+	if (rc == 0 && store->log.skipped_bytes > 0) {
+		rc = kv_delete(store->txn, TABLE_META, BYTES_LITERAL("node"));
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+	}
 	if (rc == 0)
 		rc = position_put(store->txn, &position);
 	if (rc == 0)
@@ -207,7 +198,9 @@ static int index_exchange(const char *fresh, const char *path, struct error *err
 int store_rebuild(
 	const struct store_options *options, struct error *error, uint64_t *commit_count_r)
 {
-	struct kv_options kv_options = { .table_count = STORE_TABLE_COUNT, .create = true };
+	struct kv_options kv_options = { .table_count = STORE_TABLE_COUNT,
+		.create = true,
+		.map_size = options->index_size_max };
 	struct store store = { .lock_fd = -1, .log.dir_fd = -1 };
 	char *path = NULL, *fresh = NULL;
 	int rc;
@@ -219,6 +212,7 @@ int store_rebuild(
 		abort();
 	store.write.store = &store;
 	rc = store_files_open(&store, options, error);
+	store.log.skips_damage = options->skip_damage;
 	if (rc == 0 && store.log.count == 0)
 		rc = error_set(error, ERR_NOT_FOUND, "there is no log in %s", options->path);
 	if (rc < 0)

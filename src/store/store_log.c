@@ -427,6 +427,34 @@ static int tail_cut(struct log_files *log, struct log_segment *segment,
 	return 0;
 }
 
+/*
+ * Goes on after damage that is no torn tail, if that is asked for. The commits that are missing
+ * show in `skipped_bytes`; the sequence goes on with the next good frame.
+ */
+static bool damage_skip(struct log_files *log, struct log_segment *segment,
+	struct log_position *position, uint64_t *offset)
+{
+	struct frame frame;
+	uint64_t next;
+
+	if (!log->skips_damage)
+		return false;
+	if (segment == last_segment(log) &&
+		segment_find_later(segment->fd, log->store, *offset, segment->size,
+			position->sequence + 1, &next) < 0)
+		return false;
+	if (segment_pass_damage(segment->fd, log->store, *offset, segment->size, &next) < 0)
+		return false;
+	log->skipped_bytes += next - *offset;
+	*offset = next;
+	position->segment = segment->number;
+	position->offset = next;
+	if (segment_read_header(segment->fd, log->store, next, segment->size, &frame) == 0 &&
+		frame.sequence > position->sequence)
+		position->sequence = frame.sequence - 1;
+	return true;
+}
+
 static int replay_segment(struct log_files *log, struct log_segment *segment,
 	struct log_position *position, bool repair, replay_commit *commit, void *context,
 	struct error *error)
@@ -444,6 +472,8 @@ static int replay_segment(struct log_files *log, struct log_segment *segment,
 			rc = 0;
 			break;
 		}
+		if (rc == ERR_CORRUPT && damage_skip(log, segment, position, &offset))
+			continue;
 		if (rc == 0 && frame.sequence != position->sequence + 1) {
 			/* Good frames that do not follow each other are no torn tail. */
 			rc = error_set(error, ERR_CORRUPT,

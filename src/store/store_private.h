@@ -51,6 +51,8 @@ struct log_files {
 	struct log_segment **segments; /* by number */
 	size_t count, room;
 	struct log_position end; /* where the next frame goes; its sequence is durable */
+	bool skips_damage;       /* replay leaves out what is damaged ... */
+	uint64_t skipped_bytes;  /* ... and sums it up here */
 };
 
 /* One piece of what a batch will write: own bytes (in `bytes` of the batch) or a borrowed body. */
@@ -108,6 +110,7 @@ struct store {
 	bool is_memory;
 	int compression;
 	uint64_t segment_size;
+	uint64_t index_size_max;
 	uint64_t node;
 	char *path;
 	int lock_fd;

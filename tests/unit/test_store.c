@@ -317,7 +317,7 @@ static void what_was_acknowledged_survives_kill_9(void **state)
 	uint32_t total = 0;
 
 	fixture->options.segment_size = 256 * 1024;
-	for (int round = 0; round < 12; round++) {
+	for (int round = 0; round < 30; round++) {
 		int findings = 0, status;
 		struct error error;
 		pid_t child;
@@ -540,6 +540,43 @@ static void a_lost_index_is_made_anew_from_the_segments(void **state)
 	buffer_deinit(&out);
 }
 
+static void a_rebuild_that_leaves_out_damage_keeps_the_rest_under_a_new_node_id(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t position, count, node;
+	struct error error;
+	char path[128], key[8];
+	struct stat stat_buffer;
+	int lost = 0;
+
+	open_store(fixture);
+	node = store_node_id(fixture->store);
+	for (int i = 0; i < 40; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		put_value(fixture, key, "v", &position);
+	}
+	store_close(&fixture->store);
+	segment_path(fixture, path);
+	assert_int_equal(stat(path, &stat_buffer), 0);
+	flip_byte(path, stat_buffer.st_size / 3);
+	flip_byte(path, stat_buffer.st_size / 2);
+	assert_int_equal(store_rebuild(&fixture->options, &error, &count), ERR_CORRUPT);
+	fixture->options.skip_damage = true;
+	assert_int_equal(store_rebuild(&fixture->options, &error, &count), 0);
+	open_store(fixture);
+	assert_true(store_node_id(fixture->store) != node && store_node_id(fixture->store) != 0);
+	for (int i = 0; i < 40; i++) {
+		struct kv_txn *kv = NULL;
+		struct bytes value;
+
+		snprintf(key, sizeof(key), "k%d", i);
+		assert_int_equal(store_read_begin(fixture->store, 0, &kv), 0);
+		lost += kv_get(kv, TABLE, bytes_of_string(key), &value) == ERR_NOT_FOUND;
+		store_read_end(&kv);
+	}
+	assert_int_equal(lost, 2);
+}
+
 /* ---- faults of the disk ---- */
 
 struct faulty_io {
@@ -602,6 +639,37 @@ static void a_full_disk_fails_the_commit_and_loses_nothing(void **state)
 	check_value(fixture, 0, "a", "1");
 	check_value(fixture, 0, "b", NULL);
 	check_value(fixture, 0, "d", "4");
+}
+
+static void a_full_index_loses_nothing_that_was_acknowledged(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t position;
+	char key[16], value[600];
+	int rc = 0, acknowledged = 0, refused = 0;
+
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	fixture->options.index_size_max = 1 << 20;
+	open_store(fixture);
+	for (int i = 0; i < 5000 && refused < 20; i++) {
+		snprintf(key, sizeof(key), "k%05d", acknowledged);
+		rc = put_value(fixture, key, value, &position);
+		if (rc == 0)
+			acknowledged++;
+		else
+			refused++;
+	}
+	assert_int_equal(rc, ERR_FULL);
+	assert_true(acknowledged > 100);
+	store_close(&fixture->store);
+	fixture->options.index_size_max = 64 << 20;
+	open_store(fixture);
+	for (int i = 0; i < acknowledged; i++) {
+		snprintf(key, sizeof(key), "k%05d", i);
+		check_value(fixture, 0, key, value);
+	}
+	assert_int_equal(put_value(fixture, "more", "1", &position), 0);
 }
 
 static void a_failed_sync_stops_writing_for_good(void **state)
@@ -815,7 +883,9 @@ int main(void)
 		TEST(damage_before_the_tail_is_reported_and_not_skipped),
 		TEST(a_lost_index_is_made_anew_from_the_segments),
 		TEST(a_full_disk_fails_the_commit_and_loses_nothing),
+		TEST(a_full_index_loses_nothing_that_was_acknowledged),
 		TEST(a_failed_sync_stops_writing_for_good),
+		TEST(a_rebuild_that_leaves_out_damage_keeps_the_rest_under_a_new_node_id),
 		TEST(verify_goes_on_after_damage_and_finds_all_of_it),
 		TEST(a_commit_missing_between_good_ones_is_damage),
 		TEST(a_last_segment_without_its_header_needs_no_hand),

@@ -3,9 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/random.h"
-#include "net/net_penalty_private.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -686,58 +684,6 @@ static void a_paused_client_waits_and_holds_no_worker(void **state)
 	net_client_free(&client);
 }
 
-static struct sockaddr_storage address_of(const char *text)
-{
-	struct sockaddr_storage address = { 0 };
-	struct sockaddr_in *four = (struct sockaddr_in *)&address;
-	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&address;
-
-	if (inet_pton(AF_INET, text, &four->sin_addr) == 1)
-		address.ss_family = AF_INET;
-	else if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1)
-		address.ss_family = AF_INET6;
-	return address;
-}
-
-static uint64_t key_of(const struct net_penalties *penalties, const char *text)
-{
-	struct sockaddr_storage address = address_of(text);
-
-	return net_penalty_key(penalties, (struct sockaddr *)&address);
-}
-
-static void failed_logins_make_an_address_wait_longer_and_time_heals(void **state)
-{
-	struct net_penalties penalties;
-	uint64_t one, other, now_ms = 1000000;
-
-	(void)state;
-	net_penalties_init(&penalties);
-	one = key_of(&penalties, "192.0.2.1");
-	other = key_of(&penalties, "192.0.2.2");
-	assert_int_equal(one, key_of(&penalties, "::ffff:192.0.2.1"));
-	assert_int_equal(key_of(&penalties, "2001:db8::1"), key_of(&penalties, "2001:db8::2"));
-	assert_true(key_of(&penalties, "2001:db8::1") != key_of(&penalties, "2001:db8:0:1::1"));
-	assert_int_equal(key_of(&penalties, "127.0.0.1"), 0);
-	assert_int_equal(key_of(&penalties, "::1"), 0);
-	assert_int_equal(net_penalty_add(&penalties, 0, now_ms), 0);
-
-	assert_int_equal(net_penalty_get(&penalties, one, now_ms), 0);
-	assert_int_equal(net_penalty_add(&penalties, one, now_ms), 500);
-	assert_int_equal(net_penalty_add(&penalties, one, now_ms), 1000);
-	for (int i = 0; i < 10; i++)
-		net_penalty_add(&penalties, one, now_ms);
-	assert_int_equal(net_penalty_get(&penalties, one, now_ms), 8000);
-	assert_int_equal(net_penalty_get(&penalties, other, now_ms), 0);
-	assert_int_equal(net_penalty_get(&penalties, one, now_ms + 2 * 60000), 2000);
-	assert_int_equal(net_penalty_get(&penalties, one, now_ms + 5 * 60000), 0);
-	net_penalty_forgive(&penalties, other);
-	assert_int_equal(net_penalty_get(&penalties, one, now_ms), 8000);
-	net_penalty_forgive(&penalties, one);
-	assert_int_equal(net_penalty_get(&penalties, one, now_ms), 0);
-	net_penalties_deinit(&penalties);
-}
-
 static void a_kicked_session_is_told(void **state)
 {
 	struct fixture *fixture = *state;
@@ -996,7 +942,6 @@ int main(void)
 		TEST(idle_sessions_are_ended_with_a_text),
 		TEST(a_deadline_ends_even_a_busy_client),
 		TEST(a_paused_client_waits_and_holds_no_worker),
-		cmocka_unit_test(failed_logins_make_an_address_wait_longer_and_time_heals),
 		TEST(a_kicked_session_is_told),
 		TEST(a_unix_socket_shows_who_it_is_and_guards_itself),
 		TEST(a_stop_lets_commands_finish_and_says_goodbye),

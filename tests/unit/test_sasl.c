@@ -230,8 +230,7 @@ static void malformed_scram_messages_are_told_from_wrong_ones(void **state)
 		"n,a=,n=user,r=abc",
 		"n,,m=must,n=user,r=abc", /* an extension that must be understood */
 		"n,,n=us=er,r=abc",       /* "=" must be "=3D" */
-		"n,,n=us\x01"
-		"er,r=abc",
+		"n,,n=us\001er,r=abc",
 		"n,,n=user,r=a b",
 	};
 	static const char *const finals[] = {
@@ -425,9 +424,7 @@ static void names_and_passwords_are_prepared(void **state)
 	} rows[] = {
 		/* RFC 4013, section 3 */
 		{ BYTES_LITERAL("\xc2\xaa"), "a" }, { BYTES_LITERAL("\xe2\x85\xa8"), "IX" },
-		{ BYTES_LITERAL("\xd8\xa7"
-				"1"),
-			NULL },                             /* Arabic that ends in a digit */
+		{ BYTES_LITERAL("\xd8\2471"), NULL },       /* Arabic that ends in a digit */
 		{ BYTES_LITERAL("e\xcc\x81"), "\xc3\xa9" }, /* composed */
 		{ BYTES_LITERAL("\xd7\x90\xd7\x91"), "\xd7\x90\xd7\x91" },
 		{ BYTES_LITERAL("I\xc2\xadX"), "IX" }, { BYTES_LITERAL("user"), "user" },

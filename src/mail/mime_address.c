@@ -105,9 +105,14 @@ static void append_dotted(struct bytes text, struct buffer *out)
 	}
 }
 
+static struct bytes text_or_empty(const struct buffer *text)
+{
+	return text->len > 0 ? buffer_bytes(text) : BYTES_LITERAL("");
+}
+
 static void address_split(struct mime_address_reader *reader, const struct collected *collected)
 {
-	struct bytes text = buffer_bytes(&collected->text), mailbox;
+	struct bytes text = text_or_empty(&collected->text), mailbox;
 
 	mailbox = bytes_take(&text, collected->at == NO_AT ? text.len : collected->at);
 	append_dotted(mailbox, &reader->mailbox);
@@ -139,11 +144,6 @@ static void take_angle(struct mime_address_reader *reader, struct collected *col
 static struct bytes text_or_none(const struct buffer *text)
 {
 	return text->len > 0 ? buffer_bytes(text) : bytes_of(NULL, 0);
-}
-
-static struct bytes text_or_empty(const struct buffer *text)
-{
-	return text->len > 0 ? buffer_bytes(text) : BYTES_LITERAL("");
 }
 
 static void address_finish(struct mime_address_reader *reader, struct mime_address *address_r)

@@ -108,8 +108,11 @@ int mime_section_parse(struct bytes text, struct arena *arena, struct mime_secti
 	struct mime_section section = { MIME_SECTION_ALL };
 	size_t i, count = sizeof(section_names) / sizeof(section_names[0]);
 	struct bytes name;
-	int rc = take_numbers(&text, arena, &section);
+	int rc;
 
+	if (text.len == 0)
+		text = BYTES_LITERAL("");
+	rc = take_numbers(&text, arena, &section);
 	if (rc < 0)
 		return rc;
 	name = bytes_take(&text, bytes_find(text, ' '));

@@ -3,10 +3,13 @@
  * open. Each line that begins with "--" is compared with them; where it is the delimiter of an
  * outer one, all inner ones end there, closed or not.
  *
- * (1) `at` is always at the start of a line, and `lines` is the count of line ends before it.
- * (2) While a delimiter is pending, `at` is at its start, and each function that reads a part
- * returns to the multipart whose delimiter it is. (3) The line end before a delimiter belongs to
- * the delimiter (RFC 2046, 5.1.1), except where it ends the header.
+ * `at` is always at the start of a line, and `lines` is the count of line ends before it.
+ *
+ * While a delimiter is pending, `at` is at its start, and each function that reads a part returns
+ * to the multipart whose delimiter it is.
+ *
+ * The line end before a delimiter belongs to the delimiter (RFC 2046, 5.1.1), except where it ends
+ * the header of a body part.
  */
 #include "mail/mime_structure.h"
 
@@ -20,6 +23,8 @@ struct parser {
 	struct arena *arena;
 	size_t at;
 	size_t lines;
+	size_t part_end; /* of the part that ended last, and the line ends before */
+	size_t part_end_lines;
 	size_t part_count;
 	struct bytes boundaries[MIME_DEPTH_MAX];
 	int boundary_count;
@@ -108,7 +113,10 @@ static void header_skip(struct parser *parser)
 	}
 }
 
-/* Body size and lines of a part that ends at the pending delimiter, or at the end. */
+/*
+ * Ends the body at the pending delimiter, or at the end. A child that is no more than a header, cut
+ * off by the delimiter of an outer part, has the line end before it; its parents then have it too.
+ */
 static void body_end(struct parser *parser, struct mime_part *part, size_t lines_before)
 {
 	const unsigned char *ptr = parser->message.ptr;
@@ -121,8 +129,14 @@ static void body_end(struct parser *parser, struct mime_part *part, size_t lines
 		if (end > part->body_start && ptr[end - 1] == '\r')
 			end--;
 	}
+	if (part->children != NULL && parser->part_end > end) {
+		end = parser->part_end;
+		lines = parser->part_end_lines;
+	}
 	part->body_size = end - part->body_start;
 	part->body_lines = lines - lines_before;
+	parser->part_end = end;
+	parser->part_end_lines = lines;
 }
 
 static struct mime_part *part_new(struct parser *parser, struct mime_part *parent)

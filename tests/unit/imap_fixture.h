@@ -1,0 +1,29 @@
+/*
+ * imap_fixture: an IMAP server on a loopback port with a store of its own, for one test. The users
+ * alice and bob, password "secret", get accounts when they log in; "peer" is a peer node.
+ */
+#ifndef CHAPAR_TEST_IMAP_FIXTURE_H
+#define CHAPAR_TEST_IMAP_FIXTURE_H
+
+#include "test_net_helper.h"
+
+#include "imap/imap_server.h"
+
+struct imap_fixture {
+	struct test_files files;
+	struct buffer credentials;
+	struct sasl_authority *authority;
+	struct store *store;
+	struct mail *mail;
+	struct imap_server *imap;
+	struct net_server *net;
+	uint16_t port;
+};
+
+/* Makes and starts it, with logins allowed without TLS. */
+void imap_fixture_start(struct imap_fixture *fixture);
+void imap_fixture_start_with(
+	struct imap_fixture *fixture, bool allow_plaintext, size_t append_size_max);
+void imap_fixture_stop(struct imap_fixture *fixture);
+
+#endif

@@ -31,6 +31,7 @@ struct fixture {
 	char path[64];
 	struct store_options options;
 	struct store *store;
+	bool is_memory; /* the twin in memory, where nothing is reopened */
 };
 
 static int set_up(void **state)
@@ -42,6 +43,13 @@ static int set_up(void **state)
 	fixture->options =
 		(struct store_options){ .path = fixture->path, .create = true, .compression = 1 };
 	*state = fixture;
+	return 0;
+}
+
+static int set_up_memory(void **state)
+{
+	set_up(state);
+	((struct fixture *)*state)->is_memory = true;
 	return 0;
 }
 
@@ -61,7 +69,9 @@ static void open_store(struct fixture *fixture)
 {
 	struct error error = { 0 };
 
-	if (store_open(&fixture->options, &error, &fixture->store) < 0)
+	if (fixture->is_memory)
+		assert_int_equal(store_open_memory(&fixture->store), 0);
+	else if (store_open(&fixture->options, &error, &fixture->store) < 0)
 		fail_msg("%s", error.text);
 }
 
@@ -205,6 +215,93 @@ static void bodies_are_shared_counted_and_forgotten(void **state)
 	assert_int_equal(read_body(fixture, &guid, &out, position), ERR_NOT_FOUND);
 	buffer_deinit(&text);
 	buffer_deinit(&out);
+}
+
+struct held {
+	const struct store_body *body;
+	const struct guid *referenced;
+};
+
+static int run_hold(struct store_write *write, void *context)
+{
+	const struct held *held = context;
+
+	if (held->body != NULL)
+		return store_body_hold(write, held->body);
+	return store_body_reference(write, held->referenced);
+}
+
+static void a_held_body_stays_until_it_is_dropped_unless_it_was_referenced(void **state)
+{
+	struct fixture *fixture = *state;
+	struct buffer out = { 0 };
+	struct guid guids[2];
+	uint64_t position;
+
+	open_store(fixture);
+	for (int i = 0; i < 2; i++) {
+		struct store_body *body = NULL;
+		struct held held;
+
+		assert_int_equal(store_body_prepare(
+					 fixture->store, i == 0 ? B("kept") : B("dropped"), &body),
+			0);
+		guids[i] = *store_body_guid(body);
+		held = (struct held){ body, NULL };
+		assert_int_equal(store_commit(fixture->store, run_hold, &held, NULL, &position), 0);
+		store_body_free(&body);
+		assert_int_equal(read_body(fixture, &guids[i], &out, position), 0);
+	}
+	assert_int_equal(store_commit(fixture->store, run_hold, &(struct held){ NULL, &guids[0] },
+				 NULL, &position),
+		0);
+	assert_int_equal(store_body_drop_held(fixture->store, 1), 0);
+	assert_int_equal(store_commit(fixture->store, run_release, &guids[0], NULL, &position), 0);
+	assert_int_equal(read_body(fixture, &guids[0], &out, position), ERR_NOT_FOUND);
+	assert_int_equal(read_body(fixture, &guids[1], &out, position), 0);
+	assert_int_equal(store_body_drop_held(fixture->store, UINT64_MAX), 0);
+	assert_int_equal(put_value(fixture, "a", "1", &position), 0);
+	assert_int_equal(read_body(fixture, &guids[1], &out, position), ERR_NOT_FOUND);
+	buffer_deinit(&out);
+}
+
+static int run_nested_failure(struct store_write *write, void *context)
+{
+	int rc = store_put(write, TABLE, B("a"), B("changed twice"));
+
+	(void)context;
+	if (rc == 0)
+		rc = store_delete(write, TABLE, B("a"));
+	if (rc == 0)
+		rc = store_put(write, TABLE, B("a"), B("changed again"));
+	if (rc == 0)
+		rc = store_put(write, TABLE, B("new"), B("x"));
+	if (rc == 0)
+		rc = feed_mark(write, B("a"));
+	return rc == 0 ? ERR_ILLEGAL : rc;
+}
+
+static void a_row_changed_several_times_is_undone_to_what_it_was(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_txn *kv = NULL;
+	struct buffer key = { 0 };
+	uint64_t position, sequence = 0;
+
+	open_store(fixture);
+	put_value(fixture, "a", "1", &position);
+	put_value(fixture, "b", "1", &position);
+	check_value(fixture, position, "a", "1");
+	assert_int_equal(store_commit(fixture->store, run_nested_failure, NULL, NULL, &position),
+		ERR_ILLEGAL);
+	put_value(fixture, "c", "1", &position);
+	check_value(fixture, position, "a", "1");
+	check_value(fixture, position, "new", NULL);
+	assert_int_equal(store_read_begin(fixture->store, position, &kv), 0);
+	assert_int_equal(feed_next(kv, 0, &sequence, &key), 0);
+	assert_string_equal(buffer_string(&key), "a"); /* still before "b" */
+	store_read_end(&kv);
+	buffer_deinit(&key);
 }
 
 static void the_feed_keeps_one_entry_per_key_in_order_of_change(void **state)
@@ -868,16 +965,23 @@ static void a_row_may_be_put_straight_from_the_index(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_BOTH(name)                                                                            \
+	TEST(name),                                                                                \
+	{                                                                                          \
+#name " (memory)", name, set_up_memory, tear_down, NULL                            \
+	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_commit_is_seen_at_its_position_and_after_reopening),
 		TEST(a_second_process_cannot_open_it),
-		TEST(a_failed_commit_is_undone_and_others_of_its_batch_stay),
-		TEST(bodies_are_shared_counted_and_forgotten),
-		TEST(the_feed_keeps_one_entry_per_key_in_order_of_change),
-		TEST(a_listener_hears_of_a_change_once_it_is_visible),
+		TEST_BOTH(a_failed_commit_is_undone_and_others_of_its_batch_stay),
+		TEST_BOTH(a_row_changed_several_times_is_undone_to_what_it_was),
+		TEST_BOTH(bodies_are_shared_counted_and_forgotten),
+		TEST_BOTH(a_held_body_stays_until_it_is_dropped_unless_it_was_referenced),
+		TEST_BOTH(the_feed_keeps_one_entry_per_key_in_order_of_change),
+		TEST_BOTH(a_listener_hears_of_a_change_once_it_is_visible),
 		TEST(what_was_acknowledged_survives_kill_9),
 		TEST(a_torn_tail_is_cut_off_at_every_byte_and_the_rest_stays),
 		TEST(damage_before_the_tail_is_reported_and_not_skipped),

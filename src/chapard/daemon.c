@@ -121,9 +121,7 @@ int daemon_start(const struct config *config, struct daemon **daemon_r, struct e
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
 	descriptors_raise(config);
-	rc = daemon_check(config, error); /* before anything is made */
-	if (rc == 0)
-		rc = parts_start(daemon, error);
+	rc = parts_start(daemon, error);
 	if (rc < 0) {
 		daemon_stop(&daemon);
 		return rc;

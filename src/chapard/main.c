@@ -88,10 +88,11 @@ int main(int argc, char **argv)
 	}
 	if (config_load(file, &config, &error) < 0)
 		return failure(EX_CONFIG, &error);
-	if (is_check)
-		code = daemon_check(config, &error) < 0 ? failure(EX_CONFIG, &error) : 0;
+	/* Also before serving, so that nothing is made if a file is not right. */
+	if (daemon_check(config, &error) < 0)
+		code = failure(EX_CONFIG, &error);
 	else
-		code = serve(config);
+		code = is_check ? 0 : serve(config);
 	config_free(&config);
 	return code;
 }

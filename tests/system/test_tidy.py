@@ -151,7 +151,7 @@ def declarations(code):
 def is_mutable(text):
     """Whether the variable that the declaration `text` makes can be changed."""
     left = text.split("=")[0]
-    if "_Static_assert" in left or left.startswith(("typedef", "extern")):
+    if left.startswith(("typedef", "extern", "static_assert", "_Static_assert")):
         return False
     pointer = re.search(r"\*([^*]*)$", left)
     qualifiers = pointer.group(1) if pointer and "{" not in pointer.group(1) else left
@@ -263,6 +263,7 @@ class Rules(unittest.TestCase):
         self.passes("src/kv/a.c", "int f(int a);\nstatic int g(void)\n{\n\treturn 1;\n}\n")
         self.passes("src/kv/a.c", "void f(const char *format, ...) __attribute__((noreturn));\n")
         self.passes("src/kv/a.h", "kv_handler kv_get;\n")
+        self.passes("src/kv/a.c", 'static_assert(A >= 2 * B, "room for both");\n')
         self.passes("src/chapard/a.c", "static int stopping;\n")
 
     def test_a_left_over_word_is_found(self):

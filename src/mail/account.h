@@ -28,6 +28,10 @@ struct mail_body; /* mail/mail.h */
 
 #define ACCOUNT_NAME_SIZE_MAX 200 /* bytes */
 
+/* Key of an account-level register that is written by each merge that changes something for both
+ * sides. */
+#define ACCOUNT_MERGED_KEY "merged"
+
 struct account_header {
 	uint32_t number; /* this store's short name for it; never on the wire */
 	struct id128 id; /* derives from the name: the same on all nodes */
@@ -36,6 +40,7 @@ struct account_header {
 	uint64_t highest;          /* greatest modseq of anything shown on this copy */
 	uint64_t sequence;         /* of the last write */
 	uint32_t uidvalidity_last; /* greatest UIDVALIDITY ever used */
+	uint64_t vanished_floor;   /* see account_each_uid_change_roaming() */
 	uint64_t message_count;
 	uint64_t byte_count;
 	struct digest digest; /* of all live records */
@@ -97,6 +102,17 @@ typedef int account_uid_function(void *context, uint32_t uid, uint64_t modseq, b
 int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 mailbox,
 	uint64_t after, account_uid_function *function, void *context);
 
+/*
+ * The same for a cursor that a client may have got from another copy (P4). That copy may have shown
+ * UIDs that were never noted here: used and given up there before this copy heard of it, or noted
+ * with modseqs that cursors of that copy were already above. So whenever UIDNEXT leaps over UIDs
+ * that this copy does not show, or a merge joined changes of two sides, the clock is kept in the
+ * account's `vanished_floor`; for a cursor below that, all UIDs below UIDNEXT that are not shown
+ * are told as vanished, first and in order.
+ */
+int account_each_uid_change_roaming(struct kv_txn *kv, uint32_t account, struct id128 mailbox,
+	uint64_t after, account_uid_function *function, void *context);
+
 /* Sum of message terms of the UIDs first..last of a mailbox, and how many there are. */
 int account_range_digest(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t first,
 	uint32_t last, struct digest *digest_r, uint32_t *count_r);
@@ -119,6 +135,7 @@ struct account_write {
 	struct guid *releases; /* of bodies no more shown: given up at the end, for the same commit
 				  may show them elsewhere */
 	size_t release_count, release_room;
+	bool is_merge; /* ACCOUNT_MERGED_KEY was written */
 	bool is_dirty;
 };
 

@@ -19,6 +19,7 @@ void account_header_encode(struct buffer *out, const struct account_header *head
 	pack_varint(out, header->highest);
 	pack_varint(out, header->sequence);
 	pack_varint(out, header->uidvalidity_last);
+	pack_varint(out, header->vanished_floor);
 	pack_varint(out, header->message_count);
 	pack_varint(out, header->byte_count);
 	pack_u64(out, header->digest.high);
@@ -42,6 +43,7 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 		unpack_varint(&in, &header.highest) < 0 ||
 		unpack_varint(&in, &header.sequence) < 0 ||
 		unpack_varint32(&in, &header.uidvalidity_last) < 0 ||
+		unpack_varint(&in, &header.vanished_floor) < 0 ||
 		unpack_varint(&in, &header.message_count) < 0 ||
 		unpack_varint(&in, &header.byte_count) < 0 ||
 		unpack_u64(&in, &header.digest.high) < 0 ||
@@ -395,6 +397,78 @@ int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 ma
 		return 0;
 	return each_entry(kv, MAIL_TABLE_MODSEQ, mailbox_key(prefix, account, mailbox),
 		modseq_key(start, account, mailbox, after + 1, 0), visit_uid_change, &each);
+}
+
+struct missing_context {
+	account_uid_function *function;
+	void *context;
+	uint64_t modseq;
+	uint32_t next; /* UIDs below it are done */
+};
+
+static int tell_missing(struct missing_context *missing, uint32_t end)
+{
+	int rc = 0;
+
+	for (; missing->next < end && rc == 0; missing->next++)
+		rc = missing->function(missing->context, missing->next, missing->modseq, true);
+	return rc;
+}
+
+static int visit_shown_uid(void *context, struct bytes key, struct bytes value)
+{
+	struct missing_context *missing = context;
+	uint32_t uid;
+	int rc;
+
+	(void)value;
+	if (key.len != MESSAGE_KEY_SIZE)
+		return ERR_CORRUPT;
+	uid = get_u32(key.ptr + MAILBOX_KEY_SIZE);
+	rc = tell_missing(missing, uid);
+	missing->next = uid + 1;
+	return rc;
+}
+
+struct shown_context {
+	account_uid_function *function;
+	void *context;
+};
+
+static int tell_shown(void *context, uint32_t uid, uint64_t modseq, bool is_vanished)
+{
+	struct shown_context *shown = context;
+
+	return is_vanished ? 0 : shown->function(shown->context, uid, modseq, false);
+}
+
+int account_each_uid_change_roaming(struct kv_txn *kv, uint32_t account, struct id128 mailbox,
+	uint64_t after, account_uid_function *function, void *context)
+{
+	struct missing_context missing = { function, context, 0, 1 };
+	struct shown_context shown = { function, context };
+	unsigned char prefix[MAILBOX_KEY_SIZE], start[MESSAGE_KEY_SIZE];
+	struct account_header header;
+	struct mailbox_record record;
+	struct arena *arena;
+	int rc = account_load(kv, account, &header);
+
+	if (rc < 0)
+		return rc;
+	if (after >= header.vanished_floor)
+		return account_each_uid_change(kv, account, mailbox, after, function, context);
+	arena = arena_new();
+	missing.modseq = header.vanished_floor;
+	rc = account_get_mailbox(kv, account, mailbox, arena, &record);
+	if (rc == 0)
+		rc = each_entry(kv, MAIL_TABLE_MESSAGE, mailbox_key(prefix, account, mailbox),
+			message_key(start, account, mailbox, 1), visit_shown_uid, &missing);
+	if (rc == 0)
+		rc = tell_missing(&missing, record.uidnext);
+	if (rc == 0)
+		rc = account_each_uid_change(kv, account, mailbox, after, tell_shown, &shown);
+	arena_free(&arena);
+	return rc;
 }
 
 struct range_context {

@@ -19,6 +19,7 @@ struct account_floor {
 	struct mailbox_record mailbox; /* as it is now; names in the write's arena */
 	struct digest term;            /* what the mailbox record adds to the digests now */
 	uint32_t uidnext_before;       /* what clients of this copy may know */
+	uint32_t given_count;          /* UIDs at or above it that are shown now */
 	uint64_t highest_before;
 	bool exists;
 	bool is_changed;    /* the record or its UIDNEXT: peers must hear of it */
@@ -196,6 +197,20 @@ static int header_put(struct store_write *store, const struct account_header *he
 	return rc < 0 ? rc : feed_mark(store, account_key(key, header->number));
 }
 
+/* See account_each_uid_change_roaming(). */
+static void vanished_floor_raise(struct account_write *write)
+{
+	bool has_leapt = write->is_merge;
+
+	for (size_t i = 0; i < write->floor_count && !has_leapt; i++) {
+		const struct account_floor *floor = write->floors[i];
+
+		has_leapt = floor->mailbox.uidnext - floor->uidnext_before > floor->given_count;
+	}
+	if (has_leapt)
+		write->header.vanished_floor = write->header.clock_last;
+}
+
 static int release_bodies(struct account_write *write)
 {
 	int rc = 0;
@@ -210,6 +225,7 @@ int account_write_end(struct account_write *write, int rc)
 	if (rc >= 0 && write->arena != NULL) {
 		int ended = account_write_flush(write);
 
+		vanished_floor_raise(write);
 		if (ended == 0)
 			ended = release_bodies(write);
 		if (ended == 0 && write->is_dirty)
@@ -462,6 +478,8 @@ int account_put_register(struct account_write *write, const struct register_reco
 	rc = sequence_renew(write, &after.sequence, bytes_of(entry, 17 + record->key.len));
 	if (rc < 0)
 		return rc;
+	if (record->kind == RECORD_ACCOUNT && bytes_equal_string(record->key, ACCOUNT_MERGED_KEY))
+		write->is_merge = true;
 	term = register_term(&before);
 	digest_subtract(&write->header.digest, term);
 	term = register_term(&after);
@@ -568,6 +586,8 @@ static int message_show(struct account_write *write, const struct message_record
 		floor->mailbox.uidnext = after->uid + 1;
 		floor->is_changed = true;
 	}
+	if (is_new_place)
+		floor->given_count++;
 	highest_raise(floor, after->modseq);
 	counts_change(write, floor, after, 1);
 	rc = store_put(write->store, MAIL_TABLE_MODSEQ,

@@ -263,6 +263,8 @@ static void put_mailboxes(struct merge_state *state, struct merge_output *output
 					      : mailbox->is_mine_changed;
 
 		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
+		state->changes_mine |= changes_mine;
+		state->changes_theirs |= changes_theirs;
 		if (must_write_mailbox(state, mailbox))
 			output->mailboxes[output->mailbox_count++] = *joined;
 	}
@@ -307,6 +309,8 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 					      : message->is_mine_changed;
 
 		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
+		state->changes_mine |= changes_mine;
+		state->changes_theirs |= changes_theirs;
 		if (must_write_message(message))
 			output->messages[output->message_count++] = *joined;
 	}
@@ -354,6 +358,27 @@ static int put_register(struct merge_state *state, const struct register_record 
 	return 0;
 }
 
+/* Tells every copy that cursors of one side may not be compared with what the other noted
+ * (mail/account.h). */
+static void put_merged(struct merge_state *state, struct merge_output *output)
+{
+	struct register_record merged = { .kind = RECORD_ACCOUNT, .is_set = true };
+	size_t at = 0;
+
+	if (!state->changes_mine || !state->changes_theirs)
+		return;
+	merged.key = BYTES_LITERAL(ACCOUNT_MERGED_KEY);
+	merged.stamp = (struct stamp){ merge_tick(state), state->input->node };
+	merged.modseq = merged.stamp.modseq;
+	while (at < output->register_count &&
+		(output->registers[at].kind != merged.kind ||
+			!bytes_equal(output->registers[at].key, merged.key)))
+		at++;
+	output->registers[at] = merged;
+	if (at == output->register_count)
+		output->register_count++;
+}
+
 static int put_registers(struct merge_state *state, struct merge_output *output)
 {
 	const struct change_set *mine = state->input->my_changes,
@@ -361,8 +386,9 @@ static int put_registers(struct merge_state *state, struct merge_output *output)
 	struct map changed = { 0 }, seen = { 0 };
 	int rc = 0;
 
-	output->registers = arena_alloc(state->arena,
-		(mine->register_count + theirs->register_count + 1) * sizeof(*output->registers));
+	output->registers =
+		arena_alloc(state->arena, (mine->register_count + theirs->register_count + 1) *
+						  sizeof(*output->registers)); /* + merged */
 	for (size_t i = 0; i < mine->register_count; i++)
 		map_put(&changed, register_map_key(state->arena, &mine->registers[i]),
 			&mine->registers[i]);
@@ -380,6 +406,7 @@ static int put_registers(struct merge_state *state, struct merge_output *output)
 	for (size_t i = 0; rc == 0 && i < mine->register_count; i++)
 		if (map_get(&seen, register_map_key(state->arena, &mine->registers[i])) == NULL)
 			rc = put_register(state, NULL, &mine->registers[i], output);
+	put_merged(state, output);
 	map_deinit(&changed);
 	map_deinit(&seen);
 	return rc;

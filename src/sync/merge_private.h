@@ -46,6 +46,7 @@ struct merge_state {
 	uint64_t clock;
 	struct stamp act; /* of what this merge decides itself; none until it is needed */
 	uint64_t walk;
+	bool changes_mine, changes_theirs; /* the content of any mailbox or message */
 	struct merge_conflict *conflicts;
 	size_t conflict_count, conflict_room;
 };

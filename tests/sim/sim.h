@@ -83,7 +83,10 @@ struct sim {
 	struct sim_link links[SIM_LINK_COUNT_MAX]; /* by pair */
 	struct sim_request late[SIM_LATE_COUNT_MAX];
 	size_t late_count;
-	struct observer *roamers[SIM_ROAMER_COUNT]; /* clients that will move to another copy */
+	struct {
+		struct observer *observer;
+		uint64_t node_id;    /* where it comes from */
+	} roamers[SIM_ROAMER_COUNT]; /* clients that will move to another copy */
 	struct ledger *ledger;
 	unsigned race_percent; /* how often a client acts between two steps of an exchange */
 	unsigned append_count; /* makes bodies unique */

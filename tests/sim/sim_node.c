@@ -231,6 +231,9 @@ void node_restore(struct sim *sim, size_t index)
 			(sim->links[i].from == index || sim->links[i].to == index))
 			link_abort(&sim->links[i]);
 	late_drop(sim, lost_id);
+	for (size_t i = 0; i < SIM_ROAMER_COUNT; i++) /* they may have seen what is lost now */
+		if (sim->roamers[i].node_id == lost_id)
+			observer_free(&sim->roamers[i].observer);
 	node_close(node);
 	observer_free(&node->observer);
 	open_store(sim, node);

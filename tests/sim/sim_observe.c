@@ -182,7 +182,9 @@ static void check_modseq(struct look *look, const struct seen_message *before,
 	bool is_moved =
 		before->uid != message->uid || !id128_equal(before->mailbox, message->mailbox);
 
-	if (message->modseq < before->modseq)
+	/* A tombstone that was forgotten here may come back from a copy that knew an earlier one.
+	 */
+	if (message->modseq < before->modseq && before->uid != 0)
 		sim_fail(look->sim, "P5: the modseq of a message decreases on node %llu",
 			(unsigned long long)look->node->id);
 	if (!is_moved && before->flags_hash == flags_hash)
@@ -367,7 +369,7 @@ static void roam(struct look *look, struct seen_mailbox *seen)
 		!mailbox_is_live(&mailbox) || mailbox.uidvalidity != seen->uidvalidity)
 		return; /* the client drops its picture */
 	look->mailbox = seen;
-	account_each_uid_change(
+	account_each_uid_change_roaming(
 		look->kv, look->node->account, seen->id, seen->highestmodseq, follow_uid, look);
 	check_picture(look, seen);
 }

@@ -112,7 +112,7 @@ static void end(struct sim *sim)
 		snapshot_free(&sim->nodes[i].snapshot);
 	}
 	for (size_t i = 0; i < SIM_ROAMER_COUNT; i++)
-		observer_free(&sim->roamers[i]);
+		observer_free(&sim->roamers[i].observer);
 	ledger_free(&sim->ledger);
 }
 
@@ -160,10 +160,11 @@ static void step(struct sim *sim)
 	if (sim_chance(sim, 2))
 		set_clock(sim, node);
 	if (sim_chance(sim, 5)) {
-		struct observer **roamer = &sim->roamers[sim_below(sim, SIM_ROAMER_COUNT)];
+		size_t at = sim_below(sim, SIM_ROAMER_COUNT);
 
-		observer_free(roamer);
-		*roamer = observer_copy(node->observer);
+		observer_free(&sim->roamers[at].observer);
+		sim->roamers[at].observer = observer_copy(node->observer);
+		sim->roamers[at].node_id = node->id;
 	}
 	if (draw < 4)
 		backup_or_restore(sim);
@@ -311,8 +312,8 @@ static void check_node(struct sim *sim, struct sim_node *node)
 		sim_fail(sim, "account_verify: %s", error_name(rc));
 	observer_check(sim, node);
 	for (size_t i = 0; i < SIM_ROAMER_COUNT; i++)
-		if (getenv("ROAM") && sim->roamers[i] != NULL && !sim->has_failed)
-			observer_roam(sim, sim->roamers[i], node);
+		if (sim->roamers[i].observer != NULL && !sim->has_failed)
+			observer_roam(sim, sim->roamers[i].observer, node);
 	ledger_check(sim, node);
 }
 

@@ -136,6 +136,11 @@ static void finish(struct channel *channel, struct channel_account *account)
 	if (result->repair_count > 0)
 		log_event(LOG_LEVEL_WARNING, "channel-repair", "channel", channel->options.name,
 			NULL);
+	if (result->point.mine != 0) {
+		account->point = result->point;
+		account->is_unsaved = true;
+		note_dirty_point(channel);
+	}
 	if (is_busy(result)) {
 		account->retry_at_ms = clock_monotonic_ms() + CHANNEL_BUSY_MS;
 		account->state = CHANNEL_ACCOUNT_RESTING;
@@ -145,9 +150,6 @@ static void finish(struct channel *channel, struct channel_account *account)
 		rest(channel, account);
 	} else {
 		account->failure_count = 0;
-		account->point = result->point;
-		account->is_unsaved = true;
-		note_dirty_point(channel);
 		account->state = CHANNEL_ACCOUNT_IDLE;
 		if (account->dirty_at == account->serving)
 			account->dirty_at = 0;

@@ -151,6 +151,11 @@ static int begin(struct exchange *exchange)
 
 /* ---- their changes ---- */
 
+bool exchange_knows_theirs(const struct exchange *exchange)
+{
+	return exchange->has_theirs && exchange->result.repair_count == 0;
+}
+
 void exchange_forget_theirs(struct exchange *exchange)
 {
 	change_set_deinit(&exchange->theirs);
@@ -224,8 +229,10 @@ static const struct exchange_phase changes_phase = { changes_send, changes_take,
 
 int exchange_begin_changes(struct exchange *exchange)
 {
+	if (exchange->repair != NULL || !exchange_knows_theirs(exchange))
+		exchange_forget_theirs(exchange);
 	exchange_repair_free(&exchange->repair);
-	exchange_forget_theirs(exchange);
+	exchange->has_more = true;
 	exchange->is_asked = false;
 	exchange->phase = &changes_phase;
 	return 0;
@@ -319,6 +326,18 @@ static int get_take(
 	return 0;
 }
 
+/*
+ * If both sides begin exchanges of one busy account and both merge, each merge makes the other's
+ * push come too late. So the one with the smaller node id leaves the merging to the other sooner.
+ */
+static bool is_time_to_integrate(const struct exchange *exchange)
+{
+	unsigned most = mail_node(exchange->mail) < exchange->peer ? EXCHANGE_REFUSED_MAX / 2
+								   : EXCHANGE_REFUSED_MAX;
+
+	return exchange->refused_in_row >= most;
+}
+
 static int merge_and_push(struct exchange *exchange)
 {
 	int rc;
@@ -333,9 +352,8 @@ static int merge_and_push(struct exchange *exchange)
 	}
 	if (rc < 0)
 		return rc;
-	if (exchange->refused_in_row >= EXCHANGE_REFUSED_MAX)
-		return exchange_begin_integrate(exchange);
-	return exchange_begin_push(exchange);
+	return is_time_to_integrate(exchange) ? exchange_begin_integrate(exchange)
+					      : exchange_begin_push(exchange);
 }
 
 static int get_finish(struct exchange *exchange)
@@ -402,6 +420,23 @@ static int merge_run(struct account_write *write, void *context)
 	return integrate_run(write, &merge->integrate, &merge->error);
 }
 
+/*
+ * After the peer has merged all that we had, and we have taken in what came of it without a change
+ * of ours in between, our copy is what the peer's was then: a common point, though the peer may
+ * have gone on since. So a busy account does not drag all that changed since the last one along.
+ */
+static void note_adopted(struct exchange *exchange, const struct integrate *integrate)
+{
+	bool is_adopted = exchange->integrated_at != 0 && integrate->compared == NULL &&
+			  integrate->sequence_before == exchange->integrated_at;
+
+	exchange->integrated_at = 0;
+	if (!is_adopted)
+		return;
+	exchange->point = (struct common_point){ integrate->sequence, exchange->theirs.sequence };
+	exchange->result.point = exchange->point;
+}
+
 int exchange_merge(struct exchange *exchange, const struct change_set *compared, uint64_t expect)
 {
 	struct merge_context merge = { .integrate = { .theirs = &exchange->theirs,
@@ -417,6 +452,7 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 		exchange->result.error = merge.error;
 		return rc;
 	}
+	note_adopted(exchange, &merge.integrate);
 	exchange->result.conflict_count += (unsigned)merge.integrate.conflict_count;
 	body_set_deinit(&exchange->bodies);
 	return 0;

@@ -41,8 +41,9 @@ enum exchange_step {
 
 /* What happened; complete once the exchange is done or has failed. */
 struct exchange_result {
-	struct error error;        /* why it failed; code 0 if it did not */
-	struct common_point point; /* when done: the new common point; see point_save() */
+	struct error error; /* why it failed; code 0 if it did not */
+	struct common_point
+		point; /* the new common point, to be saved; also after a failure if it is not 0 */
 	unsigned request_count;
 	unsigned refused_count;   /* the peer had changed meanwhile */
 	unsigned integrate_count; /* the peer was asked to merge, because it changed all the time */

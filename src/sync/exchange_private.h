@@ -15,7 +15,7 @@
 #include "sync/wire.h"
 
 #define EXCHANGE_REFUSED_MAX 4        /* refusals in a row before the peer is asked to merge */
-#define EXCHANGE_INTEGRATE_MAX 3      /* times it is asked before we give up for now */
+#define EXCHANGE_INTEGRATE_MAX 2      /* times it is asked before we give up for now */
 #define EXCHANGE_GUESS_COUNT_MAX 100u /* new bodies sent without asking */
 #define EXCHANGE_GUESS_SIZE_MAX (256u * 1024)
 #define EXCHANGE_GUID_BATCH 5000u  /* GUIDs in one LACKS */
@@ -78,8 +78,10 @@ struct exchange {
 	struct arena *scratch;
 
 	struct common_point known, point; /* `point` is the one this exchange starts from */
-	uint64_t expect;                  /* the peer's sequence, as far as we know */
-	uint64_t position;                /* of our last commit */
+	uint64_t
+		integrated_at; /* our sequence that the peer has merged in this exchange; 0: none */
+	uint64_t expect;       /* the peer's sequence, as far as we know */
+	uint64_t position;     /* of our last commit */
 	unsigned refused_in_row, illegal_count;
 
 	struct arena *their_arena;
@@ -100,7 +102,8 @@ struct exchange {
 };
 
 /* Each makes `*this` phase the present one. */
-int exchange_begin_changes(struct exchange *exchange); /* ask for theirs since the common point */
+/* Ask for theirs since what is known of them, in this exchange or from the common point. */
+int exchange_begin_changes(struct exchange *exchange);
 int exchange_begin_bodies(struct exchange *exchange); /* get what `theirs` lacks here, then merge */
 int exchange_begin_push(struct exchange *exchange);
 int exchange_begin_integrate(struct exchange *exchange); /* push, for the peer to merge */
@@ -109,6 +112,8 @@ int exchange_begin_repair(struct exchange *exchange);
 /* Adds an answer's changes to `theirs`; `text` is copied. */
 int exchange_take_changes(struct exchange *exchange, const struct dlist *map, struct bytes text);
 void exchange_forget_theirs(struct exchange *exchange);
+/* `theirs` is all that changed there since the common point (and not what a repair compared). */
+bool exchange_knows_theirs(const struct exchange *exchange);
 /* The peer was elsewhere once more; ERR_UNAVAILABLE if that was too often. */
 int exchange_count_refusal(struct exchange *exchange);
 /* Merges theirs into our copy; compared is not NULL in a repair (see integrate.h). */

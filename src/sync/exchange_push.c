@@ -291,6 +291,15 @@ static void put_records(struct exchange_push *push, struct dlist_writer *writer)
 	push->record_next += EXCHANGE_STAGE_BATCH - count;
 }
 
+/* Up to where we know the peer's changes. A merge needs all since the common point, even if known.
+ */
+static uint64_t known_sequence(const struct exchange *exchange)
+{
+	if (exchange_knows_theirs(exchange) && !exchange->push.is_integrate)
+		return exchange->theirs.sequence;
+	return exchange->point.theirs;
+}
+
 static int push_send(struct exchange *exchange, struct buffer *request)
 {
 	struct exchange_push *push = &exchange->push;
@@ -314,7 +323,7 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
 	if (!push->is_integrate)
 		dlist_put_number_of(&writer, "EXPECT", exchange->expect);
-	dlist_put_number_of(&writer, "SINCE", exchange->point.theirs);
+	dlist_put_number_of(&writer, "SINCE", known_sequence(exchange));
 	dlist_put_number_of(&writer, "SEQUENCE", push->header.sequence);
 	dlist_put_number_of(&writer, "HIGHEST", push->header.highest);
 	if (!push->is_integrate)
@@ -378,7 +387,8 @@ static int push_take(
 	if (push->has_changed) {
 		int rc = take_illegal(exchange, map);
 
-		exchange_forget_theirs(exchange);
+		if (!exchange_knows_theirs(exchange))
+			exchange_forget_theirs(exchange);
 		return rc < 0 ? rc : exchange_take_changes(exchange, map, text);
 	}
 	if (push->has_differed)
@@ -416,6 +426,7 @@ static int push_finish(struct exchange *exchange)
 		return exchange_begin_repair(exchange);
 	if (push->has_integrated) {
 		exchange->result.integrate_count++;
+		exchange->integrated_at = push->header.sequence;
 		exchange->refused_in_row = 0;
 		return exchange_begin_changes(exchange);
 	}

@@ -161,7 +161,10 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 {
 	struct arena *arena = arena_new();
 	struct change_set mine = { 0 };
-	int rc = integrate_check(integrate->theirs,
+	int rc;
+
+	integrate->sequence_before = write->header.sequence;
+	rc = integrate_check(integrate->theirs,
 		integrate_modseq_limit(write->now_ms, integrate->skew_ms), error);
 
 	if (rc == 0)

@@ -25,7 +25,7 @@ struct integrate {
 	uint64_t expect;
 
 	size_t conflict_count; /* results */
-	uint64_t sequence;
+	uint64_t sequence_before, sequence;
 };
 
 /*

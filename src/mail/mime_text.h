@@ -31,7 +31,7 @@ void mime_fold_case(struct bytes utf8, struct buffer *out);
  * as it is. */
 bool mime_transfer_decode(struct bytes body, struct bytes encoding, struct buffer *out);
 
-/* The sought string in folded form; `charset` is IMAP's, "" or US-ASCII is the default. */
+/* The sought string in folded form; `charset` is IMAP's, "" or US-ASCII also takes UTF-8. */
 struct mime_needle {
 	struct buffer folded; /* private */
 	bool is_ascii;        /* private */

@@ -6,8 +6,8 @@
  * past them, and the file is removed.
  *
  * Invariant: the remaining segments, replayed in order, give the index. So a put is written again
- * if the row is still exactly that, and a delete if the row is still absent and an older segment,
- * which may hold its put, remains.
+ * if the row is still exactly that, and a delete if the row is still absent and an older segment
+ * remains that may hold its put.
  */
 #include "store/store_private.h"
 
@@ -37,7 +37,8 @@ struct live_body {
 struct compact {
 	struct store *store;
 	uint64_t segment;
-	bool is_oldest;
+	struct log_segment **older; /* with references */
+	size_t older_count;
 	struct live_body *bodies;
 	size_t body_count, body_room;
 	struct buffer effects; /* payloads of commits, one after the other */
@@ -46,26 +47,42 @@ struct compact {
 	uint64_t live_bytes; /* found live, when measuring */
 };
 
-static bool body_is_here(struct kv_txn *kv, const struct compact *compact, struct bytes guid,
+/* 1, 0, or an error, which must not be taken for a no. */
+static int body_is_here(struct kv_txn *kv, const struct compact *compact, struct bytes guid,
 	uint64_t offset, struct body_row *row_r)
 {
-	return body_row_get(kv, guid, row_r) == 0 && row_r->segment == compact->segment &&
-	       row_r->offset == offset;
+	int rc = body_row_get(kv, guid, row_r);
+
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	return row_r->segment == compact->segment && row_r->offset == offset;
 }
 
-static bool effect_is_live(
-	struct kv_txn *kv, const struct compact *compact, const struct effect *effect)
+/* 1, 0, or an error, which must not be taken for a no. */
+static int effect_is_live(struct kv_txn *kv, const struct effect *effect)
 {
 	struct bytes value;
-	int rc;
+	int rc = kv_get(kv, effect->table, effect->key, &value);
 
-	if (effect->table == TABLE_BODY && effect->operation == EFFECT_PUT)
-		return kv_get(kv, TABLE_BODY, effect->key, &value) == 0 &&
-		       bytes_equal(value, effect->value);
-	rc = kv_get(kv, effect->table, effect->key, &value);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
 	if (effect->operation == EFFECT_PUT)
 		return rc == 0 && bytes_equal(value, effect->value);
-	return rc == ERR_NOT_FOUND && !compact->is_oldest;
+	return rc == ERR_NOT_FOUND;
+}
+
+/* A segment that cannot be read may hold anything. */
+static bool put_may_be_older(const struct compact *compact, const struct effect *effect)
+{
+	for (size_t i = 0; i < compact->older_count; i++) {
+		struct log_segment *segment = compact->older[i];
+
+		if ((segment->filter == NULL &&
+			    put_filter_make(&compact->store->log, segment) < 0) ||
+			put_filter_may_hold(segment->filter, effect->table, effect->key))
+			return true;
+	}
+	return false;
 }
 
 static int rewrite_body(
@@ -75,19 +92,21 @@ static int rewrite_body(
 	struct bytes stored = buffer_bytes(&body->payload);
 	struct bytes prefix;
 	struct body_row row;
+	int here = body_is_here(write->kv, compact, guid, body->offset, &row);
 
-	if (!body_is_here(write->kv, compact, guid, body->offset, &row))
-		return 0;
+	if (here <= 0)
+		return here;
 	prefix = bytes_take(&stored, FRAME_BODY_PREFIX_SIZE);
 	body_frame_add(write, body->flags, body->crc, prefix, stored, &row);
 	return body_row_put(write, guid, &row);
 }
 
-static int rewrite_effect(
-	struct store_write *write, const struct compact *compact, const struct effect *effect)
+static int rewrite_effect(struct store_write *write, const struct effect *effect)
 {
-	if (!effect_is_live(write->kv, compact, effect))
-		return 0;
+	int live = effect_is_live(write->kv, effect);
+
+	if (live <= 0)
+		return live;
 	effect_encode(&write->effects, effect); /* the index is so already */
 	return 0;
 }
@@ -105,7 +124,7 @@ static int step_run(struct store_write *write, void *context)
 
 		rc = effect_decode(&effects, STORE_TABLE_COUNT, &effect);
 		if (rc == 0)
-			rc = rewrite_effect(write, compact, &effect);
+			rc = rewrite_effect(write, &effect);
 	}
 	return rc;
 }
@@ -158,7 +177,11 @@ static int take_effects(struct compact *compact, struct kv_txn *kv, struct bytes
 
 		if (rc < 0)
 			return rc;
-		if (!effect_is_live(kv, compact, &effect))
+		rc = effect_is_live(kv, &effect);
+		if (rc < 0)
+			return rc;
+		if (rc == 0 ||
+			(effect.operation == EFFECT_DELETE && !put_may_be_older(compact, &effect)))
 			continue;
 		effect_encode(&compact->effects, &effect);
 		compact->effect_count++;
@@ -180,9 +203,12 @@ static int take_body(struct compact *compact, struct kv_txn *kv, struct log_segm
 	if (frame->payload_size < FRAME_BODY_PREFIX_SIZE)
 		return ERR_CORRUPT;
 	rc = segment_read(segment->fd, offset + FRAME_HEADER_SIZE, guid.bytes, sizeof(guid.bytes));
-	if (rc < 0 ||
-		!body_is_here(kv, compact, bytes_of(guid.bytes, sizeof(guid.bytes)), offset, &row))
+	if (rc == 0)
+		rc = body_is_here(
+			kv, compact, bytes_of(guid.bytes, sizeof(guid.bytes)), offset, &row);
+	if (rc <= 0)
 		return rc;
+	rc = 0;
 	compact->live_bytes += frame->payload_size;
 	if (!rewrite)
 		return 0;
@@ -280,8 +306,7 @@ static bool is_candidate(const struct log_files *log, const struct log_segment *
 
 /* The first segment above *number that is not being written, with a reference; NULL if there is
  * none. */
-static struct log_segment *next_segment(
-	struct store *store, uint64_t *number, bool is_forced, bool *is_oldest_r)
+static struct log_segment *next_segment(struct store *store, uint64_t *number, bool is_forced)
 {
 	struct log_segment *segment = NULL;
 
@@ -293,7 +318,6 @@ static struct log_segment *next_segment(
 		segment = store->log.segments[i];
 		segment->references++;
 		*number = segment->number;
-		*is_oldest_r = i == 0;
 	}
 	pthread_mutex_unlock(&store->log.lock);
 	return segment;
@@ -306,15 +330,36 @@ static void segment_leave(struct store *store, struct log_segment *segment)
 	pthread_mutex_unlock(&store->log.lock);
 }
 
-static int compact_segment(struct store *store, struct log_segment *segment, bool is_oldest,
-	bool is_forced, uint64_t *freed)
+static void older_take(struct compact *compact)
 {
-	struct compact compact = {
-		.store = store, .segment = segment->number, .is_oldest = is_oldest
-	};
+	struct log_files *log = &compact->store->log;
+
+	pthread_mutex_lock(&log->lock);
+	compact->older = mem_zalloc_array(log->count, sizeof(*compact->older));
+	for (size_t i = 0; i < log->count && log->segments[i]->number < compact->segment; i++) {
+		log->segments[i]->references++;
+		compact->older[compact->older_count++] = log->segments[i];
+	}
+	pthread_mutex_unlock(&log->lock);
+}
+
+static void compact_deinit(struct compact *compact)
+{
+	for (size_t i = 0; i < compact->older_count; i++)
+		log_release(&compact->store->log, compact->older[i]);
+	free(compact->older);
+	buffer_deinit(&compact->effects);
+	free(compact->bodies);
+}
+
+static int compact_segment(
+	struct store *store, struct log_segment *segment, bool is_forced, uint64_t *freed)
+{
+	struct compact compact = { .store = store, .segment = segment->number };
 	uint64_t size = segment->size;
 	int rc;
 
+	older_take(&compact);
 	/* What the index does not have yet would look dead. */
 	rc = index_catch_up(store);
 	if (rc == 0)
@@ -333,24 +378,23 @@ static int compact_segment(struct store *store, struct log_segment *segment, boo
 	}
 	if (rc == ERR_CORRUPT)
 		segment_leave(store, segment);
-	buffer_deinit(&compact.effects);
-	free(compact.bodies);
+	compact_deinit(&compact);
 	return rc;
 }
 
 static int compact_all(struct store *store, bool is_forced, uint64_t *freed)
 {
 	struct log_segment *segment;
-	bool is_oldest = false, is_stopping = false;
+	bool is_stopping = false;
 	uint64_t number = 0;
 	int rc = 0, worst = 0;
 
 	*freed = 0;
 	pthread_mutex_lock(&store->compact_lock);
 	while (!is_stopping && (rc == 0 || rc == ERR_CORRUPT) &&
-		(segment = next_segment(store, &number, is_forced, &is_oldest)) != NULL) {
+		(segment = next_segment(store, &number, is_forced)) != NULL) {
 		/* A damaged segment stays as it is, and does not stand in the way of others. */
-		rc = compact_segment(store, segment, is_oldest, is_forced, freed);
+		rc = compact_segment(store, segment, is_forced, freed);
 		log_release(&store->log, segment);
 		worst = rc < 0 ? rc : worst;
 		pthread_mutex_lock(&store->lock);

@@ -20,6 +20,13 @@ static void segment_name(char name[SEGMENT_NAME_SIZE], uint64_t number)
 	snprintf(name, SEGMENT_NAME_SIZE, "%016llx.segment", (unsigned long long)number);
 }
 
+static void segment_free(struct log_segment *segment)
+{
+	close(segment->fd);
+	free(segment->filter);
+	free(segment);
+}
+
 static void segment_add(struct log_files *log, uint64_t number, int fd, uint64_t size)
 {
 	struct log_segment *segment = mem_zalloc(sizeof(*segment));
@@ -179,8 +186,7 @@ int log_create(struct log_files *log, struct error *error)
 void log_close(struct log_files *log)
 {
 	for (size_t i = 0; i < log->count; i++) {
-		close(log->segments[i]->fd);
-		free(log->segments[i]);
+		segment_free(log->segments[i]);
 	}
 	free(log->segments);
 	if (log->dir_fd >= 0)
@@ -365,8 +371,7 @@ void log_release(struct log_files *log, struct log_segment *segment)
 	is_last = --segment->references == 0 && segment->is_removed;
 	pthread_mutex_unlock(&log->lock);
 	if (is_last) {
-		close(segment->fd);
-		free(segment);
+		segment_free(segment);
 	}
 }
 
@@ -393,8 +398,7 @@ int log_remove(struct log_files *log, uint64_t number)
 	is_free = segment->references == 0;
 	pthread_mutex_unlock(&log->lock);
 	if (is_free) {
-		close(segment->fd);
-		free(segment);
+		segment_free(segment);
 	}
 	return fsync(log->dir_fd) < 0 ? ERR_IO : 0;
 }

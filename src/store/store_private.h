@@ -36,10 +36,11 @@ struct log_segment {
 	unsigned references; /* readers; the descriptor is closed when it is removed and none is
 				left */
 	bool is_removed;
-	uint64_t size;       /* bytes of frames and header */
-	uint64_t live_bytes; /* stored bytes of bodies that are live in it */
-	bool is_changed;     /* live_bytes differs from the table */
-	uint64_t left_at;    /* compaction left it alone when this segment was the last; or 0 */
+	uint64_t size;             /* bytes of frames and header */
+	uint64_t live_bytes;       /* stored bytes of bodies that are live in it */
+	bool is_changed;           /* live_bytes differs from the table */
+	struct put_filter *filter; /* of the compactor; NULL: not made */
+	uint64_t left_at; /* compaction left it alone when this segment was the last; or 0 */
 };
 
 /* The segment files. `lock` guards the list; only the committer appends. */
@@ -220,6 +221,12 @@ int txn_apply(struct store *store);
 /* Gives up the open transaction, if there is one; txn_open() redoes what the log has of it. */
 void txn_abandon(struct store *store);
 void listeners_call(struct store *store, struct bytes fed);
+
+/* ---- store_filter.c ---- */
+/* Makes segment->filter. Sealed segments only. ERR_CORRUPT, ERR_IO. */
+int put_filter_make(struct log_files *log, struct log_segment *segment);
+/* Whether the segment may hold a put of that row; false is certain. */
+bool put_filter_may_hold(const struct put_filter *filter, unsigned table, struct bytes key);
 
 /* ---- store_compact.c ---- */
 void compactor_start(struct store *store);

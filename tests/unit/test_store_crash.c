@@ -160,6 +160,56 @@ static void compaction_keeps_what_was_committed_just_before(void **state)
 	buffer_deinit(&out);
 }
 
+static int run_put_plain(struct store_write *write, void *context)
+{
+	return store_put(write, TABLE, bytes_of_string(context), B("x"));
+}
+
+/* Rows whose keys come once, such as those by modseq, must not leave a delete each for ever. */
+static void deletes_are_carried_on_only_for_puts_that_remain(void **state)
+{
+	struct fixture *fixture = *state;
+	struct store_status before, after;
+	struct random random = { 9 };
+	struct error error;
+	struct guid guid;
+	uint64_t position, freed, count;
+	unsigned char noise[100000];
+	char key[32];
+
+	fixture->options.compression = 0;
+	open_store(fixture);
+	for (size_t i = 0; i < sizeof(noise); i++)
+		noise[i] = (unsigned char)random_next(&random);
+	add_body(fixture, "kept", bytes_of(noise, sizeof(noise)), &guid);
+	put_value(fixture, "deleted later", "x", &position);
+	assert_int_equal(store_compact(fixture->store, &error, &freed), 0);
+	store_get_status(fixture->store, &before);
+	assert_int_equal(
+		store_commit(fixture->store, run_delete, "deleted later", NULL, &position), 0);
+	for (int i = 0; i < 500; i++) {
+		snprintf(key, sizeof(key), "comes once %d", i);
+		assert_int_equal(
+			store_commit(fixture->store, run_put_plain, key, NULL, &position), 0);
+		if (i % 50 == 0)
+			assert_int_equal(store_compact(fixture->store, &error, &freed), 0);
+		assert_int_equal(store_commit(fixture->store, run_delete, key, NULL, &position), 0);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(store_compact(fixture->store, &error, &freed), 0);
+	store_get_status(fixture->store, &after);
+	assert_true(after.log_bytes < before.log_bytes + 2000);
+	store_close(&fixture->store);
+	assert_int_equal(store_rebuild(&fixture->options, &error, &count), 0);
+	open_store(fixture);
+	check_value(fixture, 0, "kept", "x");
+	check_value(fixture, 0, "deleted later", NULL);
+	for (int i = 0; i < 500; i++) {
+		snprintf(key, sizeof(key), "comes once %d", i);
+		check_value(fixture, 0, key, NULL);
+	}
+}
+
 static void compact_for_ever(struct fixture *fixture, struct shared *shared)
 {
 	struct writer writer = { fixture, shared, 0 };
@@ -218,6 +268,7 @@ int main(void)
 		TEST(what_was_acknowledged_survives_kill_9),
 		TEST(compaction_gives_space_back_and_keeps_what_is_live),
 		TEST(compaction_keeps_what_was_committed_just_before),
+		TEST(deletes_are_carried_on_only_for_puts_that_remain),
 		TEST(kill_9_during_compaction_loses_nothing),
 	};
 

@@ -21,13 +21,13 @@ const tasks = {
 	async list(client) {
 		return collect(client, '1:*');
 	},
-	// Flags what has "flow" in its subject, moves one into Flow, appends one, deletes one.
+	// Flags what has "flow" in its subject, moves "flow 0" into Flow, deletes "flow 1", appends one.
 	async work(client) {
 		await client.mailboxCreate('Flow');
 		const uids = await client.search({ subject: 'flow' }, { uid: true });
 		await client.messageFlagsAdd(uids, ['\\Flagged', '$Flow'], { uid: true });
-		await client.messageMove([uids[0]], 'Flow', { uid: true });
-		await client.messageDelete([uids[1]], { uid: true });
+		await client.messageMove({ subject: 'flow 0' }, 'Flow', { uid: true });
+		await client.messageDelete({ subject: 'flow 1' }, { uid: true });
 		const appended = await client.append('Flow', 'Subject: appended by imapflow\r\n\r\nbody\r\n', ['\\Seen']);
 		return { uids, appended: appended.uid };
 	},

@@ -57,7 +57,6 @@ static int error_of(int rc)
 	case MDB_CORRUPTED:
 	case MDB_PAGE_NOTFOUND:
 	case MDB_INVALID:
-	case MDB_PANIC:
 	case MDB_BAD_TXN:
 		return ERR_CORRUPT;
 	case MDB_VERSION_MISMATCH:

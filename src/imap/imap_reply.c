@@ -93,13 +93,26 @@ bool imap_is_full(struct imap_session *session)
 	return net_connection_is_full(session->connection);
 }
 
+/* Texts may quote what came from elsewhere: nothing in them may end the line. */
+static void append_text(struct buffer *out, const char *format, va_list args)
+{
+	size_t start = out->len;
+
+	buffer_vprintf(out, format, args);
+	for (size_t i = start; i < out->len; i++) {
+		if (out->data[i] < ' ' || out->data[i] >= 0x7f)
+			out->data[i] = '?';
+	}
+	buffer_append_string(out, "\r\n");
+}
+
 static enum net_result finish(
 	struct imap_session *session, const char *status, const char *format, va_list args)
 {
 	buffer_clear(&session->ending);
 	buffer_printf(&session->ending, "%s %s ", session->tag, status);
-	buffer_vprintf(&session->ending, format, args);
-	buffer_append_string(&session->ending, "\r\n");
+	append_text(&session->ending, format, args);
+	session->bad_command_count = 0;
 	return imap_update_begin(session);
 }
 
@@ -140,8 +153,7 @@ enum net_result imap_bad(struct imap_session *session, const char *format, ...)
 
 	va_start(args, format);
 	imap_printf(session, "%s BAD ", session->tag[0] != '\0' ? session->tag : "*");
-	buffer_vprintf(&session->out, format, args);
-	imap_put(session, "\r\n");
+	append_text(&session->out, format, args);
 	va_end(args);
 	if (++session->bad_command_count < IMAP_BAD_COMMAND_MAX)
 		return NET_DONE;

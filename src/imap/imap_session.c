@@ -124,8 +124,9 @@ static enum net_result session_command(void *context, struct bytes unit)
 		unit.len--;
 	if (unit.len > 0 && unit.ptr[unit.len - 1] == '\r')
 		unit.len--;
+	/* Neither base64 nor DONE, so that it is refused by whoever waits for it. */
 	if (session->frame.refusal != IMAP_REFUSED_NOT)
-		return piece_end(session, imap_bad(session, "Line too long"));
+		unit = BYTES_LITERAL("!");
 	return piece_end(session, answer(session, unit));
 }
 

@@ -1,0 +1,210 @@
+/* What a dialogue cannot show: TLS, clients that are slow or gone, and many messages. */
+#include "imap_fixture.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MESSAGE_COUNT 1500
+#define BODY_SIZE 2000
+
+static void expect_greeting(struct net_client *client)
+{
+	test_expect_start(client, "* OK [CAPABILITY IMAP4rev1 ");
+}
+
+static void log_in(struct net_client *client)
+{
+	test_send(client, "a LOGIN alice secret\r\n");
+	test_expect_start(client, "a OK ");
+}
+
+/* Reads up to the line that begins with `end`. Returns the number of lines before it. */
+static size_t read_up_to(struct net_client *client, const char *end)
+{
+	struct error error = { 0 };
+	struct bytes line;
+	size_t count = 0;
+
+	for (;; count++) {
+		if (net_client_read_line(client, 1000000, &line, HELPER_TIMEOUT_MS, &error) < 0)
+			fail_msg("instead of \"%s\": %s", end, error.text);
+		if (bytes_start_with(line, bytes_of_string(end)))
+			return count;
+	}
+}
+
+static void fill_inbox(struct net_client *client)
+{
+	struct buffer command = { NULL, 0, 0 };
+	char body[BODY_SIZE + 1];
+	struct error error = { 0 };
+
+	memset(body, 'x', BODY_SIZE);
+	body[BODY_SIZE] = '\0';
+	buffer_append_string(&command, "f APPEND INBOX");
+	for (unsigned i = 0; i < MESSAGE_COUNT; i++)
+		buffer_printf(
+			&command, " {%d+}\r\nSubject: %04u\r\n\r\n%s", BODY_SIZE + 17, i, body);
+	buffer_append_string(&command, "\r\n");
+	assert_int_equal(
+		net_client_write(client, buffer_bytes(&command), HELPER_TIMEOUT_MS, &error), 0);
+	test_expect_start(client, "f OK [APPENDUID ");
+	buffer_deinit(&command);
+	test_send(client, "f SELECT INBOX\r\n");
+	read_up_to(client, "f OK ");
+}
+
+static void passwords_are_refused_without_tls(void **state)
+{
+	struct imap_fixture server;
+	struct net_client *client;
+
+	(void)state;
+	imap_fixture_start_with(&server, false, 0);
+	client = test_connect(server.port);
+	test_expect_start(client, "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE STARTTLS "
+				  "LOGINDISABLED AUTH=SCRAM-SHA-256]");
+	test_send(client, "a LOGIN alice secret\r\n");
+	test_expect_start(client, "a NO [PRIVACYREQUIRED] ");
+	test_send(client, "b AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n");
+	test_expect_start(client, "b NO [PRIVACYREQUIRED] ");
+	test_send(client, "c STARTTLS\r\n");
+	test_expect_start(client, "c OK ");
+	test_start_tls(client);
+	test_send(client, "d STARTTLS\r\n");
+	test_expect_start(client, "d BAD ");
+	test_send(client, "e CAPABILITY\r\n");
+	test_expect_start(client, "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=");
+	test_expect_start(client, "e OK ");
+	log_in(client);
+	net_client_free(&client);
+	imap_fixture_stop(&server);
+}
+
+/* What was sent in the clear before TLS is not taken for what came in it (CVE-2021-33515 and
+ * others). */
+static void plaintext_behind_starttls_is_dropped(void **state)
+{
+	struct imap_fixture server;
+	struct net_client *client;
+
+	(void)state;
+	imap_fixture_start_with(&server, false, 0);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	test_send(client, "a STARTTLS\r\nb NOOP\r\n");
+	test_expect_start(client, "a OK ");
+	test_start_tls(client);
+	test_send(client, "c NOOP\r\n");
+	test_expect_start(client, "c OK ");
+	net_client_free(&client);
+	imap_fixture_stop(&server);
+}
+
+/* The answers are many times what the server gathers for one client. */
+static void a_slow_client_gets_all_in_order(void **state)
+{
+	struct imap_fixture server;
+	struct net_client *client;
+	char expected[64];
+
+	(void)state;
+	imap_fixture_start(&server);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	log_in(client);
+	fill_inbox(client);
+	test_send(client, "a FETCH 1:* BODY.PEEK[]\r\nb FETCH 1:* FLAGS\r\nc NOOP\r\n");
+	for (unsigned i = 1; i <= MESSAGE_COUNT; i++) {
+		snprintf(expected, sizeof(expected), "* %u FETCH (BODY[] {%d}", i, BODY_SIZE + 17);
+		test_expect(client, expected);
+		snprintf(expected, sizeof(expected), "Subject: %04u", i - 1);
+		test_expect(client, expected);
+		test_expect(client, "");
+		test_expect_start(client, "xxx");
+	}
+	test_expect_start(client, "a OK ");
+	assert_int_equal(read_up_to(client, "b OK "), MESSAGE_COUNT);
+	test_expect_start(client, "c OK ");
+	net_client_free(&client);
+	imap_fixture_stop(&server);
+}
+
+static void a_client_that_goes_in_the_midst_of_an_answer_is_no_harm(void **state)
+{
+	struct imap_fixture server;
+	struct net_client *client;
+
+	(void)state;
+	imap_fixture_start(&server);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	log_in(client);
+	fill_inbox(client);
+	test_send(client, "a FETCH 1:* BODY[]\r\n");
+	test_expect_start(client, "* 1 FETCH ");
+	net_client_free(&client);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	log_in(client);
+	test_send(client, "b STATUS INBOX (MESSAGES)\r\n");
+	test_expect(client, "* STATUS INBOX (MESSAGES 1500)");
+	net_client_free(&client);
+	imap_fixture_stop(&server);
+}
+
+/* Steps of STORE, MOVE and EXPUNGE are smaller than this. */
+static void changes_of_many_messages_are_told_in_full(void **state)
+{
+	struct imap_fixture server;
+	struct net_client *client, *other;
+
+	(void)state;
+	imap_fixture_start(&server);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	log_in(client);
+	fill_inbox(client);
+	other = test_connect(server.port);
+	expect_greeting(other);
+	log_in(other);
+	test_send(other, "o ENABLE QRESYNC\r\no SELECT INBOX\r\no IDLE\r\n");
+	read_up_to(other, "+ idling");
+	test_send(client, "a STORE 1:* +FLAGS.SILENT (\\Deleted)\r\n");
+	test_expect_start(client, "a OK ");
+	test_send(other, "DONE\r\n");
+	assert_int_equal(read_up_to(other, "o OK "), MESSAGE_COUNT);
+	test_send(client, "b STORE 2:* -FLAGS (\\Deleted)\r\n");
+	assert_int_equal(read_up_to(client, "b OK "), MESSAGE_COUNT - 1);
+	test_send(client, "c EXPUNGE\r\n");
+	test_expect(client, "* 1 EXPUNGE");
+	test_expect_start(client, "c OK ");
+	test_send(client, "d CREATE x\r\nd MOVE 1:* x\r\n");
+	test_expect_start(client, "d OK [MAILBOXID ");
+	test_expect_start(client, "* OK [COPYUID ");
+	assert_int_equal(read_up_to(client, "d OK "), MESSAGE_COUNT - 1);
+	test_send(client, "e SEARCH ALL\r\n");
+	test_expect(client, "* SEARCH");
+	test_expect_start(client, "e OK ");
+	test_send(other, "p NOOP\r\n");
+	test_expect(other, "* VANISHED 1:1500");
+	read_up_to(other, "p OK ");
+	net_client_free(&client);
+	net_client_free(&other);
+	imap_fixture_stop(&server);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(passwords_are_refused_without_tls),
+		cmocka_unit_test(plaintext_behind_starttls_is_dropped),
+		cmocka_unit_test(a_slow_client_gets_all_in_order),
+		cmocka_unit_test(a_client_that_goes_in_the_midst_of_an_answer_is_no_harm),
+		cmocka_unit_test(changes_of_many_messages_are_told_in_full),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -136,6 +136,9 @@ struct account_write {
 				  may show them elsewhere */
 	size_t release_count, release_room;
 	bool is_merge; /* ACCOUNT_MERGED_KEY was written */
+	/* Set by merges: account_put_message() counts the placement, or (mailbox, UID), as having
+	 * come with this write, though it stays as it is. */
+	bool renews_placed, renews_shown;
 	bool is_dirty;
 };
 

@@ -649,13 +649,15 @@ static int bodies_change(struct account_write *write, const struct message_recor
 	return 0;
 }
 
-static void local_fields_fill(
-	struct message_record *after, const struct message_record *before, bool is_new_place)
+static void local_fields_fill(const struct account_write *write, struct message_record *after,
+	const struct message_record *before, bool is_new_place)
 {
-	bool is_new_placement = before == NULL || stamp_compare(before->placed, after->placed) != 0;
+	bool is_new_placement = before == NULL || write->renews_placed ||
+				stamp_compare(before->placed, after->placed) != 0;
 
 	after->placed_sequence = is_new_placement ? after->sequence : before->placed_sequence;
-	after->shown_sequence = is_new_place ? after->sequence : before->shown_sequence;
+	after->shown_sequence = is_new_place || write->renews_shown ? after->sequence
+								    : before->shown_sequence;
 }
 
 int account_put_message(struct account_write *write, const struct message_record *message)
@@ -684,7 +686,7 @@ int account_put_message(struct account_write *write, const struct message_record
 			write, &after.sequence, sequence_value_message(entry, after.instance));
 	if (rc < 0)
 		return rc;
-	local_fields_fill(&after, before, is_new_place);
+	local_fields_fill(write, &after, before, is_new_place);
 	if (before != NULL && message_is_shown(before)) {
 		rc = message_unshow(write, before, is_new_place, after.modseq);
 		if (rc < 0)

@@ -155,6 +155,7 @@ const struct register_record *change_set_register(
 
 struct read_context {
 	struct change_set *set;
+	uint64_t common;
 	uint64_t reached;
 	size_t room;
 };
@@ -185,7 +186,7 @@ static int read_message(void *context, const struct message_record *message)
 
 	if (rc == 0)
 		change_set_add_message(
-			read->set, message, message->placed_sequence <= read->set->since);
+			read->set, message, message->placed_sequence <= read->common);
 	return rc;
 }
 
@@ -200,11 +201,11 @@ static int read_register(void *context, const struct register_record *record)
 }
 
 int change_set_read(struct kv_txn *kv, const struct account_header *header, uint64_t since,
-	size_t count_max, struct arena *arena, struct change_set *set_r)
+	uint64_t common, size_t count_max, struct arena *arena, struct change_set *set_r)
 {
 	static const struct account_change_functions functions = { read_mailbox, read_message,
 		read_register };
-	struct read_context read = { .set = set_r, .room = count_max };
+	struct read_context read = { .set = set_r, .common = common, .room = count_max };
 	int rc;
 
 	*set_r = (struct change_set){ .account = header->id,

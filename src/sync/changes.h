@@ -50,10 +50,11 @@ const struct register_record *change_set_register(
 /*
  * Reads what an account's records have become since its sequence `since`, at most `count_max`
  * records: if there were more, set_r->sequence is that of the last one read, and the rest are the
- * changes since then. The set is normalized; was_common is told as of `since`. Records borrow from
- * `arena`. On errors *set_r is empty.
+ * changes since then. The set is normalized; was_common is told as of `common`, our sequence at the
+ * common point, which is not later than `since`. Records borrow from `arena`. On errors *set_r is
+ * empty.
  */
 int change_set_read(struct kv_txn *kv, const struct account_header *header, uint64_t since,
-	size_t count_max, struct arena *arena, struct change_set *set_r);
+	uint64_t common, size_t count_max, struct arena *arena, struct change_set *set_r);
 
 #endif

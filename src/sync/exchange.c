@@ -211,6 +211,7 @@ static int changes_send(struct exchange *exchange, struct buffer *request)
 	writer = wire_begin(request, DLIST_REQUEST, "CHANGES");
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
 	dlist_put_number_of(&writer, "SINCE", exchange->theirs.sequence);
+	dlist_put_number_of(&writer, "COMMON", exchange->point.theirs);
 	dlist_end_map(&writer);
 	return 1;
 }
@@ -420,23 +421,6 @@ static int merge_run(struct account_write *write, void *context)
 	return integrate_run(write, &merge->integrate, &merge->error);
 }
 
-/*
- * After the peer has merged all that we had, and we have taken in what came of it without a change
- * of ours in between, our copy is what the peer's was then: a common point, though the peer may
- * have gone on since. So a busy account does not drag all that changed since the last one along.
- */
-static void note_adopted(struct exchange *exchange, const struct integrate *integrate)
-{
-	bool is_adopted = exchange->integrated_at != 0 && integrate->compared == NULL &&
-			  integrate->sequence_before == exchange->integrated_at;
-
-	exchange->integrated_at = 0;
-	if (!is_adopted)
-		return;
-	exchange->point = (struct common_point){ integrate->sequence, exchange->theirs.sequence };
-	exchange->result.point = exchange->point;
-}
-
 int exchange_merge(struct exchange *exchange, const struct change_set *compared, uint64_t expect)
 {
 	struct merge_context merge = { .integrate = { .theirs = &exchange->theirs,
@@ -444,7 +428,8 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 					       .peer = exchange->peer,
 					       .bodies = &exchange->bodies,
 					       .compared = compared,
-					       .expect = expect } };
+					       .expect = expect,
+					       .merged_at = exchange->integrated_at } };
 	int rc = mail_commit(exchange->mail, exchange->account, merge_run, &merge,
 		&exchange->result.error, &exchange->position);
 
@@ -452,7 +437,12 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 		exchange->result.error = merge.error;
 		return rc;
 	}
-	note_adopted(exchange, &merge.integrate);
+	if (merge.integrate.common != 0) {
+		exchange->point =
+			(struct common_point){ merge.integrate.common, exchange->theirs.sequence };
+		exchange->result.point = exchange->point;
+	}
+	exchange->integrated_at = 0;
 	exchange->result.conflict_count += (unsigned)merge.integrate.conflict_count;
 	body_set_deinit(&exchange->bodies);
 	return 0;

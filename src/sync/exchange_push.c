@@ -110,8 +110,8 @@ static int read_push(struct exchange *exchange)
 	if (rc == 0)
 		rc = account_load(kv, exchange->account, &push->header);
 	if (rc == 0)
-		rc = change_set_read(kv, &push->header, exchange->point.mine, SIZE_MAX, push->arena,
-			&push->changes);
+		rc = change_set_read(kv, &push->header, exchange->point.mine, exchange->point.mine,
+			SIZE_MAX, push->arena, &push->changes);
 	if (rc == 0 && exchange->repair != NULL)
 		rc = exchange_repair_list(exchange, kv, push->arena, &push->changes);
 	mail_read_end(&kv);
@@ -324,6 +324,8 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 	if (!push->is_integrate)
 		dlist_put_number_of(&writer, "EXPECT", exchange->expect);
 	dlist_put_number_of(&writer, "SINCE", known_sequence(exchange));
+	if (!push->is_integrate)
+		dlist_put_number_of(&writer, "COMMON", exchange->point.theirs);
 	dlist_put_number_of(&writer, "SEQUENCE", push->header.sequence);
 	dlist_put_number_of(&writer, "HIGHEST", push->header.highest);
 	if (!push->is_integrate)

@@ -125,6 +125,107 @@ static int write_output(struct account_write *write, const struct merge_output *
 	return account_write_flush(write);
 }
 
+/* ---- the common point within a merge ---- */
+
+/*
+ * After the peer has merged what we had at merged_at, and we its result, both copies are the same
+ * but for what our clients changed since, and what that made of the merge. If these records are
+ * written again, after all others, the sequence before them is a common point. A mailbox that is
+ * never quiet would have none otherwise, and every merge would have to go through all that changed
+ * since the last quiet moment.
+ */
+static int renew_mailbox(struct account_write *write, const struct integrate *integrate,
+	struct id128 id, struct arena *arena)
+{
+	const struct mailbox_record *theirs = change_set_mailbox(integrate->theirs, id);
+	struct mailbox_record now;
+	int rc = account_get_mailbox(write->kv, write->header.number, id, arena, &now);
+
+	if (rc < 0)
+		return rc;
+	if (theirs != NULL && mailbox_same(&now, theirs) && now.modseq == theirs->modseq &&
+		now.uidnext == theirs->uidnext)
+		return 0;
+	return account_put_mailbox(write, &now);
+}
+
+static int renew_message(struct account_write *write, const struct integrate *integrate,
+	struct stamp instance, struct arena *arena)
+{
+	const struct message_change *change = change_set_message(integrate->theirs, instance);
+	const struct message_record *theirs = change != NULL ? &change->record : NULL;
+	struct message_record now;
+	int rc = account_get_message(write->kv, write->header.number, instance, arena, &now);
+
+	if (rc < 0)
+		return rc;
+	if (theirs != NULL && message_same(&now, theirs) && now.modseq == theirs->modseq)
+		return 0;
+	write->renews_placed = theirs != NULL ? stamp_compare(now.placed, theirs->placed) != 0
+					      : now.placed_sequence > integrate->merged_at;
+	write->renews_shown = theirs != NULL ? now.uid != theirs->uid ||
+						       !id128_equal(now.mailbox, theirs->mailbox)
+					     : now.shown_sequence > integrate->merged_at;
+	rc = account_put_message(write, &now);
+	write->renews_placed = write->renews_shown = false;
+	return rc;
+}
+
+static int renew_register(struct account_write *write, const struct integrate *integrate,
+	const struct register_record *key, struct arena *arena)
+{
+	const struct register_record *theirs = change_set_register(integrate->theirs, key);
+	struct register_record now;
+	int rc = account_get_register(
+		write->kv, write->header.number, key->kind, key->mailbox, key->key, arena, &now);
+
+	if (rc < 0)
+		return rc;
+	if (theirs != NULL && register_same(&now, theirs) && now.modseq == theirs->modseq)
+		return 0;
+	return account_put_register(write, &now);
+}
+
+/* All that was written by the merge, and by clients since the peer merged; each once. */
+static void list_written(const struct integrate *integrate, const struct change_set *mine,
+	const struct merge_output *output, struct change_set *written)
+{
+	for (size_t i = 0; i < mine->mailbox_count; i++)
+		if (mine->mailboxes[i].sequence > integrate->merged_at)
+			change_set_add_mailbox(written, &mine->mailboxes[i]);
+	for (size_t i = 0; i < mine->message_count; i++)
+		if (mine->messages[i].record.sequence > integrate->merged_at)
+			change_set_add_message(written, &mine->messages[i].record, false);
+	for (size_t i = 0; i < mine->register_count; i++)
+		if (mine->registers[i].sequence > integrate->merged_at)
+			change_set_add_register(written, &mine->registers[i]);
+	for (size_t i = 0; i < output->mailbox_count; i++)
+		change_set_add_mailbox(written, &output->mailboxes[i]);
+	for (size_t i = 0; i < output->message_count; i++)
+		change_set_add_message(written, &output->messages[i], false);
+	for (size_t i = 0; i < output->register_count; i++)
+		change_set_add_register(written, &output->registers[i]);
+	change_set_normalize(written);
+}
+
+static int sort_out_common(struct account_write *write, struct integrate *integrate,
+	const struct change_set *mine, const struct merge_output *output, struct arena *arena)
+{
+	struct change_set written = { 0 };
+	int rc = 0;
+
+	integrate->common = write->header.sequence;
+	list_written(integrate, mine, output, &written);
+	for (size_t i = 0; i < written.mailbox_count && rc == 0; i++)
+		rc = renew_mailbox(write, integrate, written.mailboxes[i].id, arena);
+	for (size_t i = 0; i < written.message_count && rc == 0; i++)
+		rc = renew_message(write, integrate, written.messages[i].record.instance, arena);
+	for (size_t i = 0; i < written.register_count && rc == 0; i++)
+		rc = renew_register(write, integrate, &written.registers[i], arena);
+	change_set_deinit(&written);
+	return rc < 0 ? rc : account_write_flush(write);
+}
+
 static int merge_and_write(struct account_write *write, struct integrate *integrate,
 	const struct change_set *mine, struct arena *arena, struct error *error)
 {
@@ -150,10 +251,11 @@ static int merge_and_write(struct account_write *write, struct integrate *integr
 	rc = write_output(write, &output);
 	if (rc == ERR_ILLEGAL)
 		return error_set(error, rc, "the merged changes break a promise of this copy");
+	if (rc == 0 && integrate->merged_at != 0)
+		rc = sort_out_common(write, integrate, mine, &output, arena);
 	if (rc == 0)
 		rc = conflict_put(write, integrate->peer, output.conflicts, output.conflict_count);
 	integrate->conflict_count = output.conflict_count;
-	integrate->sequence = write->header.sequence;
 	return rc;
 }
 
@@ -161,10 +263,7 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 {
 	struct arena *arena = arena_new();
 	struct change_set mine = { 0 };
-	int rc;
-
-	integrate->sequence_before = write->header.sequence;
-	rc = integrate_check(integrate->theirs,
+	int rc = integrate_check(integrate->theirs,
 		integrate_modseq_limit(write->now_ms, integrate->skew_ms), error);
 
 	if (rc == 0)
@@ -172,8 +271,8 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 	if (rc == 0 && integrate->compared != NULL && write->header.sequence != integrate->expect)
 		rc = error_set(error, ERR_CHANGED, "this copy changed during a repair");
 	if (rc == 0 && integrate->compared == NULL)
-		rc = change_set_read(
-			write->kv, &write->header, integrate->since, SIZE_MAX, arena, &mine);
+		rc = change_set_read(write->kv, &write->header, integrate->since, integrate->since,
+			SIZE_MAX, arena, &mine);
 	if (rc == 0)
 		rc = merge_and_write(write, integrate,
 			integrate->compared != NULL ? integrate->compared : &mine, arena, error);

@@ -23,9 +23,17 @@ struct integrate {
 	 */
 	const struct change_set *compared;
 	uint64_t expect;
+	/*
+	 * Our sequence up to which the peer has merged our changes before it told `theirs`; 0: it
+	 * has not. Then what is written here is put in order: first what is now as the peer has it,
+	 * then the rest.
+	 */
+	uint64_t merged_at;
 
 	size_t conflict_count; /* results */
-	uint64_t sequence_before, sequence;
+	/* If merged_at was given: our sequence at which our copy, without what was written later,
+	 * is the peer's at theirs->sequence: a common point. */
+	uint64_t common;
 };
 
 /*

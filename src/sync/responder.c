@@ -74,6 +74,17 @@ int call_number(struct sync_call *call, const char *key, uint64_t max, uint64_t 
 	return 0;
 }
 
+int call_common(struct sync_call *call, uint64_t *common_r)
+{
+	int rc = dlist_get_number(call->map, "COMMON", UINT64_MAX, common_r);
+
+	if (rc == ERR_NOT_FOUND)
+		*common_r = 0;
+	else if (rc < 0)
+		return error_set(call->error, ERR_INVALID, "bad COMMON");
+	return 0;
+}
+
 int call_changes(struct sync_call *call, struct change_set *set_r)
 {
 	int rc;

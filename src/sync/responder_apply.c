@@ -110,7 +110,8 @@ struct apply {
 	struct sync_call *call;
 	struct change_set changes; /* of the peer; the staged ones too */
 	uint64_t expect;           /* the sequence we are to be at */
-	uint64_t since;            /* our sequence at the last common point */
+	uint64_t since;            /* our sequence up to which the peer knows our changes */
+	uint64_t common;           /* our sequence at the last common point */
 	uint64_t sequence;         /* the peer's, that its changes reach */
 	struct digest result;      /* of the account afterwards */
 	struct error checked;      /* what merge_check_*() and merge_integrate() found */
@@ -213,7 +214,8 @@ static int refuse_changed(struct apply *apply, struct account_write *write)
 	apply->is_reset = apply->since > write->header.sequence;
 	change_set_deinit(&apply->ours);
 	rc = change_set_read(write->kv, &write->header, apply->is_reset ? 0 : apply->since,
-		CHANGES_IN_COMMIT_MAX, apply->call->arena, &apply->ours);
+		apply->is_reset ? 0 : apply->common, CHANGES_IN_COMMIT_MAX, apply->call->arena,
+		&apply->ours);
 	return rc;
 }
 
@@ -543,6 +545,8 @@ int respond_apply(struct sync_call *call)
 	uint32_t account;
 	int rc = call_number(call, "EXPECT", UINT64_MAX, &apply.expect);
 
+	if (rc == 0)
+		rc = call_common(call, &apply.common);
 	if (rc == 0 && wire_get_digest(call->map, "RESULT", &apply.result) < 0)
 		rc = error_set(call->error, ERR_INVALID, "bad or missing RESULT");
 	if (rc == 0)

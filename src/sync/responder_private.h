@@ -51,6 +51,8 @@ int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX 
 int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
 /* A number that must be there. ERR_INVALID. */
 int call_number(struct sync_call *call, const char *key, uint64_t max, uint64_t *number_r);
+/* Our sequence at the common point; 0 if the request names none. ERR_INVALID. */
+int call_common(struct sync_call *call, uint64_t *common_r);
 /* Reads the records of the request into *set_r, normalized. It is the caller's to deinit. */
 int call_changes(struct sync_call *call, struct change_set *set_r);
 

@@ -113,18 +113,20 @@ int respond_changes(struct sync_call *call)
 	struct change_set set = { 0 };
 	struct dlist_writer writer;
 	struct kv_txn *kv = NULL;
-	uint64_t since;
+	uint64_t since, common = 0;
 	bool is_reset;
 	int rc = call_number(call, "SINCE", UINT64_MAX, &since);
 
+	if (rc == 0)
+		rc = call_common(call, &common);
 	if (rc == 0)
 		rc = mail_read_begin(call->session->mail, 0, &kv);
 	if (rc == 0)
 		rc = call_account(call, kv, &header);
 	is_reset = rc == 0 && since > header.sequence;
 	if (rc == 0)
-		rc = change_set_read(
-			kv, &header, is_reset ? 0 : since, CHANGES_COUNT_MAX, call->arena, &set);
+		rc = change_set_read(kv, &header, is_reset ? 0 : since, is_reset ? 0 : common,
+			CHANGES_COUNT_MAX, call->arena, &set);
 	mail_read_end(&kv);
 	if (rc == 0) {
 		writer = wire_begin(call->answer, DLIST_ANSWER, "CHANGES");

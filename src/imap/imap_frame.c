@@ -129,12 +129,36 @@ static bool find_line_end(struct imap_frame *frame, struct bytes input, size_t *
 	return end < input.len;
 }
 
+/* The piece of line from line_start to `end`, without its CRLF or LF. */
+static struct bytes line_of(const struct imap_frame *frame, struct bytes input, size_t end)
+{
+	struct bytes line = bytes_of(input.ptr + frame->line_start, end - frame->line_start);
+
+	if (line.len > 0 && line.ptr[line.len - 1] == '\n')
+		line.len--;
+	if (line.len > 0 && line.ptr[line.len - 1] == '\r')
+		line.len--;
+	return line;
+}
+
+/* The line is too long; what belongs to it and is still to come is dropped. */
+static enum net_frame refuse_line(struct imap_frame *frame, struct bytes input, size_t end,
+	bool is_whole, struct net_unit *unit_r)
+{
+	struct literal literal = { 0, true };
+	bool is_followed = is_whole && find_literal(line_of(frame, input, end), &literal) &&
+			   !literal.is_synchronising;
+
+	return unit_refused(frame, end, IMAP_REFUSED_LINE, is_followed ? literal.size : 0,
+		is_followed || !is_whole, unit_r);
+}
+
 enum net_frame imap_frame_next(struct imap_frame *frame, const struct imap_frame_limits *limits,
 	struct bytes input, struct net_unit *unit_r)
 {
 	size_t size_max = limits->is_authenticated ? IMAP_LINE_SIZE_MAX : IMAP_PREAUTH_SIZE_MAX;
 	struct literal literal;
-	size_t end, text_end;
+	size_t end;
 
 	if (frame->is_dropping)
 		return drop(frame, input, unit_r);
@@ -146,18 +170,13 @@ enum net_frame imap_frame_next(struct imap_frame *frame, const struct imap_frame
 			return NET_FRAME_MORE;
 		}
 		is_found = find_line_end(frame, input, &end);
-		text_end = is_found ? end : input.len;
-		if (frame->text_size + (text_end - frame->line_start) > size_max)
-			return unit_refused(
-				frame, text_end, IMAP_REFUSED_LINE, 0, !is_found, unit_r);
+		if (!is_found)
+			end = input.len;
+		if (frame->text_size + (end - frame->line_start) > size_max)
+			return refuse_line(frame, input, end, is_found, unit_r);
 		if (!is_found)
 			return NET_FRAME_MORE;
-		text_end = end - 1;
-		if (text_end > frame->line_start && input.ptr[text_end - 1] == '\r')
-			text_end--;
-		if (limits->is_line_only || !find_literal(bytes_of(input.ptr + frame->line_start,
-								  text_end - frame->line_start),
-						    &literal))
+		if (limits->is_line_only || !find_literal(line_of(frame, input, end), &literal))
 			return unit_ready(frame, end, unit_r);
 		if (literal.size > literal_size_max(limits, input) ||
 			end + literal.size > limits->unit_size_max)

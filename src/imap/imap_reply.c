@@ -80,8 +80,6 @@ void imap_flush(struct imap_session *session)
 		return;
 	session->output_size += session->out.len;
 	net_connection_write(session->connection, buffer_bytes(&session->out));
-	if (session->out.room > 8 * FLUSH_SIZE)
-		buffer_deinit(&session->out);
 	buffer_clear(&session->out);
 }
 
@@ -132,6 +130,7 @@ enum net_result imap_ok_highestmodseq(struct imap_session *session, const char *
 	buffer_clear(&session->ending);
 	buffer_printf(&session->ending, "%s OK ", session->tag);
 	session->ending_modseq_at = session->ending.len;
+	session->bad_command_count = 0;
 	buffer_printf(&session->ending, "%s\r\n", text);
 	return imap_update_begin(session);
 }

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define OUTPUT_KEEP_SIZE (16u * 1024) /* bytes of output memory between commands */
+
 int imap_read_begin(struct imap_session *session, struct kv_txn **kv_r)
 {
 	return mail_read_begin(session->mail, session->position, kv_r);
@@ -54,6 +56,9 @@ void imap_command_end(struct imap_session *session)
 	if (session->answer == NULL)
 		session->command = NULL;
 	arena_reset(session->arena);
+	/* An idle session costs kilobytes. */
+	if (session->out.room > OUTPUT_KEEP_SIZE)
+		buffer_deinit(&session->out);
 }
 
 /* ---- callbacks of net_protocol ---- */

@@ -17,6 +17,10 @@
 /* Descriptors beside those of clients: segments, index, channels, listeners. */
 #define DESCRIPTOR_COUNT_EXTRA 256
 #define STORE_WATCH_S 1 /* seconds between two looks whether the store still works */
+#define HELD_SWEEP_MS ((uint64_t)3600 * 1000) /* between two sweeps of bodies that were held ...   \
+					       */
+#define HELD_AGE_MS                                                                                \
+	((uint64_t)24 * 3600 * 1000) /* ... longer than this: their sync never went on */
 
 static void signals_mask(sigset_t *signals)
 {
@@ -149,8 +153,22 @@ static void tls_reload(struct daemon *daemon)
 			"the old certificate stays", NULL);
 }
 
+/* Bodies that came ahead of a sync that was given up take space for a day, not for ever. */
+static void held_bodies_sweep(struct daemon *daemon, uint64_t *next_ms)
+{
+	int rc;
+
+	if (clock_monotonic_ms() < *next_ms)
+		return;
+	*next_ms = clock_monotonic_ms() + HELD_SWEEP_MS;
+	rc = store_body_drop_held(daemon->store, clock_now_ms(clock_system()) - HELD_AGE_MS);
+	if (rc < 0)
+		log_event(LOG_LEVEL_WARNING, "held-bodies-kept", "error", error_name(rc), NULL);
+}
+
 int daemon_wait(struct daemon *daemon)
 {
+	uint64_t next_sweep_ms = 0;
 	struct timespec period = { .tv_sec = STORE_WATCH_S };
 	struct store_status status;
 	sigset_t signals;
@@ -163,6 +181,7 @@ int daemon_wait(struct daemon *daemon)
 			break;
 		if (number == SIGHUP)
 			tls_reload(daemon);
+		held_bodies_sweep(daemon, &next_sweep_ms);
 		store_get_status(daemon->store, &status);
 		if (status.failure != 0) {
 			log_event(LOG_LEVEL_ERROR, "store-failed", "error",

@@ -15,6 +15,7 @@ static enum net_result login_failed(
 		net_connection_peer(session->connection), "session",
 		net_connection_id(session->connection), "reason", reason, NULL);
 	imap_printf(session, "%s NO %s\r\n", session->tag, answer);
+	net_connection_penalize(session->connection);
 	if (++session->login_failure_count < IMAP_LOGIN_FAILURE_MAX)
 		return NET_DONE;
 	return imap_bye(session, "Too many failed logins");
@@ -72,6 +73,7 @@ static enum net_result login_done(
 	memcpy(session->user, user, sizeof(user));
 	session->is_peer = is_peer;
 	session->state = IMAP_AUTHENTICATED;
+	net_connection_forgive(session->connection);
 	net_connection_set_deadline(session->connection, 0);
 	net_connection_set_idle_timeout(session->connection, options->idle_timeout_s);
 	log_event(LOG_LEVEL_INFO, "login", "protocol", "imap", "account", user, "peer",
@@ -168,6 +170,7 @@ static enum net_result authenticate_answer(struct imap_session *session, struct 
 		return imap_bad(session, "Authentication cancelled");
 	}
 	if (decode_base64(&decoded, line) < 0) {
+		buffer_deinit(&decoded);
 		sasl_server_free(&session->sasl);
 		return imap_bad(session, "Malformed base64");
 	}

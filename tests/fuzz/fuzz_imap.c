@@ -54,6 +54,16 @@ void net_connection_set_idle_timeout(struct net_connection *connection, unsigned
 	(void)seconds;
 }
 
+void net_connection_penalize(struct net_connection *connection)
+{
+	(void)connection;
+}
+
+void net_connection_forgive(struct net_connection *connection)
+{
+	(void)connection;
+}
+
 void net_connection_set_deadline(struct net_connection *connection, unsigned seconds)
 {
 	(void)connection;

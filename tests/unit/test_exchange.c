@@ -317,6 +317,32 @@ static void many_changes_of_the_peer_come_in_several_answers(void **state)
 	nodes_check_equal(pair->a, pair->b);
 }
 
+static void race_flag(void *context, struct bytes request)
+{
+	struct race *race = context;
+
+	if (!is_verb(request, race->verb) || race->count == 0)
+		return;
+	race->count--;
+	node_flag(race->node, "INBOX", 5, "\\Seen");
+}
+
+/* It was not part of the common point, only of an answer before. */
+static void a_message_changed_between_two_answers_is_not_taken_for_deleted(void **state)
+{
+	struct pair *pair = *state;
+	struct race race = { pair->b, "CHANGES", 1, 0 };
+	struct wire wire = { .context = &race, .before = race_flag };
+
+	nodes_exchange(pair->a, pair->b, NULL);
+	append_many(pair->b, 2300);
+	node_append(pair->a, "Work", "from a");
+	nodes_exchange(pair->a, pair->b, &wire);
+	assert_int_equal(node_count(pair->a, "INBOX"), 2300);
+	assert_true(node_has_flag(pair->a, "INBOX", 5, "\\Seen"));
+	nodes_check_equal(pair->a, pair->b);
+}
+
 static void equal_copies_that_never_met_exchange_no_records(void **state)
 {
 	struct pair *pair = *state;
@@ -744,6 +770,7 @@ int main(void)
 		CASE(bodies_of_an_interrupted_first_exchange_are_not_sent_again),
 		CASE(a_change_of_many_records_goes_in_stages),
 		CASE(many_changes_of_the_peer_come_in_several_answers),
+		CASE(a_message_changed_between_two_answers_is_not_taken_for_deleted),
 		CASE(equal_copies_that_never_met_exchange_no_records),
 		CASE(copies_that_never_met_are_merged),
 		CASE(a_peer_that_was_never_at_our_point_is_compared_from_the_beginning),

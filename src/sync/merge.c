@@ -248,6 +248,13 @@ static bool must_write_mailbox(const struct merge_state *state, const struct wor
 	       joined->uidnext != theirs->uidnext;
 }
 
+/* Who has done anything since the common point; what is the same on both sides tells nothing. */
+static void note_acts(struct merge_state *state, bool is_mine, bool is_theirs, bool is_equal)
+{
+	state->have_i_acted |= is_mine && !is_equal;
+	state->have_they_acted |= is_theirs && !is_equal;
+}
+
 static void put_mailboxes(struct merge_state *state, struct merge_output *output)
 {
 	output->mailboxes =
@@ -261,10 +268,14 @@ static void put_mailboxes(struct merge_state *state, struct merge_output *output
 		bool changes_theirs = mailbox->theirs != NULL
 					      ? !mailbox_same(joined, mailbox->theirs)
 					      : mailbox->is_mine_changed;
+		bool is_equal;
 
 		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
-		state->changes_mine |= changes_mine;
-		state->changes_theirs |= changes_theirs;
+		is_equal = mailbox->has_mine && mailbox->theirs != NULL &&
+			   mailbox_same(&mailbox->mine, mailbox->theirs) &&
+			   mailbox->mine.modseq == mailbox->theirs->modseq &&
+			   mailbox->mine.uidnext == mailbox->theirs->uidnext;
+		note_acts(state, mailbox->is_mine_changed, mailbox->theirs != NULL, is_equal);
 		if (must_write_mailbox(state, mailbox))
 			output->mailboxes[output->mailbox_count++] = *joined;
 	}
@@ -307,10 +318,13 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 		bool changes_theirs = message->theirs != NULL
 					      ? !message_same(joined, &message->theirs->record)
 					      : message->is_mine_changed;
+		bool is_equal;
 
 		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
-		state->changes_mine |= changes_mine;
-		state->changes_theirs |= changes_theirs;
+		is_equal = message->has_mine && message->theirs != NULL &&
+			   message_same(&message->mine, &message->theirs->record) &&
+			   message->mine.modseq == message->theirs->record.modseq;
+		note_acts(state, message->is_mine_changed, message->theirs != NULL, is_equal);
 		if (must_write_message(message))
 			output->messages[output->message_count++] = *joined;
 	}
@@ -365,7 +379,7 @@ static void put_merged(struct merge_state *state, struct merge_output *output)
 	struct register_record merged = { .kind = RECORD_ACCOUNT, .is_set = true };
 	size_t at = 0;
 
-	if (!state->changes_mine || !state->changes_theirs)
+	if (!state->have_i_acted || !state->have_they_acted)
 		return;
 	merged.key = BYTES_LITERAL(ACCOUNT_MERGED_KEY);
 	merged.stamp = (struct stamp){ merge_tick(state), state->input->node };
@@ -434,6 +448,7 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 	struct merge_output output = { 0 };
 	int rc;
 
+	state.uidvalidity_last = input->uidvalidity_last;
 	observe(&state);
 	mem_grow((void **)&state.mailbox_list, &state.mailbox_room, 1,
 		sizeof(struct work_mailbox *));

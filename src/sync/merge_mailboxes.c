@@ -117,6 +117,46 @@ static int compare_rank_falling(const void *a, const void *b)
 	return compare_rank(*mailbox_b, *mailbox_a);
 }
 
+/* A UIDVALIDITY that no mailbox has had. */
+static uint32_t uidvalidity_new(struct merge_state *state)
+{
+	if (state->uidvalidity_last < UINT32_MAX)
+		state->uidvalidity_last++;
+	return state->uidvalidity_last;
+}
+
+/*
+ * Clients know a mailbox by its name and UIDVALIDITY. Made in one second on two copies, two
+ * mailboxes have the same, and by a rename, a deletion or a union one could become what the other
+ * was (P2). So of those with one UIDVALIDITY all live ones get a greater one, but for the first if
+ * none of them is deleted.
+ */
+static void separate_uidvalidities(struct merge_state *state)
+{
+	size_t end;
+
+	for (size_t i = 0; i < state->mailbox_count; i++)
+		if (state->mailbox_list[i]->joined.uidvalidity > state->uidvalidity_last)
+			state->uidvalidity_last = state->mailbox_list[i]->joined.uidvalidity;
+	for (size_t begin = 0; begin < state->mailbox_count; begin = end) {
+		struct work_mailbox **group = &state->mailbox_list[begin];
+		uint32_t uidvalidity = group[0]->joined.uidvalidity;
+		bool is_taken = false;
+
+		for (end = begin; end < state->mailbox_count &&
+				  state->mailbox_list[end]->joined.uidvalidity == uidvalidity;
+			end++)
+			is_taken |= !mailbox_is_live(&state->mailbox_list[end]->joined);
+		for (size_t i = 0; i < end - begin; i++) {
+			if (!mailbox_is_live(&group[i]->joined))
+				continue;
+			if (is_taken)
+				group[i]->joined.uidvalidity = uidvalidity_new(state);
+			is_taken = true;
+		}
+	}
+}
+
 /* Reads all mailboxes of mine and unites those of one name. */
 static int unite_names(struct merge_state *state)
 {
@@ -139,21 +179,18 @@ static int unite_names(struct merge_state *state)
 		}
 		mailbox->joined.deleted = merge_act(state);
 		mailbox->joined.forward = stays->joined.id;
-		/* Clients know a mailbox by name and UIDVALIDITY: made in one second on two copies,
-		 * both had the same, and one UID would name a message of each (P2). */
-		if (mailbox->joined.uidvalidity == stays->joined.uidvalidity &&
-			stays->joined.uidvalidity < UINT32_MAX)
-			stays->joined.uidvalidity++;
 		merge_note_conflict(
 			state, MERGE_MAILBOXES_UNITED, mailbox->joined.id, (struct stamp){ 0 }, 0);
 	}
+	separate_uidvalidities(state);
 	state->has_names = true;
 	return 0;
 }
 
 static bool is_name_in_question(const struct work_mailbox *mailbox)
 {
-	return !mailbox->has_mine || !bytes_equal(mailbox->joined.name, mailbox->mine.name) ||
+	return !mailbox->has_mine || mailbox->joined.uidvalidity != mailbox->mine.uidvalidity ||
+	       !bytes_equal(mailbox->joined.name, mailbox->mine.name) ||
 	       mailbox_is_live(&mailbox->joined) != mailbox_is_live(&mailbox->mine);
 }
 
@@ -166,12 +203,10 @@ static struct work_mailbox *make_successor(
 		.name = deleted->joined.name,
 		.special_use_stamp = deleted->joined.special_use_stamp,
 		.special_use = deleted->joined.special_use,
-		.uidvalidity = deleted->joined.uidvalidity,
+		.uidvalidity = uidvalidity_new(state),
 		.uidnext = 1,
 	};
 
-	if (record.uidvalidity < UINT32_MAX)
-		record.uidvalidity++;
 	return merge_new_mailbox(state, &record);
 }
 

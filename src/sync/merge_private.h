@@ -44,9 +44,10 @@ struct merge_state {
 	struct map names; /* name -> live struct work_mailbox; valid if has_names */
 	bool has_names;
 	uint64_t clock;
-	struct stamp act; /* of what this merge decides itself; none until it is needed */
+	uint32_t uidvalidity_last; /* greatest that any mailbox has; valid if has_names */
+	struct stamp act;          /* of what this merge decides itself; none until it is needed */
 	uint64_t walk;
-	bool changes_mine, changes_theirs; /* the content of any mailbox or message */
+	bool have_i_acted, have_they_acted; /* on any mailbox or message, since the common point */
 	struct merge_conflict *conflicts;
 	size_t conflict_count, conflict_room;
 };

@@ -30,6 +30,7 @@ struct seen_mailbox {
 	uint64_t highestmodseq;
 	struct seen_uid *uids; /* by UID */
 	size_t room;
+	struct seen_name *name;
 	bool is_touched;
 };
 
@@ -41,7 +42,18 @@ struct seen_message {
 	uint64_t modseq;
 };
 
+/* Clients know a mailbox by its name and UIDVALIDITY only. */
+struct seen_name {
+	unsigned char key[MAILBOX_NAME_SIZE_MAX + 4];
+	size_t key_size;
+	struct stamp *instances; /* by UID; none: never shown */
+	size_t room;
+};
+
 struct observer {
+	struct map names;
+	struct seen_name **name_list;
+	size_t name_count, name_room;
 	uint64_t sequence; /* of the copy, looked at so far */
 	uint64_t check_number;
 	struct map mailboxes;
@@ -78,6 +90,12 @@ void observer_free(struct observer **observer)
 	}
 	for (size_t i = 0; i < (*observer)->message_count; i++)
 		free((*observer)->message_list[i]);
+	for (size_t i = 0; i < (*observer)->name_count; i++) {
+		free((*observer)->name_list[i]->instances);
+		free((*observer)->name_list[i]);
+	}
+	free((*observer)->name_list);
+	map_deinit(&(*observer)->names);
 	free((*observer)->mailbox_list);
 	free((*observer)->message_list);
 	map_deinit(&(*observer)->mailboxes);
@@ -110,6 +128,29 @@ static struct seen_message *add_message(
 	return added;
 }
 
+static struct seen_name *add_name(struct observer *observer, const struct seen_name *name)
+{
+	struct seen_name *added = mem_dup(name, sizeof(*name));
+
+	mem_grow((void **)&observer->name_list, &observer->name_room, observer->name_count + 1,
+		sizeof(struct seen_name *));
+	observer->name_list[observer->name_count++] = added;
+	map_put(&observer->names, bytes_of(added->key, added->key_size), added);
+	return added;
+}
+
+static struct seen_name *find_name(
+	struct observer *observer, struct bytes name, uint32_t uidvalidity)
+{
+	struct seen_name key = { .key_size = name.len + 4 };
+	struct seen_name *found;
+
+	memcpy(key.key, &uidvalidity, 4);
+	memcpy(key.key + 4, name.ptr, name.len);
+	found = map_get(&observer->names, bytes_of(key.key, key.key_size));
+	return found != NULL ? found : add_name(observer, &key);
+}
+
 struct observer *observer_copy(const struct observer *observer)
 {
 	struct observer *copy = observer_new();
@@ -118,9 +159,17 @@ struct observer *observer_copy(const struct observer *observer)
 	for (size_t i = 0; i < observer->mailbox_count; i++) {
 		struct seen_mailbox *mailbox = add_mailbox(copy, observer->mailbox_list[i]);
 
+		mailbox->name = NULL; /* looked up again when it is needed */
 		if (mailbox->uids != NULL)
 			mailbox->uids =
 				mem_dup(mailbox->uids, mailbox->room * sizeof(*mailbox->uids));
+	}
+	for (size_t i = 0; i < observer->name_count; i++) {
+		struct seen_name *name = add_name(copy, observer->name_list[i]);
+
+		if (name->instances != NULL)
+			name->instances =
+				mem_dup(name->instances, name->room * sizeof(*name->instances));
 	}
 	for (size_t i = 0; i < observer->message_count; i++)
 		add_message(copy, observer->message_list[i]);
@@ -240,6 +289,24 @@ static int see_register(void *context, const struct register_record *record)
 	return 0;
 }
 
+/* P2, as clients see it. */
+static void check_name(struct look *look, uint32_t uid, struct stamp instance)
+{
+	struct seen_name *name = look->mailbox->name;
+	size_t before = name->room;
+
+	mem_grow((void **)&name->instances, &name->room, (size_t)uid + 1, sizeof(*name->instances));
+	if (name->room > before)
+		memset(name->instances + before, 0,
+			(name->room - before) * sizeof(*name->instances));
+	if (!stamp_is_none(name->instances[uid]) &&
+		stamp_compare(name->instances[uid], instance) != 0)
+		sim_fail(look->sim, "P2: UID %u of %.*s means two messages on node %llu", uid,
+			(int)name->key_size - 4, (const char *)name->key + 4,
+			(unsigned long long)look->node->id);
+	name->instances[uid] = instance;
+}
+
 /* What the played client learns from "changes since". */
 static int follow_uid(void *context, uint32_t uid, uint64_t modseq, bool is_vanished)
 {
@@ -258,13 +325,26 @@ static int follow_uid(void *context, uint32_t uid, uint64_t modseq, bool is_vani
 		return 0;
 	}
 	seen->flags_hash = hash_flags(&message);
+	if (look->mailbox->name != NULL)
+		check_name(look, uid, message.instance);
 	return 0;
+}
+
+/* All UIDs shown have a new name; those that come later are checked as they come. */
+static void take_name(struct look *look, struct seen_mailbox *seen, struct seen_name *name)
+{
+	seen->name = name;
+	for (uint32_t uid = 0; uid < seen->room; uid++)
+		if (seen->uids[uid].is_shown)
+			check_name(look, uid, seen->uids[uid].instance);
 }
 
 /* Asks for the changes since the cursor. */
 static void follow_mailbox(struct look *look, struct seen_mailbox *seen)
 {
 	struct mailbox_record mailbox;
+	struct seen_name *name;
+	bool is_new_name;
 
 	seen->is_touched = false;
 	if (account_get_mailbox(look->kv, look->node->account, seen->id, look->arena, &mailbox) <
@@ -278,8 +358,14 @@ static void follow_mailbox(struct look *look, struct seen_mailbox *seen)
 			"P5: UIDVALIDITY, UIDNEXT or HIGHESTMODSEQ decreases on node %llu",
 			(unsigned long long)look->node->id);
 	look->mailbox = seen;
+	name = find_name(look->observer, mailbox.name, mailbox.uidvalidity);
+	is_new_name = seen->name != name;
+	if (is_new_name)
+		seen->name = NULL;
 	account_each_uid_change(
 		look->kv, look->node->account, seen->id, seen->highestmodseq, follow_uid, look);
+	if (is_new_name && mailbox_is_live(&mailbox))
+		take_name(look, seen, name);
 	seen->uidvalidity = mailbox.uidvalidity;
 	seen->uidnext = mailbox.uidnext;
 	seen->highestmodseq = mailbox.highestmodseq;

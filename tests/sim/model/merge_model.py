@@ -138,16 +138,27 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         while box[i].dead and box[i].fwd and i not in path: path.append(i); i = box[i].fwd
         if i in path: return max(path[path.index(i):], key=rank)     # two copies forwarded to each other's
         return i
+    uvlast = [max(b.uv for b in box.values())]
+    def next_uv(): uvlast[0] += 1; return uvlast[0]
     changed = True
     while changed:                       # mailbox level: unite equal names, revive what mail arrived in
         changed = False
         names = {}
-        for i in sorted(box, key=rank, reverse=True):
+        order = sorted(box, key=rank, reverse=True)
+        for i in order:
             if box[i].dead: continue
             n = box[i].name[1]
             if n in names:
                 box[i].dead, box[i].fwd = box[i].dead or act(), names[n]; touched_b.add(i); touched_b.add(names[n]); changed = True; conflicts += 1
             else: names[n] = i
+        groups = {}                      # clients know a mailbox by name and UIDVALIDITY: no two may share one
+        for i in order: groups.setdefault(box[i].uv, []).append(i)
+        for group in groups.values():
+            taken = any(box[i].dead for i in group)
+            for i in group:
+                if box[i].dead: continue
+                if taken: box[i].uv = next_uv(); touched_b.add(i)
+                taken = True
         for i, m in msg.items():
             if m.loc[1]:
                 d = home(m.loc[1])
@@ -156,7 +167,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
                     if n in names: to = names[n]
                     else:
                         to = revived(d); b = box.get(to)
-                        if b is None: box[to] = Box((box[d].name[0], n), box[d].uv + 1, 0); nxt[to] = max(A.uidnext.get(to, 1), T_uidnext.get(to, 1)); touched_b.add(to)
+                        if b is None: box[to] = Box((box[d].name[0], n), next_uv(), 0); nxt[to] = max(A.uidnext.get(to, 1), T_uidnext.get(to, 1)); touched_b.add(to)
                         elif b.dead: 
                             # revived once and deleted again: revive its successor
                             box[d].fwd = to; touched_b.add(d); changed = True; break
@@ -189,15 +200,25 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         told = th is None or mine_changed or type(new).same(new, th) and ms == th.ms
         if ours is None or not type(new).same(new, ours) or ms != ours.ms or not told:
             new = copy.copy(new); new.ms = ms; put(i, new)
+    acted = [False, False]               # who has done anything since M: if both have, all cursors are told (mail/account.h)
+    def note_acts(ours, th, mine_changed):
+        equal = ours is not None and th is not None and type(ours).same(ours, th) and ours.ms == th.ms
+        acted[0] |= mine_changed and not equal; acted[1] |= th is not None and not equal
     for i in sorted(touched_b):
-        if i in box: write(A.put_box, i, box[i], A.box.get(i), tb.get(i), i in mb, modseq(box[i], A.box.get(i), tb.get(i), i in mb))
+        if i in box:
+            note_acts(A.box.get(i), tb.get(i), i in mb)
+            if i in A.uidnext and i in tb and A.uidnext[i] != T_uidnext.get(i, 1): acted[0] |= i in mb; acted[1] = True
+            write(A.put_box, i, box[i], A.box.get(i), tb.get(i), i in mb, modseq(box[i], A.box.get(i), tb.get(i), i in mb))
     # vacate first, so that a slot given up is free; then show in UID order
     for i in touched_m:
         o = A.msg.get(i)
         if o and o.mb and (o.mb, o.uid) != (msg[i].mb, msg[i].uid): A.slot.pop((o.mb, o.uid), None)
     for i in sorted(touched_m, key=lambda i: (msg[i].mb or '', msg[i].uid, i)):
+        note_acts(A.msg.get(i), tm.get(i), i in mm)
         write(A.put_msg, i, msg[i], A.msg.get(i), tm.get(i), i in mm, modseq(msg[i], A.msg.get(i), tm.get(i), i in mm))
     for i in nxt: A.raise_uidnext(i, nxt[i])
+    A.last = max(A.last, floor)
+    if acted[0] and acted[1]: A.tick(floor)      # the register that tells it
     A.announce()
     if case is not None: CASES.append(case + dump_result(A))
     return conflicts

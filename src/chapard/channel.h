@@ -19,7 +19,7 @@
 #include "net/net_client.h"
 
 #define CHANNEL_PAUSE_MIN_MS 200
-#define CHANNEL_PAUSE_MAX_MS 15000
+#define CHANNEL_PAUSE_MAX_MS 2000
 #define CHANNEL_RETRY_MIN_MS 1000
 #define CHANNEL_RETRY_MAX_MS 300000
 #define CHANNEL_ANSWER_TIMEOUT_MS 30000 /* and a millisecond for each KiB sent and not answered */

@@ -17,8 +17,9 @@
 /* Descriptors beside those of clients: segments, index, channels, listeners. */
 #define DESCRIPTOR_COUNT_EXTRA 256
 #define STORE_WATCH_S 1 /* seconds between two looks whether the store still works */
-#define HELD_SWEEP_MS ((uint64_t)3600 * 1000) /* between two sweeps of bodies that were held ...   \
-					       */
+#define HELD_SWEEP_MS                                                                              \
+	((uint64_t)3600 * 1000) /* between two sweeps of bodies that were held ...                 \
+				 */
 #define HELD_AGE_MS                                                                                \
 	((uint64_t)24 * 3600 * 1000) /* ... longer than this: their sync never went on */
 

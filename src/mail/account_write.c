@@ -656,8 +656,8 @@ static void local_fields_fill(const struct account_write *write, struct message_
 				stamp_compare(before->placed, after->placed) != 0;
 
 	after->placed_sequence = is_new_placement ? after->sequence : before->placed_sequence;
-	after->shown_sequence = is_new_place || write->renews_shown ? after->sequence
-								    : before->shown_sequence;
+	after->shown_sequence =
+		is_new_place || write->renews_shown ? after->sequence : before->shown_sequence;
 }
 
 int account_put_message(struct account_write *write, const struct message_record *message)

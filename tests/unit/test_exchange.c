@@ -582,8 +582,8 @@ static void a_user_gets_nothing_of_other_accounts(void **state)
 		"POINTS %(ACCOUNTS (anna))", "CHANGES %(ACCOUNT anna SINCE 0)",
 		"LACKS %(ACCOUNT anna GUIDS ())", "GET %(ACCOUNT anna INSTANCES ())",
 		"RANGE %(ACCOUNT anna)", "RECORDS %(ACCOUNT anna SINCE 0)",
-		"APPLY %(ACCOUNT anna EXPECT 0 SINCE 0 SEQUENCE 1 HIGHEST 1"
-		" RESULT 00000000000000000000000000000000)",
+		("APPLY %(ACCOUNT anna EXPECT 0 SINCE 0 SEQUENCE 1 HIGHEST 1"
+		 " RESULT 00000000000000000000000000000000)"),
 		"INTEGRATE %(ACCOUNT bert SINCE 0 SEQUENCE 1 HIGHEST 1)", /* peers only */
 	};
 	struct pair *pair = *state;

@@ -248,7 +248,8 @@ static bool must_write_mailbox(const struct merge_state *state, const struct wor
 	       joined->uidnext != theirs->uidnext;
 }
 
-/* Who has done anything since the common point; what is the same on both sides tells nothing. */
+/* Who has done anything since the common point; what is the same on both sides tells nothing, nor
+ * does a modseq that no client's cursor counts. */
 static void note_acts(struct merge_state *state, bool is_mine, bool is_theirs, bool is_equal)
 {
 	state->have_i_acted |= is_mine && !is_equal;
@@ -273,7 +274,6 @@ static void put_mailboxes(struct merge_state *state, struct merge_output *output
 		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
 		is_equal = mailbox->has_mine && mailbox->theirs != NULL &&
 			   mailbox_same(&mailbox->mine, mailbox->theirs) &&
-			   mailbox->mine.modseq == mailbox->theirs->modseq &&
 			   mailbox->mine.uidnext == mailbox->theirs->uidnext;
 		note_acts(state, mailbox->is_mine_changed, mailbox->theirs != NULL, is_equal);
 		if (must_write_mailbox(state, mailbox))
@@ -323,7 +323,8 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
 		is_equal = message->has_mine && message->theirs != NULL &&
 			   message_same(&message->mine, &message->theirs->record) &&
-			   message->mine.modseq == message->theirs->record.modseq;
+			   (message->mine.modseq == message->theirs->record.modseq ||
+				   !message_is_shown(&message->mine));
 		note_acts(state, message->is_mine_changed, message->theirs != NULL, is_equal);
 		if (must_write_message(message))
 			output->messages[output->message_count++] = *joined;

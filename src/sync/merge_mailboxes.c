@@ -10,6 +10,7 @@
 #include "sync/merge_private.h"
 
 #include "base/mem.h"
+#include "base/pack.h"
 
 #include <stdlib.h>
 
@@ -125,36 +126,91 @@ static uint32_t uidvalidity_new(struct merge_state *state)
 	return state->uidvalidity_last;
 }
 
+/* A deleted mailbox, known to all copies, keeps others from this UIDVALIDITY. */
+static int retire_uidvalidity(
+	struct merge_state *state, const struct mailbox_record *had_it, uint32_t uidvalidity)
+{
+	struct mailbox_record marker = { .name = had_it->name,
+		.name_stamp = had_it->name_stamp,
+		.uidvalidity = uidvalidity,
+		.uidnext = 1 };
+	struct work_mailbox *known;
+	unsigned char number[4];
+	int rc;
+
+	put_u32(number, uidvalidity);
+	marker.id = id128_derive("uidvalidity", bytes_of(number, sizeof(number)));
+	rc = merge_find_mailbox(state, marker.id, &known);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	marker.deleted = merge_act(state);
+	merge_new_mailbox(state, &marker);
+	return 0;
+}
+
+/* Those of one UIDVALIDITY; they are `count` in a row. */
+static int separate_group(struct merge_state *state, size_t begin, size_t count)
+{
+	uint32_t uidvalidity = state->mailbox_list[begin]->joined.uidvalidity;
+	bool is_retired = false;
+
+	for (size_t i = begin; i < begin + count; i++) {
+		struct mailbox_record *mailbox = &state->mailbox_list[i]->joined;
+
+		if (mailbox_is_live(mailbox))
+			mailbox->uidvalidity = uidvalidity_new(state);
+		else
+			is_retired = true;
+	}
+	return is_retired ? 0
+			  : retire_uidvalidity(
+				    state, &state->mailbox_list[begin]->joined, uidvalidity);
+}
+
 /*
  * Clients know a mailbox by its name and UIDVALIDITY. Made in one second on two copies, two
  * mailboxes have the same, and by a rename, a deletion or a union one could become what the other
- * was (P2). So of those with one UIDVALIDITY all live ones get a greater one, but for the first if
- * none of them is deleted.
+ * was (P2). So of those with one UIDVALIDITY all live ones get a greater one: some copy may have
+ * shown each of them by the name that another has now. None gets the old one again.
  */
-static void separate_uidvalidities(struct merge_state *state)
+static int separate_uidvalidities(struct merge_state *state)
 {
-	size_t end;
+	size_t count = state->mailbox_count, end;
+	int rc = 0;
 
-	for (size_t i = 0; i < state->mailbox_count; i++)
+	for (size_t i = 0; i < count; i++)
 		if (state->mailbox_list[i]->joined.uidvalidity > state->uidvalidity_last)
 			state->uidvalidity_last = state->mailbox_list[i]->joined.uidvalidity;
-	for (size_t begin = 0; begin < state->mailbox_count; begin = end) {
-		struct work_mailbox **group = &state->mailbox_list[begin];
-		uint32_t uidvalidity = group[0]->joined.uidvalidity;
-		bool is_taken = false;
+	for (size_t begin = 0; begin < count && rc == 0; begin = end) {
+		uint32_t uidvalidity = state->mailbox_list[begin]->joined.uidvalidity;
 
-		for (end = begin; end < state->mailbox_count &&
-				  state->mailbox_list[end]->joined.uidvalidity == uidvalidity;
-			end++)
-			is_taken |= !mailbox_is_live(&state->mailbox_list[end]->joined);
-		for (size_t i = 0; i < end - begin; i++) {
-			if (!mailbox_is_live(&group[i]->joined))
-				continue;
-			if (is_taken)
-				group[i]->joined.uidvalidity = uidvalidity_new(state);
-			is_taken = true;
-		}
+		end = begin + 1;
+		while (end < count && state->mailbox_list[end]->joined.uidvalidity == uidvalidity)
+			end++;
+		if (end - begin > 1)
+			rc = separate_group(state, begin, end - begin);
 	}
+	return rc;
+}
+
+/* A UIDVALIDITY that one side gave up for the other's greater one is not to come back either. */
+static int retire_outdone(struct merge_state *state)
+{
+	size_t count = state->mailbox_count;
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		const struct work_mailbox *mailbox = state->mailbox_list[i];
+		uint32_t uidvalidity = mailbox->joined.uidvalidity;
+
+		if (mailbox->has_mine && mailbox->mine.uidvalidity != uidvalidity)
+			rc = retire_uidvalidity(state, &mailbox->mine, mailbox->mine.uidvalidity);
+		if (rc == 0 && mailbox->theirs != NULL &&
+			mailbox->theirs->uidvalidity != uidvalidity)
+			rc = retire_uidvalidity(
+				state, mailbox->theirs, mailbox->theirs->uidvalidity);
+	}
+	return rc;
 }
 
 /* Reads all mailboxes of mine and unites those of one name. */
@@ -163,6 +219,8 @@ static int unite_names(struct merge_state *state)
 	const struct merge_copy *mine = &state->input->mine;
 	int rc = mine->each_mailbox(mine->context, load_mailbox, state);
 
+	if (rc == 0)
+		rc = retire_outdone(state);
 	if (rc < 0)
 		return rc;
 	qsort(state->mailbox_list, state->mailbox_count, sizeof(struct work_mailbox *),
@@ -182,14 +240,15 @@ static int unite_names(struct merge_state *state)
 		merge_note_conflict(
 			state, MERGE_MAILBOXES_UNITED, mailbox->joined.id, (struct stamp){ 0 }, 0);
 	}
-	separate_uidvalidities(state);
 	state->has_names = true;
-	return 0;
+	return separate_uidvalidities(state);
 }
 
 static bool is_name_in_question(const struct work_mailbox *mailbox)
 {
 	return !mailbox->has_mine || mailbox->joined.uidvalidity != mailbox->mine.uidvalidity ||
+	       (mailbox->theirs != NULL &&
+		       mailbox->theirs->uidvalidity != mailbox->joined.uidvalidity) ||
 	       !bytes_equal(mailbox->joined.name, mailbox->mine.name) ||
 	       mailbox_is_live(&mailbox->joined) != mailbox_is_live(&mailbox->mine);
 }

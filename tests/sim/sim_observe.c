@@ -301,8 +301,12 @@ static void check_name(struct look *look, uint32_t uid, struct stamp instance)
 			(name->room - before) * sizeof(*name->instances));
 	if (!stamp_is_none(name->instances[uid]) &&
 		stamp_compare(name->instances[uid], instance) != 0)
-		sim_fail(look->sim, "P2: UID %u of %.*s means two messages on node %llu", uid,
-			(int)name->key_size - 4, (const char *)name->key + 4,
+		sim_fail(look->sim,
+			"P2: UID %u of %.*s means messages %llu.%llu and %llu.%llu on node %llu",
+			uid, (int)name->key_size - 4, (const char *)name->key + 4,
+			(unsigned long long)name->instances[uid].modseq,
+			(unsigned long long)name->instances[uid].node,
+			(unsigned long long)instance.modseq, (unsigned long long)instance.node,
 			(unsigned long long)look->node->id);
 	name->instances[uid] = instance;
 }

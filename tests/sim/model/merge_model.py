@@ -10,6 +10,7 @@ import random, sys, copy, hashlib, subprocess
 
 INBOX = 'ff' + 15 * '00'
 def h(*a): return hashlib.sha256(repr(a).encode()).hexdigest()[:32]
+def retired(uv): return hashlib.sha256(b'uidvalidity\0' + uv.to_bytes(4, 'big')).hexdigest()[:32]
 def revived(i): return hashlib.sha256(b'revived\0' + bytes.fromhex(i)).hexdigest()[:32]
 
 class Msg:   # one instance: all that users did to it; the UID is only its name here
@@ -140,6 +141,12 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         return i
     uvlast = [max(b.uv for b in box.values())]
     def next_uv(): uvlast[0] += 1; return uvlast[0]
+    def retire(b, uv):                   # a deleted mailbox keeps others from this UIDVALIDITY
+        i = retired(uv); touched_b.add(i)
+        if i not in box: box[i] = Box(b.name, uv, 0, act()); nxt[i] = 1
+    for i in list(box):                  # given up by one side for the other's greater one
+        for x in (A.box.get(i), tb.get(i)):
+            if x and x.uv != box[i].uv: retire(x, x.uv)
     changed = True
     while changed:                       # mailbox level: unite equal names, revive what mail arrived in
         changed = False
@@ -154,11 +161,11 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         groups = {}                      # clients know a mailbox by name and UIDVALIDITY: no two may share one
         for i in order: groups.setdefault(box[i].uv, []).append(i)
         for group in groups.values():
-            taken = any(box[i].dead for i in group)
+            if len(group) < 2: continue
+            old, free = box[group[0]].uv, not any(box[i].dead for i in group)
             for i in group:
-                if box[i].dead: continue
-                if taken: box[i].uv = next_uv(); touched_b.add(i)
-                taken = True
+                if not box[i].dead: box[i].uv = next_uv(); touched_b.add(i)
+            if free: retire(box[group[0]], old)
         for i, m in msg.items():
             if m.loc[1]:
                 d = home(m.loc[1])
@@ -202,7 +209,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
             new = copy.copy(new); new.ms = ms; put(i, new)
     acted = [False, False]               # who has done anything since M: if both have, all cursors are told (mail/account.h)
     def note_acts(ours, th, mine_changed):
-        equal = ours is not None and th is not None and type(ours).same(ours, th) and ours.ms == th.ms
+        equal = ours is not None and th is not None and type(ours).same(ours, th) and (ours.ms == th.ms or not getattr(ours, 'mb', None))
         acted[0] |= mine_changed and not equal; acted[1] |= th is not None and not equal
     for i in sorted(touched_b):
         if i in box:

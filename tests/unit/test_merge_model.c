@@ -33,6 +33,7 @@ struct model_case {
 	uint64_t since;
 	bool is_repair;
 	bool is_integrated;
+	uint32_t uidvalidity_last;           /* the greatest among the inputs */
 	size_t mailbox_count, message_count; /* expected ones */
 };
 
@@ -155,11 +156,32 @@ static void add_sent(struct change_set *theirs, struct message_record message)
 		(struct message_change){ message, message.sequence == 1 };
 }
 
+static void note_uidvalidities(
+	struct model_case *one, const struct mailbox_record *mailboxes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (mailboxes[i].uidvalidity > one->uidvalidity_last)
+			one->uidvalidity_last = mailboxes[i].uidvalidity;
+}
+
 static void integrate_case(struct model_case *one)
 {
-	if (!one->is_integrated)
+	if (!one->is_integrated) {
+		note_uidvalidities(one, one->copy.mailboxes, one->copy.mailbox_count);
+		note_uidvalidities(one, one->theirs.mailboxes, one->theirs.mailbox_count);
 		copy_integrate(&one->copy, &one->theirs, one->since, one->is_repair);
+	}
 	one->is_integrated = true;
+}
+
+/*
+ * The rule for a new UIDVALIDITY is that it is above all that were ever used; which of several
+ * mailboxes gets which of the new ones is not, and the two forms of the rules may differ in it.
+ */
+static void expect_uidvalidity(struct model_case *one, uint32_t own, uint32_t *expected)
+{
+	if (own > one->uidvalidity_last && *expected > one->uidvalidity_last)
+		*expected = own;
 }
 
 static void expect_mailbox(struct model_case *one, struct mailbox_record expected)
@@ -167,6 +189,7 @@ static void expect_mailbox(struct model_case *one, struct mailbox_record expecte
 	struct mailbox_record *own = copy_mailbox(&one->copy, expected.id);
 
 	assert_non_null(own);
+	expect_uidvalidity(one, own->uidvalidity, &expected.uidvalidity);
 	assert_true(mailbox_same(own, &expected));
 	assert_int_equal(own->modseq, expected.modseq);
 	assert_int_equal(own->uidnext, expected.uidnext);

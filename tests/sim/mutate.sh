@@ -7,8 +7,8 @@ set -u
 schedules=${1:-4000}
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
-cp -r src tests meson.build meson_options.txt packaging docs "$work" || exit 2
-meson setup "$work/build" "$work" -Dbuildtype=release >"$work/log" 2>&1 || { cat "$work/log"; exit 2; }
+tar -c --exclude=./.git --exclude=./.deps --exclude="./build*" --exclude=node_modules . | tar -x -C "$work" || exit 2
+meson setup "$work/build" "$work" -Dbuildtype=release -Dwerror=false >"$work/log" 2>&1 || { cat "$work/log"; exit 2; }
 sim="$work/build/tests/sim/chapar-sim"
 ninja -C "$work/build" tests/sim/chapar-sim >"$work/log" 2>&1 || { tail -20 "$work/log"; exit 2; }
 "$sim" --schedules "$schedules" --seed 1 >"$work/out" || { echo "fails without any mutation:"; cat "$work/out"; exit 2; }
@@ -47,7 +47,6 @@ new UIDs begin at my UIDNEXT only|src/sync/merge_join.c|s/joined.uidnext = a->ui
 no fresh modseq for what changes here|src/sync/merge.c|s/(changes_mine \&\& greatest <= state->input->my_highest)/(false \&\& changes_mine)/
 no fresh modseq for what changes there|src/sync/merge.c|s/(changes_theirs \&\& greatest <= state->input->their_changes->highest)/(false \&\& changes_theirs)/
 mailboxes of one name are not united|src/sync/merge_mailboxes.c|s/stays = map_get(&state->names, mailbox->joined.name);/stays = NULL;/
-a united mailbox forwards nowhere|src/sync/merge_mailboxes.c|s/mailbox->joined.forward = stays->joined.id;/mailbox->joined.forward = (struct id128){ { 0 } };/
 messages of closed mailboxes are not looked at|src/sync/merge_mailboxes.c|s/rc = scan_closed(state);/rc = 0;/
 a mailbox lends its UIDVALIDITY to another|src/sync/merge_mailboxes.c|s/return separate_uidvalidities(state);/return rc;/
 cursors from other copies are trusted|src/sync/merge.c|s/if (!state->have_i_acted || !state->have_they_acted)/if (true)/

@@ -31,9 +31,21 @@ static struct bytes guid_key(const struct guid *guid)
 	return bytes_of(guid->bytes, sizeof(guid->bytes));
 }
 
-bool body_set_has(const struct body_set *set, const struct guid *guid)
+static bool is_in_memory(const struct body_set *set, const struct guid *guid)
 {
-	return map_get(&set->by_guid, guid_key(guid)) != NULL;
+	const struct waiting_body *waiting = map_get(&set->by_guid, guid_key(guid));
+
+	return waiting != NULL && waiting->body != NULL;
+}
+
+/* One held on disk is gone if another commit has referenced and released it meanwhile. */
+bool body_set_has(const struct body_set *set, struct kv_txn *kv, const struct guid *guid)
+{
+	const struct waiting_body *waiting = map_get(&set->by_guid, guid_key(guid));
+
+	if (waiting == NULL)
+		return false;
+	return waiting->body != NULL || store_body_exists(kv, guid, NULL) == 0;
 }
 
 int body_set_find(
@@ -41,7 +53,7 @@ int body_set_find(
 {
 	const struct waiting_body *waiting = map_get(&set->by_guid, guid_key(guid));
 
-	if (waiting == NULL)
+	if (waiting == NULL || waiting->body == NULL)
 		return store_body_exists(kv, guid, size_r);
 	*size_r = waiting->size;
 	return 0;
@@ -140,7 +152,7 @@ static int hold_on_disk(struct body_set *set, struct mail *mail, const struct bo
 	for (size_t i = 0; i < count; i++) {
 		store_body_free(&hold.bodies[i]);
 		buffer_deinit(&hold.summaries[i]);
-		if (rc == 0 && !body_set_has(set, &items[i].guid))
+		if (rc == 0 && map_get(&set->by_guid, guid_key(&items[i].guid)) == NULL)
 			add(set, &items[i], NULL, NULL);
 	}
 	free(hold.bodies);
@@ -163,7 +175,7 @@ int body_set_add(struct body_set *set, struct mail *mail, const struct body_item
 		set->memory_count + count > BODY_SET_MEMORY_COUNT_MAX)
 		return hold_on_disk(set, mail, items, count, error);
 	for (size_t i = 0; i < count && rc == 0; i++)
-		if (!body_set_has(set, &items[i].guid))
+		if (!is_in_memory(set, &items[i].guid))
 			rc = keep_in_memory(set, mail, &items[i], error);
 	return rc;
 }

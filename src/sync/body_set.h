@@ -29,7 +29,7 @@ struct body_set { /* a zeroed one is empty */
 };
 
 void body_set_deinit(struct body_set *set);
-bool body_set_has(const struct body_set *set, const struct guid *guid);
+bool body_set_has(const struct body_set *set, struct kv_txn *kv, const struct guid *guid);
 /* How many bytes the body has, be it in the set or in the store. ERR_NOT_FOUND; errors of kv_get().
  */
 int body_set_find(

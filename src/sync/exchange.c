@@ -256,7 +256,8 @@ static int list_wanted(struct exchange *exchange)
 	for (size_t i = 0; i < theirs->message_count && rc == 0; i++) {
 		const struct message_record *message = &theirs->messages[i].record;
 
-		if (!message_is_shown(message) || body_set_has(&exchange->bodies, &message->guid))
+		if (!message_is_shown(message) ||
+			body_set_has(&exchange->bodies, kv, &message->guid))
 			continue;
 		rc = store_body_exists(kv, &message->guid, NULL);
 		if (rc != ERR_NOT_FOUND)

@@ -35,7 +35,7 @@ void sync_session_free(struct sync_session **session)
 bool session_has_body(
 	const struct sync_session *session, struct kv_txn *kv, const struct guid *guid)
 {
-	if (body_set_has(&session->bodies, guid))
+	if (body_set_has(&session->bodies, kv, guid))
 		return true;
 	return session->rights.is_full && store_body_exists(kv, guid, NULL) == 0;
 }

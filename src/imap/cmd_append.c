@@ -1,7 +1,7 @@
 /* APPEND, with MULTIAPPEND (RFC 3501, 6.3.11; RFC 3502; RFC 4315). */
 #include "imap/imap_commands.h"
-#include "imap/imap_mailbox.h"
 #include "imap/imap_reply.h"
+#include "imap/imap_target.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -106,18 +106,18 @@ static int prepare_bodies(struct imap_session *session, struct append *append)
 static enum net_result append_run(
 	struct imap_session *session, struct append *append, struct bytes name)
 {
-	struct mailbox_record mailbox;
+	struct imap_target target;
 	struct error error = { 0 };
 	uint32_t uidvalidity, uid;
 	uint64_t position = 0;
 	int rc;
 
-	rc = imap_mailbox_find(session, name, &mailbox);
+	rc = imap_target_find(session, NULL, name, ACL_INSERT, &target, &error);
 	if (rc == 0)
 		rc = prepare_bodies(session, append);
 	if (rc == 0)
-		rc = mailbox_append(session->mail, session->account, mailbox.id, append->messages,
-			append->count, &error, &uidvalidity, &uid, &position);
+		rc = mailbox_append(session->mail, target.account, target.mailbox.id,
+			append->messages, append->count, &error, &uidvalidity, &uid, &position);
 	if (rc == ERR_NOT_FOUND)
 		return imap_no(session, "[TRYCREATE] No such mailbox");
 	if (rc < 0)

@@ -1,8 +1,8 @@
 /* COPY and MOVE (RFC 3501, 6.4.7; RFC 6851; RFC 4315, section 3). */
 #include "imap/imap_commands.h"
-#include "imap/imap_mailbox.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
+#include "imap/imap_target.h"
 
 #include <stdlib.h>
 
@@ -49,18 +49,18 @@ static enum net_result copy_run(
 	struct imap_session *session, const struct uid_set *uids, struct bytes name, bool is_move)
 {
 	struct copy_result copied = { 0 };
-	struct mailbox_record to;
+	struct imap_target to;
 	struct error error = { 0 };
 	enum net_result result;
 	uint64_t position = 0;
 	int rc;
 
-	rc = imap_mailbox_find(session, name, &to);
+	rc = imap_target_find(session, NULL, name, ACL_INSERT, &to, &error);
 	if (rc == ERR_NOT_FOUND)
 		return imap_no(session, "[TRYCREATE] No such mailbox");
 	if (rc == 0 && uids->count > 0)
-		rc = message_copy(session->mail, session->account, session->view->mailbox, to.id,
-			uids, is_move, &error, &copied, &position);
+		rc = message_copy(session->mail, session->view->account, session->view->mailbox,
+			to.mailbox.id, uids, is_move, &error, &copied, &position);
 	imap_wrote(session, position);
 	result = rc < 0 ? imap_fail(session, rc, &error) : copy_done(session, &copied, is_move);
 	free(copied.pairs);

@@ -14,7 +14,7 @@ static enum net_result expunge(struct imap_session *session, const struct uid_se
 	int rc;
 
 	rc = message_expunge(
-		session->mail, session->account, view->mailbox, uids, &error, &expunged, &position);
+		session->mail, view->account, view->mailbox, uids, &error, &expunged, &position);
 	is_empty = expunged.count == 0;
 	uid_set_deinit(&expunged);
 	imap_wrote(session, position);

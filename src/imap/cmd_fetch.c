@@ -50,7 +50,7 @@ static int each_message(
 
 		if (first > range->last)
 			continue;
-		rc = account_each_message(work->kv, session->account, session->view->mailbox,
+		rc = account_each_message(work->kv, session->view->account, session->view->mailbox,
 			(uint32_t)first, range->last, arena, function, work);
 		if (rc != 0)
 			return rc;
@@ -89,7 +89,7 @@ static int mark_seen(struct imap_session *session, struct fetch_work *work)
 	if (rc == 0)
 		work->step_last = UINT32_MAX;
 	if (rc >= 0 && work->seen.count > 0) {
-		rc = message_store(session->mail, session->account, session->view->mailbox,
+		rc = message_store(session->mail, session->view->account, session->view->mailbox,
 			&work->seen, FLAGS_ADD, &flag, 1, UINT64_MAX, NULL, &session->view->told,
 			&modified, &position);
 		imap_wrote(session, position);

@@ -20,8 +20,9 @@ enum net_result cmd_idle(struct imap_session *session, struct imap_parser *args)
 	if (imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
 	imap_put(session, "+ idling\r\n");
-	session->watch = mail_watch_new(
-		session->mail, session->account, account_changed, session->connection);
+	session->watch = mail_watch_new(session->mail,
+		session->view != NULL ? session->view->account : session->identity.account,
+		account_changed, session->connection);
 	/* What changed before the watch began is told now, through a wake of our own. */
 	net_connection_wake(session->connection);
 	session->answer = idle_end;

@@ -161,7 +161,7 @@ static bool has_percent(const struct list_work *work)
 
 static bool is_chosen(const struct list_work *work, const struct imap_list_entry *entry)
 {
-	bool is_special = entry->mailbox != NULL && entry->mailbox->special_use.len > 0;
+	bool is_special = entry->target != NULL && entry->target->mailbox.special_use.len > 0;
 	bool is_recursive = (work->options & SELECT_RECURSIVE) != 0;
 
 	if (work->is_lsub)
@@ -171,7 +171,7 @@ static bool is_chosen(const struct list_work *work, const struct imap_list_entry
 		return false;
 	if ((work->options & SELECT_SUBSCRIBED) != 0)
 		return entry->is_subscribed || (is_recursive && entry->has_subscribed_children);
-	return entry->mailbox != NULL || entry->has_children;
+	return entry->target != NULL || entry->has_children;
 }
 
 static void put_attributes(struct imap_session *session, const struct list_work *work,
@@ -181,15 +181,15 @@ static void put_attributes(struct imap_session *session, const struct list_work 
 		!work->is_lsub && (work->options & (SELECT_SUBSCRIBED | RETURN_SUBSCRIBED)) != 0;
 
 	imap_put(session, entry->has_children ? "\\HasChildren" : "\\HasNoChildren");
-	if (entry->mailbox == NULL)
+	if (entry->target == NULL)
 		imap_put(session, work->is_extended ? " \\NonExistent" : " \\Noselect");
 	else if (work->is_lsub && !entry->is_subscribed)
 		imap_put(session, " \\Noselect");
 	if (tells_subscribed && entry->is_subscribed)
 		imap_put(session, " \\Subscribed");
-	if (entry->mailbox != NULL && entry->mailbox->special_use.len > 0) {
+	if (entry->target != NULL && entry->target->mailbox.special_use.len > 0) {
 		imap_put(session, " ");
-		imap_put_bytes(session, entry->mailbox->special_use);
+		imap_put_bytes(session, entry->target->mailbox.special_use);
 	}
 }
 
@@ -204,9 +204,9 @@ static int put_entry(struct imap_session *session, struct kv_txn *kv, const stru
 		entry->has_subscribed_children)
 		imap_put(session, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
 	imap_put(session, "\r\n");
-	if (work->status_items == 0 || entry->mailbox == NULL)
+	if (work->status_items == 0 || entry->target == NULL)
 		return 0;
-	return imap_put_status(session, kv, entry->mailbox, work->status_items);
+	return imap_put_status(session, kv, entry->name, entry->target, work->status_items);
 }
 
 static enum net_result list_run(struct imap_session *session)

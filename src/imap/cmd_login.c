@@ -40,10 +40,10 @@ static int account_open(struct imap_session *session, const char *user, bool is_
 	bool may_create =
 		options->may_create != NULL && options->may_create(options->context, user);
 	int rc = mail_account_open(
-		session->mail, bytes_of_string(user), may_create, NULL, &session->account);
+		session->mail, bytes_of_string(user), may_create, NULL, &session->identity.account);
 
 	if (rc == ERR_NOT_FOUND && is_peer) {
-		session->account = 0;
+		session->identity.account = 0;
 		return 0;
 	}
 	return rc;
@@ -70,7 +70,8 @@ static enum net_result login_done(
 		imap_log_failure(session, rc, NULL);
 		return login_unavailable(session, name);
 	}
-	memcpy(session->user, user, sizeof(user));
+	memcpy(session->identity.name, user, sizeof(user));
+	session->identity.groups = options->groups;
 	session->is_peer = is_peer;
 	session->state = IMAP_AUTHENTICATED;
 	net_connection_forgive(session->connection);

@@ -2,19 +2,7 @@
 #include "imap/imap_commands.h"
 #include "imap/imap_mailbox.h"
 #include "imap/imap_reply.h"
-
-int imap_mailbox_find(
-	struct imap_session *session, struct bytes name, struct mailbox_record *mailbox_r)
-{
-	struct kv_txn *kv;
-	int rc = imap_read_begin(session, &kv);
-
-	if (rc < 0)
-		return rc;
-	rc = account_find_mailbox(kv, session->account, name, session->arena, mailbox_r);
-	mail_read_end(&kv);
-	return rc;
-}
+#include "imap/imap_target.h"
 
 void imap_put_mailbox_id(struct buffer *out, struct id128 id)
 {
@@ -66,17 +54,20 @@ static int use_is_taken(void *context, const struct mailbox_record *mailbox)
 	return mailbox_is_live(mailbox) && bytes_equal(mailbox->special_use, *use) ? 1 : 0;
 }
 
-static int check_use(struct imap_session *session, struct bytes use)
+/* Finds where the mailbox is to be. 1: the special use is taken. */
+static int find_place(struct imap_session *session, struct bytes name, struct bytes use,
+	struct imap_target *place_r, struct error *error)
 {
 	struct kv_txn *kv;
-	int rc;
+	int rc = imap_read_begin(session, &kv);
 
-	if (use.len == 0)
-		return 0;
-	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;
-	rc = account_each_mailbox(kv, session->account, session->arena, use_is_taken, &use);
+	rc = imap_target_resolve(session, kv, name, place_r);
+	if (rc == 0 && !place_r->exists)
+		rc = imap_target_check(place_r, ACL_CREATE, error);
+	if (rc == 0 && use.len > 0)
+		rc = account_each_mailbox(kv, place_r->account, session->arena, use_is_taken, &use);
 	mail_read_end(&kv);
 	return rc;
 }
@@ -87,6 +78,7 @@ enum net_result cmd_create(struct imap_session *session, struct imap_parser *arg
 	struct error error = { 0 };
 	struct buffer id_text = { NULL, 0, 0 };
 	enum net_result result;
+	struct imap_target place;
 	struct id128 id;
 	uint64_t position = 0;
 	int rc = 0;
@@ -102,12 +94,12 @@ enum net_result cmd_create(struct imap_session *session, struct imap_parser *arg
 	/* "name/" announces children (RFC 3501, 6.3.3). */
 	if (name.len > 1 && name.ptr[name.len - 1] == '/')
 		name.len--;
-	rc = check_use(session, use);
+	rc = find_place(session, name, use, &place, &error);
 	if (rc > 0)
 		return imap_no(session, "[USEATTR] Another mailbox has that special use");
 	if (rc == 0)
 		rc = mailbox_create(
-			session->mail, session->account, name, use, &error, &id, &position);
+			session->mail, place.account, place.name, use, &error, &id, &position);
 	if (rc < 0)
 		return imap_fail(session, rc, &error);
 	imap_wrote(session, position);
@@ -119,7 +111,7 @@ enum net_result cmd_create(struct imap_session *session, struct imap_parser *arg
 
 enum net_result cmd_delete(struct imap_session *session, struct imap_parser *args)
 {
-	struct mailbox_record mailbox;
+	struct imap_target target;
 	struct error error = { 0 };
 	struct bytes name;
 	uint64_t position = 0;
@@ -128,21 +120,43 @@ enum net_result cmd_delete(struct imap_session *session, struct imap_parser *arg
 	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &name) < 0 ||
 		imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
-	rc = imap_mailbox_find(session, name, &mailbox);
+	rc = imap_target_find(session, NULL, name, ACL_DELETE, &target, &error);
 	if (rc == 0)
-		rc = mailbox_delete(session->mail, session->account, name, &error, &position);
+		rc = mailbox_delete(session->mail, target.account, target.name, &error, &position);
 	if (rc < 0)
 		return imap_fail(session, rc, &error);
 	imap_wrote(session, position);
-	if (session->view != NULL && id128_equal(session->view->mailbox, mailbox.id)) {
+	if (session->view != NULL && session->view->account == target.account &&
+		id128_equal(session->view->mailbox, target.mailbox.id)) {
 		imap_session_unselect(session);
 		imap_put(session, "* OK [CLOSED] Selected mailbox deleted\r\n");
 	}
 	return imap_ok(session, "Deleted");
 }
 
+static int find_ends(struct imap_session *session, struct bytes from, struct bytes to,
+	struct imap_target *from_r, struct imap_target *to_r, struct error *error)
+{
+	struct kv_txn *kv;
+	int rc = imap_read_begin(session, &kv);
+
+	if (rc < 0)
+		return rc;
+	rc = imap_target_find(session, kv, from, ACL_DELETE, from_r, error);
+	if (rc == 0)
+		rc = imap_target_resolve(session, kv, to, to_r);
+	if (rc == 0 && !to_r->exists)
+		rc = imap_target_check(to_r, ACL_CREATE, error);
+	mail_read_end(&kv);
+	if (rc == 0 && from_r->account != to_r->account)
+		rc = error_set(error, ERR_INVALID,
+			"a mailbox cannot be renamed into another user's; copy its messages");
+	return rc;
+}
+
 enum net_result cmd_rename(struct imap_session *session, struct imap_parser *args)
 {
+	struct imap_target source, target;
 	struct error error = { 0 };
 	struct bytes from, to;
 	uint64_t position = 0;
@@ -152,7 +166,10 @@ enum net_result cmd_rename(struct imap_session *session, struct imap_parser *arg
 		imap_parse_space(args) < 0 || imap_parse_mailbox(args, &to) < 0 ||
 		imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
-	rc = mailbox_rename(session->mail, session->account, from, to, &error, &position);
+	rc = find_ends(session, from, to, &source, &target, &error);
+	if (rc == 0)
+		rc = mailbox_rename(
+			session->mail, source.account, source.name, target.name, &error, &position);
 	if (rc < 0)
 		return imap_fail(session, rc, &error);
 	imap_wrote(session, position);
@@ -173,7 +190,7 @@ static enum net_result subscribe(
 	if (name.len > 1 && name.ptr[name.len - 1] == '/')
 		name.len--;
 	rc = mailbox_subscribe(
-		session->mail, session->account, name, subscribed, &error, &position);
+		session->mail, session->identity.account, name, subscribed, &error, &position);
 	if (rc < 0)
 		return imap_fail(session, rc, &error);
 	imap_wrote(session, position);

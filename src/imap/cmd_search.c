@@ -119,7 +119,7 @@ static int look_step(struct search_work *work, struct arena *arena)
 
 		if (first > range->last)
 			continue;
-		rc = account_each_message(work->kv, session->account, session->view->mailbox,
+		rc = account_each_message(work->kv, session->view->account, session->view->mailbox,
 			(uint32_t)first, range->last, arena, look_at, work);
 		if (rc != 0)
 			return rc;

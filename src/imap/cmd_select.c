@@ -4,6 +4,7 @@
 #include "imap/imap_qresync.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_server_private.h"
+#include "imap/imap_target.h"
 #include "imap/imap_update.h"
 
 /* How many messages are looked at for the first unseen one; if it lies beyond, it is not told. */
@@ -70,8 +71,8 @@ static int scan_unseen(void *context, const struct message_record *message)
 static int put_unseen(struct imap_session *session, struct kv_txn *kv, uint32_t *uid_r)
 {
 	struct unseen_scan scan = { .view = session->view };
-	int rc = account_each_message(kv, session->account, session->view->mailbox, 1, UINT32_MAX,
-		session->arena, scan_unseen, &scan);
+	int rc = account_each_message(kv, session->view->account, session->view->mailbox, 1,
+		UINT32_MAX, session->arena, scan_unseen, &scan);
 
 	*uid_r = scan.uid;
 	return rc < 0 ? rc : 0;
@@ -101,23 +102,25 @@ static void put_state(
 }
 
 /* Reads the mailbox and makes it the selected one; all of one snapshot. */
-static int open_mailbox(struct imap_session *session, struct kv_txn *kv, struct select *select)
+static int open_mailbox(
+	struct imap_session *session, struct kv_txn *kv, struct select *select, struct error *error)
 {
-	struct mailbox_record mailbox;
+	struct imap_target target;
 	uint32_t unseen_uid = 0;
 	int rc;
 
-	rc = account_find_mailbox(kv, session->account, select->name, session->arena, &mailbox);
+	rc = imap_target_find(session, kv, select->name, ACL_READ, &target, error);
 	if (rc < 0)
 		return rc;
-	session->view = imap_view_new(&mailbox, select->is_read_only);
-	rc = imap_view_gather(session->view, kv, session->account);
+	session->view =
+		imap_view_new(&target.mailbox, target.account, target.rights, select->is_read_only);
+	rc = imap_view_gather(session->view, kv);
 	if (rc == 0)
 		rc = put_unseen(session, kv, &unseen_uid);
 	if (rc < 0)
 		return rc;
-	put_state(session, &mailbox, unseen_uid);
-	if (!select->has_qresync || select->qresync.uidvalidity != mailbox.uidvalidity)
+	put_state(session, &target.mailbox, unseen_uid);
+	if (!select->has_qresync || select->qresync.uidvalidity != target.mailbox.uidvalidity)
 		return 0;
 	/* Changed messages are told by the update that ends the command. */
 	return imap_find_earlier(session, kv, select->qresync.modseq,
@@ -127,6 +130,7 @@ static int open_mailbox(struct imap_session *session, struct kv_txn *kv, struct 
 
 static enum net_result run_select(struct imap_session *session, struct select *select)
 {
+	struct error error = { 0 };
 	struct kv_txn *kv;
 	int rc;
 
@@ -137,12 +141,12 @@ static enum net_result run_select(struct imap_session *session, struct select *s
 	imap_catch_up(session);
 	rc = imap_read_begin(session, &kv);
 	if (rc == 0) {
-		rc = open_mailbox(session, kv, select);
+		rc = open_mailbox(session, kv, select, &error);
 		mail_read_end(&kv);
 	}
 	if (rc < 0) {
 		imap_session_unselect(session);
-		return imap_fail(session, rc, NULL);
+		return imap_fail(session, rc, &error);
 	}
 	session->state = IMAP_SELECTED;
 	return imap_ok(session, "[%s] Selected", select->is_read_only ? "READ-ONLY" : "READ-WRITE");
@@ -191,8 +195,8 @@ enum net_result cmd_close(struct imap_session *session, struct imap_parser *args
 	if (imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
 	if (!session->view->is_read_only)
-		rc = message_expunge(session->mail, session->account, session->view->mailbox, NULL,
-			&error, &expunged, &position);
+		rc = message_expunge(session->mail, session->view->account, session->view->mailbox,
+			NULL, &error, &expunged, &position);
 	imap_wrote(session, position);
 	uid_set_deinit(&expunged);
 	if (rc < 0)

@@ -60,8 +60,9 @@ bool imap_status_has_modseq(unsigned items)
 }
 
 static int recent_count(struct imap_session *session, struct kv_txn *kv,
-	const struct mailbox_record *mailbox, uint32_t *count_r)
+	const struct imap_target *target, uint32_t *count_r)
 {
+	const struct mailbox_record *mailbox = &target->mailbox;
 	uint32_t first =
 		imap_recent_first(session->server->recent, mailbox->id, mailbox->uidnext, false);
 	struct digest ignored;
@@ -70,7 +71,7 @@ static int recent_count(struct imap_session *session, struct kv_txn *kv,
 	if (first >= mailbox->uidnext)
 		return 0;
 	return account_range_digest(
-		kv, session->account, mailbox->id, first, UINT32_MAX, &ignored, count_r);
+		kv, target->account, mailbox->id, first, UINT32_MAX, &ignored, count_r);
 }
 
 static void put_item(struct imap_session *session, const struct mailbox_record *mailbox,
@@ -114,25 +115,25 @@ static void put_item(struct imap_session *session, const struct mailbox_record *
 	}
 }
 
-int imap_put_status(struct imap_session *session, struct kv_txn *kv,
-	const struct mailbox_record *mailbox, unsigned items)
+int imap_put_status(struct imap_session *session, struct kv_txn *kv, struct bytes name,
+	const struct imap_target *target, unsigned items)
 {
 	const char *blank = "";
 	uint32_t recent = 0;
 	int rc = 0;
 
 	if ((items & STATUS_RECENT) != 0)
-		rc = recent_count(session, kv, mailbox, &recent);
+		rc = recent_count(session, kv, target, &recent);
 	if (rc < 0)
 		return rc;
 	imap_put(session, "* STATUS ");
-	imap_put_mailbox(&session->out, mailbox->name);
+	imap_put_mailbox(&session->out, name);
 	imap_put(session, " (");
 	for (size_t i = 0; i < STATUS_ITEM_COUNT; i++) {
 		if ((items & status_items[i].item) == 0)
 			continue;
 		imap_printf(session, "%s%s ", blank, status_items[i].name);
-		put_item(session, mailbox, status_items[i].item, recent);
+		put_item(session, &target->mailbox, status_items[i].item, recent);
 		blank = " ";
 	}
 	imap_put(session, ")\r\n");
@@ -141,7 +142,8 @@ int imap_put_status(struct imap_session *session, struct kv_txn *kv,
 
 enum net_result cmd_status(struct imap_session *session, struct imap_parser *args)
 {
-	struct mailbox_record mailbox;
+	struct imap_target target;
+	struct error error = { 0 };
 	struct kv_txn *kv;
 	struct bytes name;
 	unsigned items;
@@ -157,9 +159,9 @@ enum net_result cmd_status(struct imap_session *session, struct imap_parser *arg
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return imap_fail(session, rc, NULL);
-	rc = account_find_mailbox(kv, session->account, name, session->arena, &mailbox);
+	rc = imap_target_find(session, kv, name, ACL_READ, &target, &error);
 	if (rc == 0)
-		rc = imap_put_status(session, kv, &mailbox, items);
+		rc = imap_put_status(session, kv, name, &target, items);
 	mail_read_end(&kv);
-	return rc < 0 ? imap_fail(session, rc, NULL) : imap_ok(session, "Done");
+	return rc < 0 ? imap_fail(session, rc, &error) : imap_ok(session, "Done");
 }

@@ -86,7 +86,7 @@ static enum net_result store_messages(
 
 	if (uids->count == 0)
 		return imap_ok(session, "No messages");
-	rc = message_store(session->mail, session->account, view->mailbox, uids, store->operation,
+	rc = message_store(session->mail, view->account, view->mailbox, uids, store->operation,
 		store->flags.names, store->flags.count, store->unchanged_since, &error, &changed,
 		&modified, &position);
 	imap_wrote(session, position);

@@ -7,7 +7,7 @@ static struct sync_session *open_sync(struct imap_session *session)
 	struct sync_rights rights = { .is_full = session->is_peer };
 
 	if (session->sync == NULL) {
-		memcpy(rights.account, session->user, sizeof(rights.account));
+		memcpy(rights.account, session->identity.name, sizeof(rights.account));
 		session->sync = sync_session_new(session->mail, &rights);
 	}
 	return session->sync;

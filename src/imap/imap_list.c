@@ -9,6 +9,7 @@ struct reading {
 	size_t count;
 	size_t room;
 	struct arena *arena;
+	uint32_t account; /* that is read now */
 };
 
 static struct imap_list_entry *add(struct reading *reading, struct bytes name)
@@ -22,13 +23,18 @@ static struct imap_list_entry *add(struct reading *reading, struct bytes name)
 static int read_mailbox(void *context, const struct mailbox_record *mailbox)
 {
 	struct reading *reading = context;
-	struct mailbox_record *copy;
+	struct imap_target *target;
 
 	if (!mailbox_is_live(mailbox))
 		return 0;
-	copy = arena_alloc(reading->arena, sizeof(*copy));
-	*copy = *mailbox;
-	add(reading, copy->name)->mailbox = copy;
+	target = arena_zalloc(reading->arena, sizeof(*target));
+	target->account = reading->account;
+	target->is_own = true;
+	target->rights = ACL_ALL;
+	target->name = mailbox->name;
+	target->exists = true;
+	target->mailbox = *mailbox;
+	add(reading, mailbox->name)->target = target;
 	return 0;
 }
 
@@ -77,8 +83,8 @@ static void sort_and_unite(struct reading *reading)
 			reading->entries[++kept] = *entry;
 			continue;
 		}
-		if (last->mailbox == NULL)
-			last->mailbox = entry->mailbox;
+		if (last->target == NULL)
+			last->target = entry->target;
 		last->is_subscribed = last->is_subscribed || entry->is_subscribed;
 	}
 	reading->count = kept + 1;
@@ -125,7 +131,7 @@ static void note_children(struct reading *reading)
 		for (size_t at = 0; at < depth; at++) {
 			struct imap_list_entry *above = &reading->entries[stack[at]];
 
-			above->has_children = above->has_children || entry->mailbox != NULL;
+			above->has_children = above->has_children || entry->target != NULL;
 			above->has_subscribed_children =
 				above->has_subscribed_children || entry->is_subscribed;
 		}
@@ -136,13 +142,14 @@ static void note_children(struct reading *reading)
 
 int imap_list_read(struct imap_session *session, struct kv_txn *kv, struct imap_list *list_r)
 {
-	struct reading reading = { .arena = session->arena };
+	struct reading reading = { .arena = session->arena, .account = session->identity.account };
 	struct imap_list_entry *copy;
 	int rc;
 
-	rc = account_each_mailbox(kv, session->account, session->arena, read_mailbox, &reading);
+	rc = account_each_mailbox(
+		kv, session->identity.account, session->arena, read_mailbox, &reading);
 	if (rc == 0)
-		rc = account_each_register(kv, session->account, RECORD_SUBSCRIPTION,
+		rc = account_each_register(kv, session->identity.account, RECORD_SUBSCRIPTION,
 			session->arena, read_subscription, &reading);
 	if (rc == 0) {
 		sort_and_unite(&reading);

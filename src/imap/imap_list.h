@@ -5,11 +5,11 @@
 #ifndef CHAPAR_IMAP_LIST_H
 #define CHAPAR_IMAP_LIST_H
 
-#include "imap/imap_session.h"
+#include "imap/imap_target.h"
 
 struct imap_list_entry {
-	struct bytes name;
-	struct mailbox_record *mailbox; /* NULL: there is none of that name */
+	struct bytes name;          /* the client's for it */
+	struct imap_target *target; /* its mailbox; NULL: there is none of that name */
 	bool is_subscribed;
 	bool has_children;            /* mailboxes below it, or levels that lead to some */
 	bool has_subscribed_children; /* at any depth */

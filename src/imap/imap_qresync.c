@@ -87,7 +87,7 @@ int imap_find_earlier(struct imap_session *session, struct kv_txn *kv, uint64_t 
 	struct earlier earlier = { .known = known };
 	struct uid_set vanished = { 0 };
 	int rc = account_each_uid_change_roaming(
-		kv, session->account, session->view->mailbox, modseq, collect, &earlier);
+		kv, session->view->account, session->view->mailbox, modseq, collect, &earlier);
 
 	if (rc == 0) {
 		sort_into(earlier.uids[1], earlier.counts[1], &vanished);

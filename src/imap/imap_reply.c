@@ -202,8 +202,8 @@ void imap_log_failure(struct imap_session *session, int rc, const struct error *
 	const char *text = error != NULL && error->text[0] != '\0' ? error->text : error_name(rc);
 
 	log_event(LOG_LEVEL_ERROR, "imap_failure", "session",
-		net_connection_id(session->connection), "account", session->user, "mailbox",
-		session->view != NULL ? session->view->name : "-", "command",
+		net_connection_id(session->connection), "account", session->identity.name,
+		"mailbox", session->view != NULL ? session->view->name : "-", "command",
 		session->command != NULL ? session->command->name : "-", "code", error_name(rc),
 		"error", text, NULL);
 }

@@ -8,6 +8,7 @@
 #ifndef CHAPAR_IMAP_IMAP_SERVER_H
 #define CHAPAR_IMAP_IMAP_SERVER_H
 
+#include "mail/identity.h"
 #include "mail/mail.h"
 #include "mail/sasl.h"
 #include "net/net_protocol.h"
@@ -27,6 +28,8 @@ struct imap_server_options { /* 0 or NULL: the default */
 	bool (*is_peer)(void *context, const char *user);
 	bool (*may_create)(void *context, const char *user);
 	void *context; /* of both */
+	/* All groups of users that ACLs may name; borrowed likewise. NULL: none. */
+	const struct identity_groups *groups;
 
 	size_t append_size_max;        /* bytes of one message; 64 MiB */
 	bool allow_plaintext_loopback; /* passwords without TLS from this machine */

@@ -177,12 +177,12 @@ static void log_logout(const struct imap_session *session)
 {
 	char input[24], output[24];
 
-	if (session->user[0] == '\0')
+	if (session->identity.name[0] == '\0')
 		return;
 	snprintf(input, sizeof(input), "%llu", (unsigned long long)session->input_size);
 	snprintf(output, sizeof(output), "%llu", (unsigned long long)session->output_size);
-	log_event(LOG_LEVEL_INFO, "logout", "protocol", "imap", "account", session->user, "peer",
-		net_connection_peer(session->connection), "session",
+	log_event(LOG_LEVEL_INFO, "logout", "protocol", "imap", "account", session->identity.name,
+		"peer", net_connection_peer(session->connection), "session",
 		net_connection_id(session->connection), "in", input, "out", output, NULL);
 }
 

@@ -16,6 +16,7 @@
 #include "imap/imap_view.h"
 
 #include "base/error.h"
+#include "mail/identity.h"
 #include "sync/responder.h"
 
 #define IMAP_TAG_SIZE_MAX 256               /* bytes; longer tags are refused */
@@ -54,8 +55,7 @@ struct imap_session {
 	struct net_connection *connection;
 	enum imap_state state;
 
-	char user[ACCOUNT_NAME_SIZE_MAX + 1]; /* "" before the login */
-	uint32_t account;
+	struct identity identity; /* of the user; without a name before the login */
 	bool is_peer;
 	bool is_condstore; /* MODSEQ is told with all changes of flags */
 	bool is_qresync;   /* VANISHED takes the place of EXPUNGE */

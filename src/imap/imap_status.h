@@ -3,14 +3,14 @@
 #ifndef CHAPAR_IMAP_STATUS_H
 #define CHAPAR_IMAP_STATUS_H
 
-#include "imap/imap_session.h"
+#include "imap/imap_target.h"
 
 /* A parenthesised list of items, as a set of bits. */
 int imap_parse_status_items(struct imap_parser *args, unsigned *items_r);
 /* Whether the items contain HIGHESTMODSEQ, by which a client enables CONDSTORE. */
 bool imap_status_has_modseq(unsigned items);
-/* Sends the STATUS response. */
-int imap_put_status(struct imap_session *session, struct kv_txn *kv,
-	const struct mailbox_record *mailbox, unsigned items);
+/* Sends the STATUS response; `name` is the client's for it. */
+int imap_put_status(struct imap_session *session, struct kv_txn *kv, struct bytes name,
+	const struct imap_target *target, unsigned items);
 
 #endif

@@ -165,7 +165,7 @@ static int tell_step(struct imap_session *session, struct kv_txn *kv, struct are
 		first = first > view->announce_next ? first : view->announce_next;
 		if (first > range->last)
 			continue;
-		rc = account_each_message(kv, session->account, view->mailbox, (uint32_t)first,
+		rc = account_each_message(kv, view->account, view->mailbox, (uint32_t)first,
 			range->last, arena, tell_message, session);
 		if (rc != 0)
 			return rc;
@@ -238,7 +238,7 @@ enum net_result imap_update_begin(struct imap_session *session)
 	told_before = view->told_count;
 	rc = imap_read_begin(session, &kv);
 	if (rc == 0) {
-		rc = imap_view_gather(view, kv, session->account);
+		rc = imap_view_gather(view, kv);
 		mail_read_end(&kv);
 	}
 	if (rc == ERR_NOT_FOUND) {

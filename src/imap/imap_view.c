@@ -5,13 +5,16 @@
 
 #include <stdlib.h>
 
-struct imap_view *imap_view_new(const struct mailbox_record *mailbox, bool is_read_only)
+struct imap_view *imap_view_new(
+	const struct mailbox_record *mailbox, uint32_t account, unsigned rights, bool is_read_only)
 {
 	struct imap_view *view = mem_zalloc(sizeof(*view));
 
 	view->name = mem_alloc(mailbox->name.len + 1);
 	memcpy(view->name, mailbox->name.ptr, mailbox->name.len);
 	view->name[mailbox->name.len] = '\0';
+	view->account = account;
+	view->rights = rights;
 	view->mailbox = mailbox->id;
 	view->uidvalidity = mailbox->uidvalidity;
 	view->is_read_only = is_read_only;
@@ -124,14 +127,14 @@ static void view_append(struct imap_view *view, struct uid_list *arrived)
 	view->count += arrived->count;
 }
 
-int imap_view_gather(struct imap_view *view, struct kv_txn *kv, uint32_t account)
+int imap_view_gather(struct imap_view *view, struct kv_txn *kv)
 {
 	struct gathering gathering = { .view = view };
 	struct arena *arena = arena_new();
 	struct mailbox_record mailbox;
 	int rc;
 
-	rc = account_get_mailbox(kv, account, view->mailbox, arena, &mailbox);
+	rc = account_get_mailbox(kv, view->account, view->mailbox, arena, &mailbox);
 	if (rc < 0)
 		goto out;
 	if (!mailbox_is_live(&mailbox) || mailbox.uidvalidity != view->uidvalidity) {
@@ -142,7 +145,7 @@ int imap_view_gather(struct imap_view *view, struct kv_txn *kv, uint32_t account
 	if (mailbox.highestmodseq == view->modseq)
 		goto out;
 	rc = account_each_uid_change(
-		kv, account, view->mailbox, view->modseq, gather_one, &gathering);
+		kv, view->account, view->mailbox, view->modseq, gather_one, &gathering);
 	if (rc < 0)
 		goto out;
 	sort_into(&gathering.vanished, &view->vanished);

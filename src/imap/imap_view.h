@@ -18,7 +18,9 @@
 	      */
 
 struct imap_view {
-	char *name; /* as at selection, UTF-8, for logs */
+	char *name;       /* as at selection, UTF-8, for logs */
+	uint32_t account; /* that it belongs to; maybe not the user's own */
+	unsigned rights;  /* of enum acl_right: the user's, as of the last look */
 	struct id128 mailbox;
 	uint32_t uidvalidity;
 	bool is_read_only;
@@ -49,7 +51,8 @@ struct imap_view {
 	size_t keyword_room;
 };
 
-struct imap_view *imap_view_new(const struct mailbox_record *mailbox, bool is_read_only);
+struct imap_view *imap_view_new(
+	const struct mailbox_record *mailbox, uint32_t account, unsigned rights, bool is_read_only);
 /* Sets *view to NULL. A NULL *view is allowed. */
 void imap_view_free(struct imap_view **view);
 
@@ -57,7 +60,7 @@ void imap_view_free(struct imap_view **view);
  * Takes in what changed in the mailbox. ERR_NOT_FOUND: it was deleted, united with another, or its
  * UIDVALIDITY changed; the view is as before.
  */
-int imap_view_gather(struct imap_view *view, struct kv_txn *kv, uint32_t account);
+int imap_view_gather(struct imap_view *view, struct kv_txn *kv);
 
 /* Index of the first UID that is `uid` or greater; `count` if none. */
 size_t imap_view_find(const struct imap_view *view, uint32_t uid);

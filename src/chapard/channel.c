@@ -15,7 +15,7 @@ static void set_client(struct channel *channel, struct net_client *client)
 {
 	pthread_mutex_lock(&channel->lock);
 	channel->client = client;
-	if (client != NULL && channel->is_stopping)
+	if (client != NULL && (channel->is_stopping || channel->is_paused))
 		net_client_interrupt(client);
 	pthread_mutex_unlock(&channel->lock);
 }
@@ -42,9 +42,12 @@ static void tell_down(struct channel *channel, const struct error *error)
 	struct channel_status *status = &channel->status;
 	bool is_news;
 
-	if (channel_is_stopping(channel))
-		return;
 	pthread_mutex_lock(&channel->lock);
+	if (channel->is_stopping || channel->is_paused) {
+		status->is_connected = false;
+		pthread_mutex_unlock(&channel->lock);
+		return;
+	}
 	is_news = status->is_connected || strcmp(status->last_error, error->text) != 0;
 	status->is_connected = false;
 	memcpy(status->last_error, error->text, sizeof(status->last_error));
@@ -93,9 +96,17 @@ static void pause_before_retry(struct channel *channel, uint64_t pause_ms)
 		until.tv_nsec -= 1000000000;
 	}
 	pthread_mutex_lock(&channel->lock);
-	while (!channel->is_stopping &&
+	while (!channel->is_stopping && !channel->is_paused &&
 		pthread_cond_timedwait(&channel->stopped, &channel->lock, &until) == 0)
 		;
+	pthread_mutex_unlock(&channel->lock);
+}
+
+static void wait_while_paused(struct channel *channel)
+{
+	pthread_mutex_lock(&channel->lock);
+	while (channel->is_paused && !channel->is_stopping)
+		pthread_cond_wait(&channel->stopped, &channel->lock);
 	pthread_mutex_unlock(&channel->lock);
 }
 
@@ -107,7 +118,10 @@ static void *channel_run(void *context)
 
 	if (channel_load(channel, &error) < 0)
 		tell_down(channel, &error); /* begin from the beginning: all is exchanged again */
-	while (!channel_is_stopping(channel)) {
+	for (;;) {
+		wait_while_paused(channel);
+		if (channel_is_stopping(channel))
+			break;
 		error = (struct error){ 0 };
 		if (run_connection(channel, &error))
 			pause_ms = CHANNEL_PAUSE_MIN_MS;
@@ -147,6 +161,7 @@ static void copy_options(struct channel_options *own, const struct channel_optio
 	own->host = mem_strdup(options->host);
 	own->user = mem_strdup(options->user);
 	own->password = mem_strdup(options->password);
+	own->accounts = copy_or_null(options->accounts);
 	own->tls_options.ca_path = copy_or_null(options->tls_options.ca_path);
 	own->tls_options.host_name = copy_or_null(options->tls_options.host_name);
 	own->tls_options.certificate_path = copy_or_null(options->tls_options.certificate_path);
@@ -160,6 +175,7 @@ static void free_options(struct channel_options *own)
 	free((char *)own->host);
 	free((char *)own->user);
 	free((char *)own->password);
+	free((char *)own->accounts);
 	free((char *)own->tls_options.ca_path);
 	free((char *)own->tls_options.host_name);
 	free((char *)own->tls_options.certificate_path);
@@ -173,7 +189,9 @@ struct channel *channel_start(struct mail *mail, const struct channel_options *o
 
 	copy_options(&channel->options, options);
 	channel->mail = mail;
-	channel->ready_end = &channel->ready;
+	TAILQ_INIT(&channel->live);
+	TAILQ_INIT(&channel->backlog);
+	channel->is_paused = channel->status.is_paused = options->is_paused;
 	pthread_mutex_init(&channel->lock, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -201,11 +219,28 @@ void channel_stop(struct channel **channel_ptr)
 	store_unlisten(mail_store(channel->mail), wake, channel);
 	channel_forget_all(channel);
 	free(channel->asked);
+	free(channel->failures);
 	free_options(&channel->options);
 	pthread_cond_destroy(&channel->stopped);
 	pthread_mutex_destroy(&channel->lock);
 	free(channel);
 	*channel_ptr = NULL;
+}
+
+void channel_set_paused(struct channel *channel, bool is_paused)
+{
+	bool is_news;
+
+	pthread_mutex_lock(&channel->lock);
+	is_news = channel->is_paused != is_paused;
+	channel->is_paused = channel->status.is_paused = is_paused;
+	if (is_paused && channel->client != NULL)
+		net_client_interrupt(channel->client);
+	pthread_cond_signal(&channel->stopped);
+	pthread_mutex_unlock(&channel->lock);
+	if (is_news)
+		log_event(LOG_LEVEL_INFO, is_paused ? "channel-paused" : "channel-resumed",
+			"channel", channel->options.name, NULL);
 }
 
 void channel_get_status(struct channel *channel, struct channel_status *status_r)

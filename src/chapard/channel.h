@@ -6,6 +6,9 @@
  * time. It is woken by commits, not by a clock. It never gives up: a lost connection is made anew
  * after a pause that grows to CHANNEL_PAUSE_MAX_MS; an account that cannot be exchanged is set
  * aside and tried again after a pause that grows to CHANNEL_RETRY_MAX_MS, while the others go on.
+ * What was dirty when the connection came up (the backlog: all accounts, if the peer is new) is
+ * worked off beside what changes now, which goes first; the bytes of the backlog that may be under
+ * way are bounded, so that live changes wait for little.
  * What is left when the process ends is found again in the feed. What comes from the peer is left
  * out of the feed's service by the common point, so nothing echoes.
  *
@@ -24,6 +27,7 @@
 #define CHANNEL_RETRY_MAX_MS 300000
 #define CHANNEL_ANSWER_TIMEOUT_MS 30000 /* and a millisecond for each KiB sent and not answered */
 #define CHANNEL_KEEPALIVE_MS 15000      /* an idle connection is tried out after this */
+#define CHANNEL_FAILURE_COUNT_MAX 1000  /* accounts set aside whose errors are told */
 
 enum channel_tls { CHANNEL_TLS_NONE, CHANNEL_TLS_START, CHANNEL_TLS_IMPLICIT };
 
@@ -35,9 +39,22 @@ struct channel_options {  /* all is copied */
 	const char *password;
 	enum channel_tls tls;
 	struct net_client_tls tls_options;
+	const char *accounts; /* which are served (sync/account_filter.h); NULL: all */
+	uint64_t rate_max;    /* bytes per second for backlogs; 0: unlimited */
+	bool is_paused;       /* at first */
+};
+
+/* An account that is set aside. */
+struct channel_failure {
+	char account[ACCOUNT_NAME_SIZE_MAX + 1];
+	char text[ERROR_TEXT_SIZE];
+	unsigned count;       /* failures in a row */
+	uint64_t since_ms;    /* since 1970: of the first of them */
+	uint64_t retry_at_ms; /* monotonic */
 };
 
 struct channel_status {
+	bool is_paused;
 	bool is_connected;
 	char peer[64];            /* address, or "" */
 	uint64_t peer_node;       /* 0: never met */
@@ -47,6 +64,8 @@ struct channel_status {
 					     "" */
 	uint64_t pending_count;           /* accounts that wait, those set aside included */
 	uint64_t failing_count;           /* accounts set aside */
+	uint64_t backlog_count;           /* of those that wait, how many were there at the start */
+	uint64_t sent_size;               /* bytes since the start */
 	uint64_t exchange_count;          /* since the start, as all of the following */
 	uint64_t refused_count;
 	uint64_t repair_count;
@@ -62,6 +81,13 @@ struct channel *channel_start(struct mail *mail, const struct channel_options *o
  * allowed. */
 void channel_stop(struct channel **channel);
 
+/* Any thread. A paused channel has no connection and keeps its cursor. */
+void channel_set_paused(struct channel *channel, bool is_paused);
+/*
+ * The accounts that are set aside, at most CHANNEL_FAILURE_COUNT_MAX of them; returns how many,
+ * *failures_r is the caller's to free. Any thread.
+ */
+size_t channel_get_failures(struct channel *channel, struct channel_failure **failures_r);
 /* Any thread. */
 void channel_get_status(struct channel *channel, struct channel_status *status_r);
 const char *channel_name(const struct channel *channel);

@@ -10,34 +10,51 @@
 #include "sync/exchange.h"
 
 #include <pthread.h>
+#include <sys/queue.h>
 
-#define CHANNEL_WINDOW 8u       /* exchanges under way together */
-#define CHANNEL_SCAN_COUNT 500u /* feed entries looked at together */
-#define CHANNEL_SAVE_MS 1000    /* how long after a success its point may be unsaved */
-#define CHANNEL_BUSY_MS 50      /* until an account that changed all the time is exchanged again */
+#define CHANNEL_WINDOW 8u      /* exchanges under way together ... */
+#define CHANNEL_BULK_WINDOW 4u /* ... of them for the backlog */
+/* Bytes sent and not answered, of all exchanges that send much. A single request may be larger. */
+#define CHANNEL_AHEAD_SIZE (4u * 1024 * 1024)
+#define CHANNEL_BULK_SIZE (1024u * 1024) /* bytes; an exchange that has sent more sends much */
+#define CHANNEL_SCAN_COUNT 500u          /* feed entries looked at together */
+#define CHANNEL_SAVE_MS 1000             /* how long after a success its point may be unsaved */
+#define CHANNEL_BUSY_MS 50 /* until an account that changed all the time is exchanged again */
 #define CHANNEL_BUCKET_COUNT 1024u
 
 enum channel_account_state {
 	CHANNEL_ACCOUNT_IDLE,
-	CHANNEL_ACCOUNT_READY,  /* in the ready queue */
+	CHANNEL_ACCOUNT_READY,  /* in one of the ready queues */
 	CHANNEL_ACCOUNT_ACTIVE, /* being exchanged */
 	CHANNEL_ACCOUNT_RESTING /* set aside until retry_at_ms */
 };
 
 /* An account that is dirty, or whose common point is not saved yet. */
 struct channel_account {
-	struct channel_account *next;       /* in its bucket */
-	struct channel_account *ready_next; /* in the ready queue */
+	struct channel_account *next;            /* in its bucket */
+	TAILQ_ENTRY(channel_account) ready_link; /* in a ready queue */
 	uint32_t number;
 	enum channel_account_state state;
+	bool is_backlog;   /* it was dirty before the connection, and has not changed since */
 	uint64_t dirty_at; /* feed sequence not dealt with; 0: none */
 	uint64_t serving;  /* what dirty_at was when the exchange began */
 	bool is_surveyed;  /* the peer was asked whether it differs at all */
 	bool is_unsaved;   /* `point` is later than what is saved */
 	struct common_point point;
 	struct exchange *exchange;
-	unsigned failure_count; /* in a row */
-	uint64_t retry_at_ms;   /* monotonic */
+	uint64_t sent_size;        /* bytes, by this exchange */
+	unsigned failure_count;    /* in a row */
+	uint64_t failing_since_ms; /* since 1970 */
+	uint64_t retry_at_ms;      /* monotonic */
+	char failure[ERROR_TEXT_SIZE];
+};
+
+TAILQ_HEAD(channel_queue, channel_account);
+
+/* A request whose answer is to come. */
+struct channel_asked {
+	struct channel_account *account;
+	size_t bulk_size; /* bytes; 0: its exchange does not send much */
 };
 
 struct channel {
@@ -46,41 +63,58 @@ struct channel {
 	pthread_t thread;
 
 	pthread_mutex_t lock;
-	pthread_cond_t stopped;
-	bool is_stopping;
+	pthread_cond_t stopped; /* or paused, or resumed */
+	bool is_stopping, is_paused;
+	struct channel_failure *failures;
+	size_t failure_count;
 	struct net_client *client; /* while there is a connection or an attempt */
 	struct channel_status status;
 
 	struct channel_link *link;
 	uint64_t peer;         /* node id; 0: never met */
-	uint64_t cursor;       /* feed sequence looked at */
+	uint64_t cursor;       /* feed sequence looked at, of the backlog if there is one */
+	uint64_t backlog_end;  /* feed sequence where the backlog ends; 0: there is none */
+	uint64_t live_cursor;  /* feed sequence looked at beyond the backlog */
 	uint64_t saved_cursor; /* as in the store */
 	uint64_t saved_peer;
 	uint64_t save_at_ms; /* monotonic; 0: nothing to save */
 
 	struct channel_account *buckets[CHANNEL_BUCKET_COUNT];
-	struct channel_account *ready, **ready_end;
+	struct channel_queue live, backlog; /* ready ones */
 	struct channel_account *active[CHANNEL_WINDOW];
-	size_t active_count, resting_count;
-	struct channel_account **asked; /* whose answers are to come, oldest first */
+	size_t active_count, bulk_active_count, resting_count;
+	struct channel_asked *asked; /* oldest first */
 	size_t asked_first, asked_count, asked_room;
+	uint64_t bulk_ahead_size; /* bytes sent by exchanges that send much, and not answered */
+	int64_t rate_credit;      /* bytes that options.rate_max allows now */
+	uint64_t rate_at_ms;      /* monotonic: when it was reckoned */
 };
 
 /* channel_queue.c: which accounts are dirty */
 /* Reads feed entries after the cursor into the ready queue. */
 int channel_scan(struct channel *channel, struct error *error);
 void channel_make_ready(struct channel *channel, struct channel_account *account);
-/* Takes the first of the ready queue, or NULL. */
+/* Takes the first that is ready, live ones before the backlog, of which no more than
+ * CHANNEL_BULK_WINDOW are under way together; or NULL. */
 struct channel_account *channel_take_ready(struct channel *channel);
+bool channel_has_ready(const struct channel *channel);
 /* Makes those ready whose rest is over. Returns when the next one's is (monotonic ms), or 0. */
 uint64_t channel_wake_resting(struct channel *channel, uint64_t now_ms);
 /* Reads the durable cursor and peer. */
 int channel_load(struct channel *channel, struct error *error);
 /* Saves common points and how far the feed was served without a gap. */
 int channel_save(struct channel *channel, struct error *error);
-/* The peer is another node than before: all accounts are dirty towards it. */
+/* A connection has come up. If the peer is another node than before, all accounts are dirty towards
+ * it. What is dirty now is the backlog. */
 void channel_meet(struct channel *channel, uint64_t peer);
 void channel_forget_all(struct channel *channel);
+
+/* channel_failure.c: accounts set aside */
+/* Sets the account aside, for longer with each failure in a row. */
+void channel_set_aside(
+	struct channel *channel, struct channel_account *account, const struct error *error);
+/* Its exchange succeeded. */
+void channel_clear_failure(struct channel *channel, struct channel_account *account);
 
 /* channel_serve.c: exchanges over a link */
 /* Serves until the link breaks or the channel stops; the reason is in *error. */

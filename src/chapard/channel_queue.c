@@ -4,10 +4,12 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "mail/tables.h"
+#include "sync/account_filter.h"
 
 #include <stdlib.h>
 
-#define CHANNEL_ROW_VERSION 1
+#define CHANNEL_ROW_VERSION 2
+#define CHANNEL_ROW_VERSION_UNFILTERED 1 /* without the filter */
 
 static struct channel_account **bucket_of(struct channel *channel, uint32_t number)
 {
@@ -28,51 +30,104 @@ static struct channel_account *get_account(struct channel *channel, uint32_t num
 	return account;
 }
 
+static struct channel_queue *queue_of(
+	struct channel *channel, const struct channel_account *account)
+{
+	return account->is_backlog ? &channel->backlog : &channel->live;
+}
+
 void channel_make_ready(struct channel *channel, struct channel_account *account)
 {
 	account->state = CHANNEL_ACCOUNT_READY;
-	account->ready_next = NULL;
-	*channel->ready_end = account;
-	channel->ready_end = &account->ready_next;
+	TAILQ_INSERT_TAIL(queue_of(channel, account), account, ready_link);
+}
+
+bool channel_has_ready(const struct channel *channel)
+{
+	return !TAILQ_EMPTY(&channel->live) || !TAILQ_EMPTY(&channel->backlog);
 }
 
 struct channel_account *channel_take_ready(struct channel *channel)
 {
-	struct channel_account *account = channel->ready;
+	struct channel_account *account = TAILQ_FIRST(&channel->live);
 
+	if (account == NULL && channel->bulk_active_count < CHANNEL_BULK_WINDOW)
+		account = TAILQ_FIRST(&channel->backlog);
 	if (account == NULL)
 		return NULL;
-	channel->ready = account->ready_next;
-	if (channel->ready == NULL)
-		channel->ready_end = &channel->ready;
+	TAILQ_REMOVE(queue_of(channel, account), account, ready_link);
 	account->state = CHANNEL_ACCOUNT_IDLE;
 	return account;
 }
 
-int channel_scan(struct channel *channel, struct error *error)
+static bool is_served(const struct channel *channel, struct kv_txn *kv, uint32_t number)
+{
+	struct account_header header;
+
+	/* What cannot be read shows its error in the exchange. */
+	return channel->options.accounts == NULL || account_load(kv, number, &header) < 0 ||
+	       account_filter_passes(channel->options.accounts, header.name);
+}
+
+static void note_dirty(struct channel *channel, uint32_t number, uint64_t sequence, bool is_backlog)
+{
+	struct channel_account *account = get_account(channel, number);
+
+	account->dirty_at = sequence;
+	if (account->state == CHANNEL_ACCOUNT_READY && account->is_backlog && !is_backlog) {
+		TAILQ_REMOVE(&channel->backlog, account, ready_link);
+		account->state = CHANNEL_ACCOUNT_IDLE;
+	}
+	/* One under way is counted by what it began as. */
+	if (account->state != CHANNEL_ACCOUNT_ACTIVE)
+		account->is_backlog = is_backlog;
+	if (account->state == CHANNEL_ACCOUNT_IDLE)
+		channel_make_ready(channel, account);
+}
+
+/* Reads entries above *cursor up to `end`. ERR_NOT_FOUND: there are no more. */
+static int scan(
+	struct channel *channel, struct kv_txn *kv, uint64_t *cursor, uint64_t end, bool is_backlog)
 {
 	struct buffer key = { 0 };
-	struct kv_txn *kv = NULL;
-	int rc = mail_read_begin(channel->mail, 0, &kv);
+	int rc = 0;
 
 	for (unsigned count = 0; rc == 0 && count < CHANNEL_SCAN_COUNT; count++) {
-		struct channel_account *account;
 		uint64_t sequence;
 
 		buffer_clear(&key);
-		rc = feed_next(kv, channel->cursor, &sequence, &key);
+		rc = feed_next(kv, *cursor, &sequence, &key);
+		if (rc == 0 && sequence > end)
+			rc = ERR_NOT_FOUND;
 		if (rc < 0)
 			break;
-		channel->cursor = sequence;
-		if (key.len != 4)
-			continue;
-		account = get_account(channel, get_u32(key.data));
-		account->dirty_at = sequence;
-		if (account->state == CHANNEL_ACCOUNT_IDLE)
-			channel_make_ready(channel, account);
+		*cursor = sequence;
+		if (key.len == 4 && is_served(channel, kv, get_u32(key.data)))
+			note_dirty(channel, get_u32(key.data), sequence, is_backlog);
 	}
-	mail_read_end(&kv);
 	buffer_deinit(&key);
+	return rc;
+}
+
+/* The backlog is read when the last of it is under way; what changes now, at once. */
+int channel_scan(struct channel *channel, struct error *error)
+{
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(channel->mail, 0, &kv);
+
+	if (rc == 0 && channel->backlog_end != 0 && TAILQ_EMPTY(&channel->backlog)) {
+		rc = scan(channel, kv, &channel->cursor, channel->backlog_end, true);
+		if (rc == ERR_NOT_FOUND) {
+			channel->cursor = channel->live_cursor;
+			channel->backlog_end = 0;
+			rc = 0;
+		}
+	}
+	if (rc == 0)
+		rc = scan(channel, kv,
+			channel->backlog_end != 0 ? &channel->live_cursor : &channel->cursor,
+			UINT64_MAX, false);
+	mail_read_end(&kv);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return error_set(error, rc, "the feed of changes cannot be read");
 	return 0;
@@ -107,19 +162,39 @@ static struct bytes row_key(const struct channel *channel)
 	return bytes_of_string(channel->options.name);
 }
 
+static struct bytes filter_of(const struct channel *channel)
+{
+	return bytes_of_string(channel->options.accounts != NULL ? channel->options.accounts : "");
+}
+
+static int row_decode(struct bytes value, struct channel *channel)
+{
+	struct bytes filter = { 0 };
+	uint8_t version;
+
+	if (unpack_u8(&value, &version) < 0 ||
+		(version != CHANNEL_ROW_VERSION && version != CHANNEL_ROW_VERSION_UNFILTERED) ||
+		unpack_varint(&value, &channel->saved_cursor) < 0 ||
+		unpack_u64(&value, &channel->saved_peer) < 0 ||
+		(version == CHANNEL_ROW_VERSION && unpack_bytes(&value, &filter) < 0) ||
+		value.len != 0)
+		return ERR_CORRUPT;
+	/* What another filter left out may have been passed long ago. */
+	if (!bytes_equal(filter, filter_of(channel)))
+		channel->saved_cursor = 0;
+	return 0;
+}
+
 int channel_load(struct channel *channel, struct error *error)
 {
 	struct kv_txn *kv = NULL;
 	struct bytes value;
-	uint8_t version;
 	int rc = mail_read_begin(channel->mail, 0, &kv);
 
 	if (rc == 0)
 		rc = kv_get(kv, MAIL_TABLE_CHANNEL, row_key(channel), &value);
-	if (rc == 0 && (unpack_u8(&value, &version) < 0 || version != CHANNEL_ROW_VERSION ||
-			       unpack_varint(&value, &channel->saved_cursor) < 0 ||
-			       unpack_u64(&value, &channel->saved_peer) < 0 || value.len != 0))
-		rc = ERR_CORRUPT;
+	if (rc == 0)
+		rc = row_decode(value, channel);
 	mail_read_end(&kv);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return error_set(error, rc, "the channel's cursor cannot be read");
@@ -149,6 +224,7 @@ static int save_run(struct store_write *store, void *context)
 	pack_u8(&value, CHANNEL_ROW_VERSION);
 	pack_varint(&value, save->cursor);
 	pack_u64(&value, channel->peer);
+	pack_bytes(&value, filter_of(channel));
 	if (rc == 0)
 		rc = store_put(store, MAIL_TABLE_CHANNEL, row_key(channel), buffer_bytes(&value));
 	buffer_deinit(&value);
@@ -217,16 +293,28 @@ void channel_forget_all(struct channel *channel)
 			free(account);
 		}
 	}
-	channel->ready = NULL;
-	channel->ready_end = &channel->ready;
-	channel->active_count = channel->resting_count = channel->asked_count = 0;
+	TAILQ_INIT(&channel->live);
+	TAILQ_INIT(&channel->backlog);
+	channel->active_count = channel->bulk_active_count = channel->resting_count = 0;
+	channel->asked_count = 0;
 }
 
 void channel_meet(struct channel *channel, uint64_t peer)
 {
-	if (peer == channel->peer)
-		return;
-	channel_forget_all(channel);
-	channel->peer = peer;
-	channel->cursor = 0;
+	struct kv_txn *kv = NULL;
+	uint64_t last = 0;
+
+	if (peer != channel->peer) {
+		channel_forget_all(channel);
+		channel->peer = peer;
+		channel->cursor = 0;
+		channel->backlog_end = 0;
+	}
+	/* Without it all goes in order, as one. */
+	if (channel->backlog_end == 0 && mail_read_begin(channel->mail, 0, &kv) == 0 &&
+		feed_last(kv, &last) == 0 && last > channel->cursor) {
+		channel->backlog_end = last;
+		channel->live_cursor = last;
+	}
+	mail_read_end(&kv);
 }

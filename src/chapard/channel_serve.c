@@ -1,7 +1,9 @@
 /*
  * Serving: dirty accounts are exchanged, up to CHANNEL_WINDOW together over one connection. Answers
- * come in the order of requests, so `asked` tells whose each is. When nothing is left, the thread
+ * come in the order of requests, so `asked` tells whose each is. Between two steps the thread
  * sleeps until a commit, the peer, or the time for a retry, a save or a keepalive wakes it.
+ * Exchanges that send much send only so far ahead of the answers that others need not wait long
+ * behind them.
  */
 #include "chapard/channel_private.h"
 
@@ -22,6 +24,8 @@ bool channel_is_stopping(struct channel *channel)
 	pthread_mutex_unlock(&channel->lock);
 	return is_stopping;
 }
+
+#define CHANNEL_RATE_MS 20 /* between two looks at what rate_max allows */
 
 static void note_dirty_point(struct channel *channel)
 {
@@ -77,19 +81,6 @@ static int read_point(
 	return rc;
 }
 
-static void rest(struct channel *channel, struct channel_account *account)
-{
-	unsigned doublings = account->failure_count < 9 ? account->failure_count : 9;
-	uint64_t pause = (uint64_t)CHANNEL_RETRY_MIN_MS << doublings;
-
-	if (pause > CHANNEL_RETRY_MAX_MS)
-		pause = CHANNEL_RETRY_MAX_MS;
-	account->failure_count++;
-	account->retry_at_ms = clock_monotonic_ms() + pause;
-	account->state = CHANNEL_ACCOUNT_RESTING;
-	channel->resting_count++;
-}
-
 /* Begins the account's exchange, unless its copies are equal already. */
 static void start(struct channel *channel, struct channel_account *account)
 {
@@ -104,28 +95,18 @@ static void start(struct channel *channel, struct channel_account *account)
 		return;
 	}
 	if (rc < 0) {
-		rest(channel, account);
+		struct error error = { 0 };
+
+		error_set(&error, rc, "the account cannot be read");
+		channel_set_aside(channel, account, &error);
 		return;
 	}
 	account->exchange =
 		exchange_new(channel->mail, account->number, channel->peer, &account->point);
 	account->state = CHANNEL_ACCOUNT_ACTIVE;
+	account->sent_size = 0;
+	channel->bulk_active_count += account->is_backlog;
 	channel->active[channel->active_count++] = account;
-}
-
-static void log_failure(
-	struct channel *channel, const struct channel_account *account, const struct error *error)
-{
-	char name[ACCOUNT_NAME_SIZE_MAX + 1] = "?";
-	struct account_header header;
-	struct kv_txn *kv = NULL;
-
-	if (mail_read_begin(channel->mail, 0, &kv) == 0 &&
-		account_load(kv, account->number, &header) == 0)
-		memcpy(name, header.name, sizeof(name));
-	mail_read_end(&kv);
-	log_event(LOG_LEVEL_WARNING, "channel-account-failed", "channel", channel->options.name,
-		"account", name, "error", error_name(error->code), "text", error->text, NULL);
 }
 
 static void finish(struct channel *channel, struct channel_account *account)
@@ -141,43 +122,87 @@ static void finish(struct channel *channel, struct channel_account *account)
 		account->is_unsaved = true;
 		note_dirty_point(channel);
 	}
+	channel->bulk_active_count -= account->is_backlog;
 	if (is_busy(result)) {
 		account->retry_at_ms = clock_monotonic_ms() + CHANNEL_BUSY_MS;
 		account->state = CHANNEL_ACCOUNT_RESTING;
 		channel->resting_count++;
 	} else if (result->error.code != 0) {
-		log_failure(channel, account, &result->error);
-		rest(channel, account);
+		channel_set_aside(channel, account, &result->error);
 	} else {
-		account->failure_count = 0;
+		channel_clear_failure(channel, account);
 		account->state = CHANNEL_ACCOUNT_IDLE;
-		if (account->dirty_at == account->serving)
+		if (account->dirty_at == account->serving) {
 			account->dirty_at = 0;
-		else
+		} else {
+			account->is_backlog = account->dirty_at <= channel->backlog_end;
 			channel_make_ready(channel, account);
+		}
 	}
 	exchange_free(&account->exchange);
 }
 
-static void push_asked(struct channel *channel, struct channel_account *account)
+/* ---- how much may be under way ---- */
+
+static bool sends_much(const struct channel_account *account)
 {
+	return account->is_backlog || account->sent_size > CHANNEL_BULK_SIZE;
+}
+
+/* Reckons the credit of options.rate_max, of at most a second. */
+static void earn_credit(struct channel *channel)
+{
+	uint64_t now = clock_monotonic_ms(), passed = now - channel->rate_at_ms;
+	int64_t most = (int64_t)channel->options.rate_max;
+
+	if (passed > 1000)
+		passed = 1000;
+	channel->rate_credit += most * (int64_t)passed / 1000;
+	if (channel->rate_credit > most)
+		channel->rate_credit = most;
+	channel->rate_at_ms = now;
+}
+
+static bool may_send(struct channel *channel, const struct channel_account *account)
+{
+	if (!sends_much(account))
+		return true;
+	if (channel->bulk_ahead_size >= CHANNEL_AHEAD_SIZE)
+		return false;
+	if (channel->options.rate_max == 0)
+		return true;
+	earn_credit(channel);
+	return channel->rate_credit > 0;
+}
+
+static void push_asked(struct channel *channel, struct channel_account *account, size_t size)
+{
+	struct channel_asked *asked;
+
 	if (channel->asked_first > 0 &&
 		channel->asked_first + channel->asked_count == channel->asked_room) {
 		memmove(channel->asked, channel->asked + channel->asked_first,
-			channel->asked_count * sizeof(struct channel_account *));
+			channel->asked_count * sizeof(*channel->asked));
 		channel->asked_first = 0;
 	}
 	mem_grow((void **)&channel->asked, &channel->asked_room,
-		channel->asked_first + channel->asked_count + 1, sizeof(struct channel_account *));
-	channel->asked[channel->asked_first + channel->asked_count++] = account;
+		channel->asked_first + channel->asked_count + 1, sizeof(*channel->asked));
+	asked = &channel->asked[channel->asked_first + channel->asked_count++];
+	account->sent_size += size;
+	*asked = (struct channel_asked){ account, sends_much(account) ? size : 0 };
+	channel->bulk_ahead_size += asked->bulk_size;
+	if (channel->options.rate_max != 0)
+		channel->rate_credit -= (int64_t)asked->bulk_size;
 }
 
-/* Moves one exchange on until it waits for an answer or has ended. */
+/* ---- moving exchanges on ---- */
+
+/* Moves one exchange on until it waits for an answer, must let others go first, or has ended. */
 static int move_on(struct channel *channel, struct channel_account *account, struct buffer *request,
 	bool *has_ended_r, struct error *error)
 {
 	*has_ended_r = false;
-	for (;;) {
+	while (may_send(channel, account)) {
 		enum exchange_step step = exchange_next(account->exchange, request);
 		int rc;
 
@@ -191,8 +216,9 @@ static int move_on(struct channel *channel, struct channel_account *account, str
 		rc = channel_link_request(channel->link, buffer_bytes(request), error);
 		if (rc < 0)
 			return rc;
-		push_asked(channel, account);
+		push_asked(channel, account, request->len);
 	}
+	return 0;
 }
 
 static int move_all(struct channel *channel, struct error *error)
@@ -217,12 +243,14 @@ static int move_all(struct channel *channel, struct error *error)
 
 static int take_answer(struct channel *channel, struct error *error)
 {
-	struct channel_account *account = channel->asked[channel->asked_first];
+	struct channel_asked *asked = &channel->asked[channel->asked_first];
+	struct channel_account *account = asked->account;
 	struct bytes answer;
 	int rc = channel_link_answer(channel->link, &answer, error);
 
 	if (rc < 0)
 		return rc;
+	channel->bulk_ahead_size -= asked->bulk_size;
 	channel->asked_first++;
 	if (--channel->asked_count == 0)
 		channel->asked_first = 0;
@@ -238,6 +266,8 @@ static void abandon_all(struct channel *channel)
 		channel_make_ready(channel, channel->active[i]);
 	}
 	channel->active_count = channel->asked_count = channel->asked_first = 0;
+	channel->bulk_active_count = 0;
+	channel->bulk_ahead_size = 0;
 }
 
 /* ---- the survey: most accounts of a peer never met, or long not seen, are equal ---- */
@@ -287,17 +317,19 @@ static int ask_survey(struct channel *channel, struct survey *survey, struct err
 	return rc;
 }
 
-/* Asks for all ready accounts without a common point. With nothing under way only. */
-static int survey_ready(struct channel *channel, struct error *error)
+/* Asks for all accounts of the backlog without a common point. With nothing under way only. */
+static int survey_backlog(struct channel *channel, struct error *error)
 {
 	struct survey *survey = mem_zalloc(sizeof(*survey));
+	struct channel_account *account;
 	int rc = 0;
 
-	for (struct channel_account *account = channel->ready;
-		account != NULL && survey->count < SURVEY_ACCOUNT_COUNT_MAX;
-		account = account->ready_next) {
+	TAILQ_FOREACH(account, &channel->backlog, ready_link)
+	{
 		struct account_header *header = &survey->headers[survey->count];
 
+		if (survey->count == SURVEY_ACCOUNT_COUNT_MAX)
+			break;
 		if (account->is_surveyed)
 			continue;
 		account->is_surveyed = true;
@@ -317,33 +349,56 @@ static int survey_ready(struct channel *channel, struct error *error)
 
 static void tell_pending(struct channel *channel)
 {
-	uint64_t pending = 0;
+	uint64_t pending = 0, backlog = 0;
 
 	for (unsigned i = 0; i < CHANNEL_BUCKET_COUNT; i++)
 		for (const struct channel_account *account = channel->buckets[i]; account != NULL;
 			account = account->next)
-			if (account->dirty_at != 0)
+			if (account->dirty_at != 0) {
 				pending++;
+				backlog += account->is_backlog;
+			}
 	pthread_mutex_lock(&channel->lock);
 	channel->status.pending_count = pending;
+	channel->status.backlog_count = backlog;
 	channel->status.failing_count = channel->resting_count;
 	pthread_mutex_unlock(&channel->lock);
 }
 
-static int sleep_until_needed(struct channel *channel, uint64_t retry_at_ms, struct error *error)
+/* When something is to be done although nobody wakes us; monotonic ms. */
+static uint64_t next_time(const struct channel *channel, uint64_t now, uint64_t retry_at_ms)
 {
-	uint64_t now = clock_monotonic_ms(), until = now + CHANNEL_KEEPALIVE_MS;
-	enum net_wait wait;
-	int rc;
+	uint64_t until = now + CHANNEL_KEEPALIVE_MS;
 
 	if (retry_at_ms != 0 && retry_at_ms < until)
 		until = retry_at_ms;
 	if (channel->save_at_ms != 0 && channel->save_at_ms < until)
 		until = channel->save_at_ms;
+	if (channel->active_count > 0 && channel->asked_count == 0)
+		until = now + CHANNEL_RATE_MS; /* only rate_max can hold all of them back */
+	return until;
+}
+
+/*
+ * Sleeps until the peer says something, a commit here wakes us, or it is time. While answers are to
+ * come, commits are looked at too: what changes now must not wait for a backlog.
+ */
+static int sleep_until_needed(struct channel *channel, uint64_t retry_at_ms, struct error *error)
+{
+	uint64_t now = clock_monotonic_ms(), until = next_time(channel, now, retry_at_ms);
+	enum net_wait wait;
+	int rc;
+
 	tell_pending(channel);
 	rc = net_client_wait(channel->client, &wait, until > now ? (int)(until - now) : 0, error);
 	if (rc < 0)
 		return rc;
+	if (channel->asked_count > 0) {
+		/* A silent peer is found out by the answer's own timeout. */
+		bool is_late = clock_monotonic_ms() >= now + CHANNEL_KEEPALIVE_MS;
+
+		return wait == NET_WAIT_READABLE || is_late ? take_answer(channel, error) : 0;
+	}
 	if (wait == NET_WAIT_READABLE)
 		return channel_link_listen(channel->link, error);
 	if (wait == NET_WAIT_TIMEOUT && clock_monotonic_ms() >= now + CHANNEL_KEEPALIVE_MS) {
@@ -362,20 +417,19 @@ static int serve_once(struct channel *channel, struct error *error)
 
 	if (channel->save_at_ms != 0 && now >= channel->save_at_ms)
 		rc = channel_save(channel, error);
-	if (rc == 0 && channel->ready == NULL)
+	if (rc == 0)
 		rc = channel_scan(channel, error);
 	retry_at_ms = channel_wake_resting(channel, now);
-	if (rc == 0 && channel->active_count == 0 && channel->ready != NULL)
-		rc = survey_ready(channel, error);
+	if (rc == 0 && channel->active_count == 0 && !TAILQ_EMPTY(&channel->backlog))
+		rc = survey_backlog(channel, error);
 	if (rc < 0)
 		return rc;
 	while (channel->active_count < CHANNEL_WINDOW &&
 		(account = channel_take_ready(channel)) != NULL)
 		start(channel, account);
 	rc = move_all(channel, error);
-	if (rc == 0 && channel->asked_count > 0)
-		return take_answer(channel, error);
-	if (rc == 0 && channel->ready == NULL && channel->active_count == 0)
+	if (rc == 0 && (channel->asked_count > 0 || channel->active_count > 0 ||
+			       !channel_has_ready(channel)))
 		rc = sleep_until_needed(channel, retry_at_ms, error);
 	return rc;
 }

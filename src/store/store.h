@@ -148,6 +148,8 @@ int store_body_read(
 int feed_mark(struct store_write *write, struct bytes key);
 /* The first entry above `after`; appends its key. ERR_NOT_FOUND at the end. */
 int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct buffer *key_r);
+/* The last entry's sequence; 0 if there is none. */
+int feed_last(struct kv_txn *kv, uint64_t *sequence_r);
 
 /* Called on the committer's thread with the keys fed, after they became visible to readers; must
  * not block. */

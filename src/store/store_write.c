@@ -274,6 +274,22 @@ int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct bu
 	return rc;
 }
 
+int feed_last(struct kv_txn *kv, uint64_t *sequence_r)
+{
+	static const unsigned char beyond[9] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff };
+	struct kv_cursor *cursor = NULL;
+	int rc = kv_cursor_open(kv, TABLE_FEED, &cursor);
+
+	*sequence_r = 0;
+	if (rc == 0)
+		rc = kv_cursor_seek_before(cursor, bytes_of(beyond, sizeof(beyond)));
+	if (rc == 0)
+		*sequence_r = get_u64(kv_cursor_key(cursor).ptr);
+	kv_cursor_close(&cursor);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 /* ---- rows that go with each index transaction ---- */
 
 int position_put(struct kv_txn *kv, const struct log_position *position)

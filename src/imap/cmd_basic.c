@@ -91,21 +91,60 @@ enum net_result cmd_id(struct imap_session *session, struct imap_parser *args)
 	return imap_ok(session, "Pleased to meet you");
 }
 
+enum enabling {
+	ENABLE_CONDSTORE = 1,
+	ENABLE_QRESYNC = 2,
+	ENABLE_REV2 = 4,
+	ENABLE_UTF8 = 8,
+	ENABLE_UIDONLY = 16
+};
+
+static const struct {
+	const char *name;
+	enum enabling bit;
+} enablings[] = { { "CONDSTORE", ENABLE_CONDSTORE }, { "QRESYNC", ENABLE_QRESYNC },
+	{ "IMAP4rev2", ENABLE_REV2 }, { "UTF8=ACCEPT", ENABLE_UTF8 },
+	{ "UIDONLY", ENABLE_UIDONLY } };
+
+#define ENABLING_COUNT (sizeof(enablings) / sizeof(enablings[0]))
+
+static void enable(struct imap_session *session, unsigned wanted)
+{
+	session->is_qresync = session->is_qresync || (wanted & ENABLE_QRESYNC) != 0;
+	session->is_condstore =
+		session->is_condstore || (wanted & (ENABLE_CONDSTORE | ENABLE_QRESYNC)) != 0;
+	session->is_rev2 = session->is_rev2 || (wanted & ENABLE_REV2) != 0;
+	session->is_utf8_only = session->is_utf8_only || (wanted & ENABLE_UTF8) != 0;
+	session->is_utf8 = session->is_rev2 || session->is_utf8_only;
+	session->is_uidonly = session->is_uidonly || (wanted & ENABLE_UIDONLY) != 0;
+	/* A mailbox that is selected already has no \Recent from now on. */
+	if (session->is_rev2 && session->view != NULL) {
+		session->view->recent_first = 0;
+		session->view->recent_told = 0;
+	}
+}
+
+/* What is not known is passed over (RFC 5161, 3.1). */
 enum net_result cmd_enable(struct imap_session *session, struct imap_parser *args)
 {
-	bool is_condstore = false, is_qresync = false;
+	unsigned wanted = 0;
 	struct bytes name;
 
 	do {
 		if (imap_parse_space(args) < 0 || imap_parse_atom(args, &name) < 0)
 			return imap_bad_args(session, args);
-		is_condstore = is_condstore || bytes_equal_string_nocase(name, "CONDSTORE");
-		is_qresync = is_qresync || bytes_equal_string_nocase(name, "QRESYNC");
+		for (size_t i = 0; i < ENABLING_COUNT; i++) {
+			if (bytes_equal_string_nocase(name, enablings[i].name))
+				wanted |= enablings[i].bit;
+		}
 	} while (!imap_parse_at_end(args));
-	session->is_qresync = session->is_qresync || is_qresync;
-	session->is_condstore = session->is_condstore || is_condstore || is_qresync;
-	imap_printf(session, "* ENABLED%s%s\r\n", is_condstore ? " CONDSTORE" : "",
-		is_qresync ? " QRESYNC" : "");
+	enable(session, wanted);
+	imap_put(session, "* ENABLED");
+	for (size_t i = 0; i < ENABLING_COUNT; i++) {
+		if ((wanted & enablings[i].bit) != 0)
+			imap_printf(session, " %s", enablings[i].name);
+	}
+	imap_put(session, "\r\n");
 	return imap_ok(session, "Enabled");
 }
 

@@ -109,7 +109,7 @@ static void add_pattern(struct imap_parser *args, struct list_work *work, struct
 		arena_printf(args->arena, "%.*s%.*s", BYTES_ARGS(reference), BYTES_ARGS(pattern));
 	struct bytes decoded;
 
-	if (imap_utf7_decode(args->arena, bytes_of_string(text), &decoded) < 0)
+	if (imap_name_decode(args, bytes_of_string(text), &decoded) < 0)
 		return;
 	work->patterns[work->pattern_count++] = imap_name_canonical(args->arena, decoded);
 }
@@ -182,7 +182,8 @@ static void put_attributes(struct imap_session *session, const struct list_work 
 
 	imap_put(session, entry->has_children ? "\\HasChildren" : "\\HasNoChildren");
 	if (entry->target == NULL)
-		imap_put(session, work->is_extended ? " \\NonExistent" : " \\Noselect");
+		imap_put(session, work->is_extended || session->is_rev2 ? " \\NonExistent"
+									: " \\Noselect");
 	else if (work->is_lsub && !entry->is_subscribed)
 		imap_put(session, " \\Noselect");
 	if (tells_subscribed && entry->is_subscribed)
@@ -199,7 +200,7 @@ static int put_entry(struct imap_session *session, struct kv_txn *kv, const stru
 	imap_printf(session, "* %s (", work->is_lsub ? "LSUB" : "LIST");
 	put_attributes(session, work, entry);
 	imap_put(session, ") \"/\" ");
-	imap_put_mailbox(&session->out, entry->name);
+	imap_put_mailbox(session, entry->name);
 	if ((work->options & SELECT_RECURSIVE) != 0 && (work->options & SELECT_SUBSCRIBED) != 0 &&
 		entry->has_subscribed_children)
 		imap_put(session, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");

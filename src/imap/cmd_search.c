@@ -311,6 +311,11 @@ enum net_result cmd_search(struct imap_session *session, struct imap_parser *arg
 		rc = parse_return(args, work);
 	if (rc == 0)
 		rc = imap_parse_search(args, &work->search);
+	/* IMAP4rev2 has no SEARCH response. */
+	if (session->is_rev2 && !work->is_esearch) {
+		work->is_esearch = true;
+		work->returns = RETURN_ALL;
+	}
 	if ((work->returns & RETURN_SAVE) != 0 && rc < 0)
 		uid_set_deinit(&session->view->saved);
 	if (rc == ERR_NOT_FOUND)

@@ -12,6 +12,7 @@
 
 struct select {
 	struct bytes name;
+	struct bytes given; /* the name as the client wrote it */
 	bool is_read_only;
 	bool has_qresync;
 	struct imap_qresync qresync;
@@ -33,14 +34,23 @@ static int parse_parameter(
 	if (imap_parse_space(args) < 0 || imap_parse_qresync(args, &select->qresync) < 0)
 		return ERR_INVALID;
 	select->has_qresync = true;
+	if (session->is_uidonly && select->qresync.has_numbers)
+		return imap_parse_fail(
+			args, ERR_INVALID, "[UIDREQUIRED] No message numbers with UIDONLY");
 	return 0;
 }
 
 static int parse_select(
 	struct imap_session *session, struct imap_parser *args, struct select *select)
 {
-	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &select->name) < 0)
+	struct imap_parser before;
+
+	if (imap_parse_space(args) < 0)
 		return ERR_INVALID;
+	before = *args;
+	if (imap_parse_mailbox(args, &select->name) < 0)
+		return ERR_INVALID;
+	imap_parse_astring(&before, &select->given);
 	if (!imap_parse_take(args, ' '))
 		return imap_parse_end(args);
 	if (imap_parse_expect(args, '(') < 0)
@@ -78,19 +88,42 @@ static int put_unseen(struct imap_session *session, struct kv_txn *kv, uint32_t 
 	return rc < 0 ? rc : 0;
 }
 
-static void put_state(
-	struct imap_session *session, const struct mailbox_record *mailbox, uint32_t unseen_uid)
+/* The name that the client has to know it by (RFC 9051, 6.3.2 and 6.3.9.7). */
+static void put_name(struct imap_session *session, const struct select *select)
+{
+	imap_put(session, "* LIST () \"/\" ");
+	imap_put_mailbox(session, select->name);
+	if (!bytes_equal(select->given, select->name)) {
+		imap_put(session, " (\"OLDNAME\" (");
+		imap_put_mailbox(session, select->given);
+		imap_put(session, "))");
+	}
+	imap_put(session, "\r\n");
+}
+
+static void put_recent(struct imap_session *session, const struct mailbox_record *mailbox)
 {
 	struct imap_view *view = session->view;
-	uint64_t modseq = view->modseq > 0 ? view->modseq : 1;
 
 	view->recent_first = imap_recent_first(
 		session->server->recent, mailbox->id, mailbox->uidnext, !view->is_read_only);
 	view->recent_told = imap_view_recent_count(view);
+	imap_printf(session, "* %zu RECENT\r\n", view->recent_told);
+}
+
+static void put_state(struct imap_session *session, const struct select *select,
+	const struct mailbox_record *mailbox, uint32_t unseen_uid)
+{
+	struct imap_view *view = session->view;
+	uint64_t modseq = view->modseq > 0 ? view->modseq : 1;
+
 	view->told_count = view->count;
 	imap_put_mailbox_flags(session);
-	imap_printf(session, "* %zu EXISTS\r\n* %zu RECENT\r\n", view->count, view->recent_told);
-	if (unseen_uid != 0)
+	imap_printf(session, "* %zu EXISTS\r\n", view->count);
+	/* IMAP4rev2 knows neither \Recent nor UNSEEN. */
+	if (!session->is_rev2)
+		put_recent(session, mailbox);
+	if (unseen_uid != 0 && !session->is_rev2 && !session->is_uidonly)
 		imap_printf(session, "* OK [UNSEEN %zu] First unseen\r\n",
 			imap_view_find(view, unseen_uid) + 1);
 	imap_printf(session, "* OK [UIDVALIDITY %u] UIDs valid\r\n", view->uidvalidity);
@@ -99,6 +132,8 @@ static void put_state(
 	imap_put(session, "* OK [MAILBOXID (");
 	imap_put_mailbox_id(&session->out, mailbox->id);
 	imap_put(session, ")] Mailbox id\r\n");
+	if (session->is_rev2)
+		put_name(session, select);
 }
 
 /* Reads the mailbox and makes it the selected one; all of one snapshot. */
@@ -119,7 +154,7 @@ static int open_mailbox(
 		rc = put_unseen(session, kv, &unseen_uid);
 	if (rc < 0)
 		return rc;
-	put_state(session, &target.mailbox, unseen_uid);
+	put_state(session, select, &target.mailbox, unseen_uid);
 	if (!select->has_qresync || select->qresync.uidvalidity != target.mailbox.uidvalidity)
 		return 0;
 	/* Changed messages are told by the update that ends the command. */

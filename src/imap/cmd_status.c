@@ -127,7 +127,7 @@ int imap_put_status(struct imap_session *session, struct kv_txn *kv, struct byte
 	if (rc < 0)
 		return rc;
 	imap_put(session, "* STATUS ");
-	imap_put_mailbox(&session->out, name);
+	imap_put_mailbox(session, name);
 	imap_put(session, " (");
 	for (size_t i = 0; i < STATUS_ITEM_COUNT; i++) {
 		if ((items & status_items[i].item) == 0)

@@ -8,6 +8,7 @@
 #define SEQ COMMAND_USES_SEQ
 #define WRITES COMMAND_WRITES
 #define UID COMMAND_IS_UID
+#define NUMBERS COMMAND_NUMBERS
 
 static const struct imap_command commands[] = {
 	/* name          allowed in states       preconditions   handler */
@@ -16,7 +17,7 @@ static const struct imap_command commands[] = {
 	{ "CAPABILITY", ANY, 0, cmd_capability },
 	{ "CHECK", IMAP_SELECTED, 0, cmd_check },
 	{ "CLOSE", IMAP_SELECTED, 0, cmd_close },
-	{ "COPY", IMAP_SELECTED, 0, cmd_copy },
+	{ "COPY", IMAP_SELECTED, NUMBERS, cmd_copy },
 	{ "CREATE", USER, 0, cmd_create },
 	{ "DELETE", USER, 0, cmd_delete },
 	{ "ENABLE", USER, 0, cmd_enable },
@@ -29,7 +30,7 @@ static const struct imap_command commands[] = {
 	{ "LOGIN", IMAP_NOT_AUTHENTICATED, COMMAND_SECRET, cmd_login },
 	{ "LOGOUT", ANY, 0, cmd_logout },
 	{ "LSUB", USER, 0, cmd_lsub },
-	{ "MOVE", IMAP_SELECTED, WRITES, cmd_move },
+	{ "MOVE", IMAP_SELECTED, NUMBERS | WRITES, cmd_move },
 	{ "NAMESPACE", USER, 0, cmd_namespace },
 	{ "NOOP", ANY, 0, cmd_noop },
 	{ "RENAME", USER, 0, cmd_rename },
@@ -110,7 +111,7 @@ static enum net_result refuse_state(
 
 enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 {
-	struct imap_parser parser = { .rest = unit, .arena = session->arena };
+	struct imap_parser parser = { .rest = unit, .arena = session->arena, .is_utf8 = session->is_utf8 };
 	const struct imap_command *command;
 
 	if (parse_tag(session, &parser) < 0)
@@ -127,6 +128,9 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 		return refuse_state(session, command);
 	if ((command->flags & COMMAND_SECRET) != 0 && !imap_session_is_private(session))
 		return imap_no(session, "[PRIVACYREQUIRED] Start TLS first");
+	if (session->is_uidonly && (command->flags & (COMMAND_USES_SEQ | COMMAND_NUMBERS)) != 0)
+		return imap_bad(session,
+			"[UIDREQUIRED] Message numbers are not allowed once UIDONLY is enabled");
 	if ((command->flags & COMMAND_WRITES) != 0 && session->view->is_read_only)
 		return imap_no(session, "[READ-ONLY] Mailbox was opened read-only");
 	return command->run(session, &parser);

@@ -168,7 +168,8 @@ static int load_summary(struct fetched *fetched)
 static int put_items(const struct fetched *fetched, const struct imap_fetch *fetch, bool with_flags)
 {
 	struct imap_session *session = fetched->session;
-	bool is_uid = (session->command->flags & COMMAND_IS_UID) != 0 || session->is_qresync;
+	bool is_uid = !session->is_uidonly &&
+		      ((session->command->flags & COMMAND_IS_UID) != 0 || session->is_qresync);
 	const char *blank = "";
 	bool has_uid = false;
 
@@ -207,7 +208,7 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 	if (rc == 0) {
 		if (fetch->has_flags || with_flags)
 			imap_tell_keywords(session, message);
-		imap_printf(session, "* %zu FETCH (", index + 1);
+		imap_put_fetch(session, index, message->uid);
 		rc = put_items(&fetched, fetch, with_flags);
 		imap_put(session, ")\r\n");
 	}

@@ -167,6 +167,8 @@ static int parse_quoted(struct imap_parser *parser, struct bytes *string_r)
 		return imap_parse_fail(parser, ERR_INVALID, "Malformed quoted string");
 	raw = bytes_take(&parser->rest, end);
 	bytes_skip(&parser->rest, 1);
+	if (parser->is_utf8 && !imap_utf8_is_valid(raw))
+		return imap_parse_fail(parser, ERR_INVALID, "String is not valid UTF-8");
 	if (escape_count == 0) {
 		*string_r = raw;
 		return 0;
@@ -199,6 +201,12 @@ int imap_parse_literal(struct imap_parser *parser, struct bytes *literal_r)
 		return imap_parse_fail(parser, ERR_INVALID, "Malformed literal");
 	*literal_r = bytes_take(&parser->rest, (size_t)len);
 	return 0;
+}
+
+int imap_parse_literal8(struct imap_parser *parser, struct bytes *literal_r, bool *is_binary_r)
+{
+	*is_binary_r = imap_parse_take(parser, '~');
+	return imap_parse_literal(parser, literal_r);
 }
 
 int imap_parse_string(struct imap_parser *parser, struct bytes *string_r)
@@ -237,6 +245,16 @@ int imap_parse_pattern(struct imap_parser *parser, struct bytes *pattern_r)
 	return parse_string_or_run(parser, CLASS_PATTERN, pattern_r);
 }
 
+int imap_name_decode(struct imap_parser *parser, struct bytes wire, struct bytes *name_r)
+{
+	if (!parser->is_utf8)
+		return imap_utf7_decode(parser->arena, wire, name_r);
+	if (!imap_utf8_is_valid(wire))
+		return ERR_INVALID;
+	*name_r = wire;
+	return 0;
+}
+
 int imap_parse_mailbox(struct imap_parser *parser, struct bytes *name_r)
 {
 	struct bytes encoded;
@@ -245,9 +263,10 @@ int imap_parse_mailbox(struct imap_parser *parser, struct bytes *name_r)
 	rc = imap_parse_astring(parser, &encoded);
 	if (rc < 0)
 		return rc;
-	if (imap_utf7_decode(parser->arena, encoded, name_r) < 0)
-		return imap_parse_fail(
-			parser, ERR_INVALID, "Mailbox name is not valid modified UTF-7");
+	if (imap_name_decode(parser, encoded, name_r) < 0)
+		return imap_parse_fail(parser, ERR_INVALID,
+			parser->is_utf8 ? "Mailbox name is not valid UTF-8"
+					: "Mailbox name is not valid modified UTF-7");
 	*name_r = imap_name_canonical(parser->arena, *name_r);
 	return 0;
 }

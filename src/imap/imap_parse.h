@@ -20,6 +20,7 @@ struct imap_parser {
 	struct arena *arena;
 	const char *problem; /* a constant text; set on errors only */
 	unsigned depth;      /* of what is being read, for imap_parse_enter() */
+	bool is_utf8;        /* the client has enabled UTF-8: names and quoted strings are that */
 };
 
 /* Describes the problem and returns `code`. */
@@ -44,15 +45,23 @@ void imap_parse_leave(struct imap_parser *parser);
 int imap_parse_atom(struct imap_parser *parser, struct bytes *atom_r);
 /* A tag: an atom that may hold ']' and not '+'. */
 int imap_parse_tag(struct imap_parser *parser, struct bytes *tag_r);
-/* Quoted or literal. No NUL inside; CR and LF in literals only. */
+/* Quoted or literal. No NUL inside; CR and LF in literals only; with is_utf8, quoted ones
+ * are valid UTF-8. */
 int imap_parse_string(struct imap_parser *parser, struct bytes *string_r);
 /* A literal alone; its bytes may be anything. */
 int imap_parse_literal(struct imap_parser *parser, struct bytes *literal_r);
+/* "{5}", or "~{5}" of data that may hold NUL (RFC 3516, RFC 6855). */
+int imap_parse_literal8(struct imap_parser *parser, struct bytes *literal_r, bool *is_binary_r);
 int imap_parse_astring(struct imap_parser *parser, struct bytes *string_r);
 /* An astring that may hold the wildcards '%' and '*'. */
 int imap_parse_pattern(struct imap_parser *parser, struct bytes *pattern_r);
-/* A mailbox name, decoded to UTF-8; INBOX (and a first level of that name) in capitals. */
+/*
+ * A mailbox name, as UTF-8; INBOX (and a first level of that name) in capitals. On the wire it is
+ * modified UTF-7, or UTF-8 with is_utf8.
+ */
 int imap_parse_mailbox(struct imap_parser *parser, struct bytes *name_r);
+/* The name, or pattern of names, that was read as a string. ERR_INVALID: not of that form. */
+int imap_name_decode(struct imap_parser *parser, struct bytes wire, struct bytes *name_r);
 
 int imap_parse_number(struct imap_parser *parser, uint64_t max, uint64_t *number_r);
 int imap_parse_number32(struct imap_parser *parser, uint32_t *number_r);

@@ -30,6 +30,7 @@ int imap_parse_qresync(struct imap_parser *args, struct imap_qresync *qresync_r)
 			imap_parse_plain_sequence(args, &ignored) < 0 ||
 			imap_parse_expect(args, ')') < 0)
 			return ERR_INVALID;
+		qresync.has_numbers = true;
 	}
 	if (imap_parse_expect(args, ')') < 0)
 		return ERR_INVALID;

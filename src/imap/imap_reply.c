@@ -7,6 +7,7 @@
 #include "imap/imap_parse_private.h"
 
 #define FLUSH_SIZE (32u * 1024)
+#define QUOTED_SIZE_MAX 1000 /* bytes; longer strings are literals */
 
 void imap_put(struct imap_session *session, const char *text)
 {
@@ -45,12 +46,13 @@ void imap_put_astring(struct buffer *out, struct bytes string)
 		imap_put_string(out, string);
 }
 
-void imap_put_string(struct buffer *out, struct bytes string)
+static void put_string(struct buffer *out, struct bytes string, bool takes_utf8)
 {
-	bool is_quotable = string.len < 1000;
+	bool is_quotable = string.len < QUOTED_SIZE_MAX;
 
 	for (size_t i = 0; i < string.len && is_quotable; i++)
-		is_quotable = string.ptr[i] >= ' ' && string.ptr[i] < 0x7f;
+		is_quotable = string.ptr[i] >= ' ' && string.ptr[i] != 0x7f &&
+			      (string.ptr[i] < 0x7f || takes_utf8);
 	if (!is_quotable) {
 		buffer_printf(out, "{%zu}\r\n", string.len);
 		buffer_append_bytes(out, string);
@@ -65,13 +67,30 @@ void imap_put_string(struct buffer *out, struct bytes string)
 	buffer_append_byte(out, '"');
 }
 
-void imap_put_mailbox(struct buffer *out, struct bytes name)
+void imap_put_string(struct buffer *out, struct bytes string)
+{
+	put_string(out, string, false);
+}
+
+void imap_put_mailbox(struct imap_session *session, struct bytes name)
 {
 	struct buffer encoded = { NULL, 0, 0 };
 
+	if (session->is_utf8 && !is_atom(name)) {
+		put_string(&session->out, name, true);
+		return;
+	}
 	imap_utf7_encode(&encoded, name);
-	imap_put_astring(out, buffer_bytes(&encoded));
+	imap_put_astring(&session->out, session->is_utf8 ? name : buffer_bytes(&encoded));
 	buffer_deinit(&encoded);
+}
+
+void imap_put_fetch(struct imap_session *session, size_t index, uint32_t uid)
+{
+	if (session->is_uidonly)
+		imap_printf(session, "* %u UIDFETCH (", uid);
+	else
+		imap_printf(session, "* %zu FETCH (", index + 1);
 }
 
 void imap_flush(struct imap_session *session)

@@ -18,8 +18,10 @@ void imap_printf(struct imap_session *session, const char *format, ...)
 void imap_put_astring(struct buffer *out, struct bytes string);
 /* A quoted string, or a literal where it must be one. */
 void imap_put_string(struct buffer *out, struct bytes string);
-/* A mailbox name in modified UTF-7, as an astring. */
-void imap_put_mailbox(struct buffer *out, struct bytes name);
+/* A mailbox name as an astring, in modified UTF-7 or as the client has enabled it. */
+void imap_put_mailbox(struct imap_session *session, struct bytes name);
+/* "* 3 FETCH (", or "* 42 UIDFETCH (" for a client that takes no message numbers. */
+void imap_put_fetch(struct imap_session *session, size_t index, uint32_t uid);
 
 /* Gives what was gathered to the connection. */
 void imap_flush(struct imap_session *session);

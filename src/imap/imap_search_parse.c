@@ -253,6 +253,9 @@ static int parse_set(struct imap_parser *args, struct imap_search *search, bool 
 	if (new_key(args, search, SEARCH_SET, key_r) < 0 ||
 		imap_parse_sequence(args, &sequence) < 0)
 		return ERR_INVALID;
+	if (search->session->is_uidonly && !is_uid && !sequence.is_saved)
+		return imap_parse_fail(
+			args, ERR_INVALID, "[UIDREQUIRED] No message numbers with UIDONLY");
 	imap_search_uids(search->session, &sequence, is_uid, &(*key_r)->uids);
 	return 0;
 }
@@ -305,6 +308,10 @@ static int parse_charset(struct imap_parser *args, struct imap_search *search)
 	search->charset = BYTES_LITERAL("UTF-8");
 	if (!imap_parse_take_word(args, "CHARSET"))
 		return 0;
+	/* RFC 6855, section 3. */
+	if (search->session->is_utf8_only)
+		return imap_parse_fail(
+			args, ERR_INVALID, "No CHARSET with UTF8=ACCEPT: it is UTF-8");
 	if (imap_parse_space(args) < 0 || imap_parse_astring(args, &search->charset) < 0 ||
 		imap_parse_space(args) < 0)
 		return ERR_INVALID;

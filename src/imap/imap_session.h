@@ -45,7 +45,8 @@ enum imap_command_flag {
 	COMMAND_USES_SEQ = 1, /* EXPUNGE must not be sent meanwhile (RFC 3501, 7.4.1) */
 	COMMAND_WRITES = 2,   /* not in a mailbox opened by EXAMINE */
 	COMMAND_IS_UID = 4,   /* numbers are UIDs; responses tell the UID */
-	COMMAND_SECRET = 8    /* needs a protected connection */
+	COMMAND_SECRET = 8,   /* needs a protected connection */
+	COMMAND_NUMBERS = 16  /* its arguments are message numbers, as they are with USES_SEQ */
 };
 
 struct imap_session {
@@ -59,6 +60,10 @@ struct imap_session {
 	bool is_peer;
 	bool is_condstore; /* MODSEQ is told with all changes of flags */
 	bool is_qresync;   /* VANISHED takes the place of EXPUNGE */
+	bool is_rev2;      /* IMAP4rev2 is enabled (RFC 9051) */
+	bool is_utf8_only; /* UTF8=ACCEPT is enabled: SEARCH takes no charset (RFC 6855) */
+	bool is_utf8;      /* either: names and strings are UTF-8 on the wire */
+	bool is_uidonly;   /* no message numbers, in either direction (RFC 9586) */
 	uint64_t position; /* of the last own write: what reads must show */
 
 	struct imap_frame frame;

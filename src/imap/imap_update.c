@@ -69,7 +69,7 @@ static void tell_vanished(struct imap_session *session)
 
 	if (view->vanished.count == 0)
 		return;
-	if (session->is_qresync) {
+	if (session->is_qresync || session->is_uidonly) {
 		imap_put(session, "* VANISHED ");
 		imap_set_write(&session->out, &view->vanished);
 		imap_put(session, "\r\n");
@@ -85,7 +85,7 @@ static void tell_counts(struct imap_session *session, size_t told_before)
 	struct imap_view *view = session->view;
 	size_t recent_count = imap_view_recent_count(view);
 
-	if (view->count > told_before && !view->is_read_only)
+	if (view->count > told_before && view->recent_first != 0 && !view->is_read_only)
 		imap_recent_first(session->server->recent, view->mailbox,
 			view->uids[view->count - 1] + 1, true);
 	if (view->count != told_before)
@@ -124,8 +124,9 @@ static int tell_message(void *context, const struct message_record *message)
 	struct imap_view *view = session->view;
 	bool is_told = uid_set_has(&view->told, message->uid);
 	bool is_silent = uid_set_has(&view->silent, message->uid);
-	bool is_uid = session->is_qresync ||
-		      (session->command != NULL && (session->command->flags & COMMAND_IS_UID) != 0);
+	bool is_uid = !session->is_uidonly &&
+		      (session->is_qresync || (session->command != NULL &&
+						      (session->command->flags & COMMAND_IS_UID) != 0));
 	size_t index;
 
 	view->announce_next = (uint64_t)message->uid + 1;
@@ -139,7 +140,7 @@ static int tell_message(void *context, const struct message_record *message)
 		return 0;
 	if (!is_silent)
 		imap_tell_keywords(session, message);
-	imap_printf(session, "* %zu FETCH (", index + 1);
+	imap_put_fetch(session, index, message->uid);
 	if (is_uid)
 		imap_printf(session, "UID %u ", message->uid);
 	if (session->is_condstore)

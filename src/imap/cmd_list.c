@@ -182,8 +182,8 @@ static void put_attributes(struct imap_session *session, const struct list_work 
 
 	imap_put(session, entry->has_children ? "\\HasChildren" : "\\HasNoChildren");
 	if (entry->target == NULL)
-		imap_put(session, work->is_extended || session->is_rev2 ? " \\NonExistent"
-									: " \\Noselect");
+		imap_put(session,
+			work->is_extended || session->is_rev2 ? " \\NonExistent" : " \\Noselect");
 	else if (work->is_lsub && !entry->is_subscribed)
 		imap_put(session, " \\Noselect");
 	if (tells_subscribed && entry->is_subscribed)

@@ -111,7 +111,9 @@ static enum net_result refuse_state(
 
 enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 {
-	struct imap_parser parser = { .rest = unit, .arena = session->arena, .is_utf8 = session->is_utf8 };
+	struct imap_parser parser = {
+		.rest = unit, .arena = session->arena, .is_utf8 = session->is_utf8
+	};
 	const struct imap_command *command;
 
 	if (parse_tag(session, &parser) < 0)

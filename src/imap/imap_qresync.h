@@ -15,7 +15,10 @@ struct imap_qresync {
 	uint32_t uidvalidity;
 	uint64_t modseq;
 	bool has_known;
-	bool has_numbers; /* message sequence match data were given; they are not needed */ /* only these UIDs are of interest */
+	bool has_numbers;
+		/* message sequence match data were given; they are not needed */ /* only these UIDs
+										     are of interest
+										   */
 	struct uid_set known;
 };
 

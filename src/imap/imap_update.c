@@ -124,9 +124,10 @@ static int tell_message(void *context, const struct message_record *message)
 	struct imap_view *view = session->view;
 	bool is_told = uid_set_has(&view->told, message->uid);
 	bool is_silent = uid_set_has(&view->silent, message->uid);
-	bool is_uid = !session->is_uidonly &&
-		      (session->is_qresync || (session->command != NULL &&
-						      (session->command->flags & COMMAND_IS_UID) != 0));
+	bool is_uid =
+		!session->is_uidonly &&
+		(session->is_qresync || (session->command != NULL &&
+						(session->command->flags & COMMAND_IS_UID) != 0));
 	size_t index;
 
 	view->announce_next = (uint64_t)message->uid + 1;

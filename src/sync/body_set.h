@@ -10,9 +10,6 @@
 
 #include "base/map.h"
 
-#define BODY_SET_MEMORY_SIZE_MAX (2u * 1024 * 1024) /* bytes kept in memory */
-#define BODY_SET_MEMORY_COUNT_MAX 100               /* bodies kept in memory */
-
 struct body_item {
 	struct guid guid; /* as the peer names it */
 	struct bytes raw;

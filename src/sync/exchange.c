@@ -230,9 +230,12 @@ static const struct exchange_phase changes_phase = { changes_send, changes_take,
 
 int exchange_begin_changes(struct exchange *exchange)
 {
-	if (exchange->repair != NULL || !exchange_knows_theirs(exchange))
+	if (exchange_is_comparing(exchange)) {
 		exchange_forget_theirs(exchange);
-	exchange_repair_free(&exchange->repair);
+		exchange_repair_free(&exchange->repair);
+	} else if (!exchange_knows_theirs(exchange)) {
+		exchange_forget_theirs(exchange);
+	}
 	exchange->has_more = true;
 	exchange->is_asked = false;
 	exchange->phase = &changes_phase;
@@ -344,7 +347,7 @@ static int merge_and_push(struct exchange *exchange)
 {
 	int rc;
 
-	if (exchange->repair != NULL)
+	if (exchange_is_comparing(exchange))
 		return exchange_repair_merge(exchange);
 	rc = exchange_merge(exchange, NULL, 0);
 	if (rc == ERR_NOT_FOUND) {

@@ -11,17 +11,14 @@
 #include "sync/body_set.h"
 #include "sync/changes.h"
 #include "sync/exchange.h"
+#include "sync/limits.h"
 #include "sync/responder.h"
 #include "sync/wire.h"
 
-#define EXCHANGE_REFUSED_MAX 4        /* refusals in a row before the peer is asked to merge */
-#define EXCHANGE_INTEGRATE_MAX 2      /* times it is asked before we give up for now */
-#define EXCHANGE_GUESS_COUNT_MAX 100u /* new bodies sent without asking */
-#define EXCHANGE_GUESS_SIZE_MAX (256u * 1024)
-#define EXCHANGE_GUID_BATCH 5000u  /* GUIDs in one LACKS */
-#define EXCHANGE_STAGE_BATCH 5000u /* records in one STAGE, APPLY or INTEGRATE */
-#define EXCHANGE_GET_BATCH 1000u   /* bodies in one GET or PUT */
-#define EXCHANGE_GET_WINDOW 2u     /* GETs under way */
+#include "base/map.h"
+
+#define EXCHANGE_REFUSED_MAX 4   /* refusals in a row before the peer is asked to merge */
+#define EXCHANGE_INTEGRATE_MAX 2 /* times it is asked before we give up for now */
 
 struct exchange;
 
@@ -43,6 +40,7 @@ struct queued_answer {
 struct push_body {
 	struct guid guid;
 	uint64_t size;
+	struct stamp instance; /* of a message that shows it */
 };
 
 struct exchange_push {
@@ -57,9 +55,11 @@ struct exchange_push {
 	bool is_sent;
 	bool has_changed; /* the peer's answer: it is not where we expect it */
 	bool has_applied, has_differed, has_integrated;
-	uint64_t sequence; /* the peer's, after it applied */
-	unsigned missing_rounds;
-	size_t put_count; /* bodies put in this round */
+	uint64_t sequence;   /* the peer's, after it applied */
+	unsigned part_count; /* STAGEs sent */
+	struct map put;      /* GUIDs put since `changes` was read */
+	bool is_outdated; /* a body to be put was gone: its message was expunged here meanwhile */
+	bool is_missing_again; /* all that the peer misses was put before */
 };
 
 struct exchange_repair;
@@ -130,5 +130,7 @@ int exchange_repair_merge(struct exchange *exchange);
 int exchange_repair_list(struct exchange *exchange, struct kv_txn *kv, struct arena *arena,
 	struct change_set *changes);
 void exchange_repair_free(struct exchange_repair **repair);
+/* A repair compares the copies: what the peer sends is not all that it changed. */
+bool exchange_is_comparing(const struct exchange *exchange);
 
 #endif

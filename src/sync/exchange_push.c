@@ -12,6 +12,7 @@ void exchange_push_reset(struct exchange_push *push)
 {
 	change_set_deinit(&push->changes);
 	free(push->bodies);
+	map_deinit(&push->put);
 	arena_free(&push->arena);
 	*push = (struct exchange_push){ 0 };
 }
@@ -20,7 +21,8 @@ static void add_body(struct exchange_push *push, const struct message_record *me
 {
 	mem_grow((void **)&push->bodies, &push->body_room, push->body_count + 1,
 		sizeof(*push->bodies));
-	push->bodies[push->body_count++] = (struct push_body){ message->guid, message->size };
+	push->bodies[push->body_count++] =
+		(struct push_body){ message->guid, message->size, message->instance };
 }
 
 /* Each body once. */
@@ -216,11 +218,42 @@ static const struct exchange_phase lacks_phase = { lacks_send, lacks_take, lacks
 
 /* ---- PUT, STAGE, APPLY or INTEGRATE ---- */
 
+/*
+ * Appends one body. Without one the message must be gone too: it was expunged here since the
+ * changes were read, and the peer will not need it, or say MISSING. ERR_CORRUPT if it is still
+ * shown.
+ */
+static int put_body(struct exchange *exchange, struct kv_txn *kv, const struct push_body *body,
+	struct dlist_writer *writer)
+{
+	struct exchange_push *push = &exchange->push;
+	struct bytes key = bytes_of(body->guid.bytes, sizeof(body->guid.bytes));
+	struct message_record message;
+	struct buffer raw = { 0 };
+	int rc = message_body(exchange->mail, kv, &body->guid, &raw);
+
+	if (rc == 0) {
+		dlist_put_hex(writer, key);
+		dlist_put_literal(writer, buffer_bytes(&raw));
+		exchange->result.sent_body_count++;
+		map_put(&push->put, arena_copy(push->arena, key), push);
+	} else if (rc == ERR_NOT_FOUND) {
+		rc = account_get_message(
+			kv, exchange->account, body->instance, push->arena, &message);
+		if (rc == 0 && message_is_shown(&message))
+			rc = ERR_CORRUPT;
+		else if (rc == ERR_NOT_FOUND)
+			rc = 0;
+		push->is_outdated = true;
+	}
+	buffer_deinit(&raw);
+	return rc;
+}
+
 static int put_send(struct exchange *exchange, struct buffer *request)
 {
 	struct exchange_push *push = &exchange->push;
 	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "PUT");
-	struct buffer body = { 0 };
 	struct kv_txn *kv = NULL;
 	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
 
@@ -233,24 +266,11 @@ static int put_send(struct exchange *exchange, struct buffer *request)
 			(count > 0 && request->len + next->size > SYNC_BATCH_SIZE))
 			break;
 		push->body_next++;
-		buffer_clear(&body);
-		rc = message_body(exchange->mail, kv, &next->guid, &body);
-		if (rc == ERR_NOT_FOUND) {
-			rc = 0; /* expunged here meanwhile; the peer will not need it, or say
-				   MISSING */
-			continue;
-		}
-		if (rc < 0)
-			break;
-		dlist_put_hex(&writer, bytes_of(next->guid.bytes, sizeof(next->guid.bytes)));
-		dlist_put_literal(&writer, buffer_bytes(&body));
-		exchange->result.sent_body_count++;
-		push->put_count++;
+		rc = put_body(exchange, kv, next, &writer);
 	}
 	dlist_end_list(&writer);
 	dlist_end_map(&writer);
 	mail_read_end(&kv);
-	buffer_deinit(&body);
 	return rc < 0 ? error_set(&exchange->result.error, rc, "a message cannot be read") : 1;
 }
 
@@ -315,6 +335,7 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 	       push->record_next;
 	if (left > EXCHANGE_STAGE_BATCH) {
 		writer = wire_begin(request, DLIST_REQUEST, "STAGE");
+		dlist_put_number_of(&writer, "PART", ++push->part_count);
 		put_records(push, &writer);
 		dlist_end_map(&writer);
 		return 1;
@@ -330,6 +351,8 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 	dlist_put_number_of(&writer, "HIGHEST", push->header.highest);
 	if (!push->is_integrate)
 		wire_put_digest_of(&writer, "RESULT", push->header.digest);
+	if (push->part_count > 0)
+		dlist_put_number_of(&writer, "PARTS", push->part_count);
 	put_records(push, &writer);
 	dlist_end_map(&writer);
 	push->is_sent = true;
@@ -345,6 +368,7 @@ static int take_missing(struct exchange *exchange, const struct dlist *map)
 	if (dlist_get_list(map, "INSTANCES", &list) < 0 || list->count == 0)
 		return error_set(error, ERR_INVALID, "bad INSTANCES in an answer");
 	push->body_count = push->body_next = 0;
+	push->is_missing_again = true;
 	for (const struct dlist *at = list->first; at != NULL; at = at->next) {
 		const struct message_change *change;
 		struct stamp instance;
@@ -355,6 +379,9 @@ static int take_missing(struct exchange *exchange, const struct dlist *map)
 		if (change == NULL)
 			return error_set(error, ERR_INVALID, "the peer misses what was not sent");
 		add_body(push, &change->record);
+		if (map_get(&push->put, bytes_of(change->record.guid.bytes,
+						sizeof(change->record.guid.bytes))) == NULL)
+			push->is_missing_again = false;
 	}
 	unique_bodies(push);
 	return 0;
@@ -417,6 +444,27 @@ static int finish_applied(struct exchange *exchange)
 
 static int begin_push(struct exchange *exchange, bool is_integrate);
 
+/*
+ * The peer misses bodies: it was guessed, or promised in an answer to LACKS, that it has them, or
+ * it can hold those that were put no longer, as another of its accounts has given them up. There
+ * are as many rounds as it takes to name and put all of them. Only a round that brings nothing new
+ * counts as a refusal: where a message was expunged here since the changes were read, they are read
+ * anew.
+ */
+static int finish_missing(struct exchange *exchange)
+{
+	struct exchange_push *push = &exchange->push;
+	int rc;
+
+	if (!push->is_outdated && !push->is_missing_again)
+		return exchange_push_prepared(exchange);
+	rc = exchange_count_refusal(exchange);
+	if (rc < 0)
+		return rc;
+	return push->is_outdated ? begin_push(exchange, push->is_integrate)
+				 : exchange_push_prepared(exchange);
+}
+
 static int push_finish(struct exchange *exchange)
 {
 	struct exchange_push *push = &exchange->push;
@@ -436,17 +484,7 @@ static int push_finish(struct exchange *exchange)
 		rc = exchange_count_refusal(exchange);
 		return rc < 0 ? rc : exchange_begin_bodies(exchange);
 	}
-	/* MISSING. If no body was there to be put, the message was expunged here since the changes
-	 * were read; more rounds are else only needed for more messages than one answer can name.
-	 */
-	if (++push->missing_rounds > 4 + push->changes.message_count / 1000)
-		return error_set(&exchange->result.error, ERR_CORRUPT,
-			"the peer lacks a message whose body is not here either");
-	if (push->missing_rounds > 1 && push->put_count == 0) {
-		rc = exchange_count_refusal(exchange);
-		return rc < 0 ? rc : begin_push(exchange, push->is_integrate);
-	}
-	return exchange_push_prepared(exchange);
+	return finish_missing(exchange);
 }
 
 static const struct exchange_phase push_phase = { push_send, push_take, push_finish };
@@ -456,7 +494,7 @@ int exchange_push_prepared(struct exchange *exchange)
 	struct exchange_push *push = &exchange->push;
 
 	push->record_next = 0;
-	push->put_count = 0;
+	push->part_count = 0;
 	push->is_sent = false;
 	push->has_changed = push->has_applied = push->has_differed = push->has_integrated = false;
 	exchange->phase = &push_phase;

@@ -14,11 +14,6 @@
 
 #include <stdlib.h>
 
-#define REPAIR_SPLIT 16u
-#define REPAIR_SMALL 64u       /* messages: a range is exchanged, not split further */
-#define REPAIR_RANGE_BATCH 64u /* ranges in one request */
-#define REPAIR_INSTANCE_BATCH 5000u
-
 struct repair_range {
 	struct id128 mailbox;
 	uint32_t first, last;
@@ -40,6 +35,7 @@ struct exchange_repair {
 	size_t instance_count, instance_room, instance_next;
 	bool registers_differ;
 	bool is_asked;
+	bool is_merged; /* what was compared is merged, and is to be in every push that follows */
 	bool has_moved; /* the peer or we are no longer where we were */
 };
 
@@ -500,9 +496,13 @@ int exchange_repair_merge(struct exchange *exchange)
 	if (rc < 0)
 		return rc;
 	exchange->result.repair_count++;
-	rc = exchange_begin_push(exchange);
-	exchange_repair_free(&exchange->repair);
-	return rc;
+	repair->is_merged = true;
+	return exchange_begin_push(exchange);
+}
+
+bool exchange_is_comparing(const struct exchange *exchange)
+{
+	return exchange->repair != NULL && !exchange->repair->is_merged;
 }
 
 static int list_messages(struct exchange *exchange, const struct change_set *named,

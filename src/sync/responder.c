@@ -20,6 +20,7 @@ void session_unstage(struct sync_session *session)
 	change_set_deinit(&session->staged);
 	arena_free(&session->stage_arena);
 	session->staged_size = 0;
+	session->part_count = 0;
 }
 
 void sync_session_free(struct sync_session **session)

@@ -18,8 +18,6 @@
 #define SYNC_BODY_SIZE_MAX (128u * 1024 * 1024) /* bytes of one message */
 /* Bytes of one request; also what an answer stays below. A single message can fill one. */
 #define SYNC_REQUEST_SIZE_MAX (SYNC_BODY_SIZE_MAX + 1024 * 1024)
-#define SYNC_BATCH_SIZE                                                                            \
-	(16u * 1024 * 1024) /* bytes of bodies or records that senders put together */
 #define SYNC_STAGE_SIZE_MAX (512u * 1024 * 1024) /* bytes of records staged by one session */
 #define SYNC_SKEW_MS_DEFAULT (24u * 3600 * 1000)
 

@@ -71,13 +71,19 @@ int respond_stage(struct sync_call *call)
 	const struct dlist *map;
 	struct bytes verb, kept;
 	struct dlist_writer writer;
-	int rc;
+	uint64_t part;
+	int rc = call_number(call, "PART", UINT32_MAX, &part);
 
+	if (rc < 0)
+		return rc;
+	if (part == 1) /* what else is there was left by a request that never came */
+		session_unstage(session);
+	if (part != session->part_count + 1)
+		rc = error_set(call->error, ERR_UNAVAILABLE, "a STAGE before this one is missing");
+	session->part_count++;
 	session->staged_size += call->text.len;
 	if (session->staged_size > SYNC_STAGE_SIZE_MAX)
 		rc = error_set(call->error, ERR_TOO_LARGE, "too many records staged");
-	else
-		rc = 0;
 	if (session->stage_arena == NULL)
 		session->stage_arena = arena_new();
 	if (rc == 0) {
@@ -125,6 +131,20 @@ struct apply {
 	size_t missing_count;
 };
 
+/* Records staged for another request, which never came, do not belong to this one. */
+static int check_parts(struct sync_call *call)
+{
+	uint64_t part_count = 0;
+	int rc = dlist_get_number(call->map, "PARTS", UINT32_MAX, &part_count);
+
+	if (rc == ERR_INVALID)
+		return error_set(call->error, rc, "bad PARTS");
+	if (part_count == call->session->part_count)
+		return 0;
+	session_unstage(call->session);
+	return part_count == 0 ? 0 : error_set(call->error, ERR_UNAVAILABLE, "a STAGE is missing");
+}
+
 /* Staged records come first, so that those of the request itself count if a record is in both. */
 static int read_request(struct apply *apply)
 {
@@ -136,6 +156,8 @@ static int read_request(struct apply *apply)
 		rc = call_number(call, "SEQUENCE", UINT64_MAX, &apply->sequence);
 	if (rc == 0)
 		rc = call_number(call, "HIGHEST", MODSEQ_MAX, &highest);
+	if (rc == 0)
+		rc = check_parts(call);
 	if (rc < 0)
 		return rc;
 	apply->changes = call->session->staged;
@@ -194,8 +216,8 @@ static int find_missing(struct apply *apply, struct account_write *write)
 			continue;
 		if (apply->missing == NULL)
 			apply->missing = arena_alloc(
-				apply->call->arena, INSTANCE_COUNT_MAX * sizeof(struct stamp));
-		if (apply->missing_count < INSTANCE_COUNT_MAX)
+				apply->call->arena, MISSING_COUNT_MAX * sizeof(struct stamp));
+		if (apply->missing_count < MISSING_COUNT_MAX)
 			apply->missing[apply->missing_count++] = message->instance;
 	}
 	if (apply->missing_count > 0)

@@ -4,13 +4,13 @@
 
 #include "sync/body_set.h"
 #include "sync/changes.h"
+#include "sync/limits.h"
 #include "sync/responder.h"
 #include "sync/wire.h"
 
-#define CHANGES_COUNT_MAX 20000u    /* records in one answer */
-#define CHANGES_IN_COMMIT_MAX 2000u /* records read while other writers wait */
-#define INSTANCE_COUNT_MAX 10000u   /* instances named in one answer */
-#define RANGE_COUNT_MAX 4096u       /* UID ranges in one request */
+#define INSTANCE_COUNT_MAX 10000u        /* instances or GUIDs named in one request */
+#define RANGE_COUNT_MAX 4096u            /* UID ranges in one request */
+#define RECORDS_MESSAGE_COUNT_MAX 20000u /* messages in one answer to RECORDS */
 
 struct sync_session {
 	struct mail *mail;
@@ -21,6 +21,7 @@ struct sync_session {
 	struct change_set staged;
 	struct arena *stage_arena; /* what staged records borrow from; NULL: nothing staged */
 	uint64_t staged_size;      /* bytes of request text */
+	uint64_t part_count;       /* STAGEs that came */
 };
 
 /* One request being answered. */

@@ -126,7 +126,7 @@ static int collect_spans(struct sync_call *call, struct kv_txn *kv, uint32_t acc
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		rc = repair_collect_messages(kv, account, mailbox, spans[i].first, spans[i].last,
 			since, call->arena, set);
-		if (set->message_count > CHANGES_COUNT_MAX)
+		if (set->message_count > RECORDS_MESSAGE_COUNT_MAX)
 			rc = error_set(
 				call->error, ERR_TOO_LARGE, "too many messages in these ranges");
 	}

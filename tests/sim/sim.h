@@ -130,6 +130,8 @@ void node_expire(struct sim *sim, struct sim_node *node, uint64_t age_ms);
 /* ---- sim_client.c ---- */
 /* One random act of a client on a node, acknowledged in the ledger. */
 void client_act(struct sim *sim, struct sim_node *node);
+/* An act in another account of the node, whose messages share bodies with the first one's. */
+void neighbour_act(struct sim *sim, struct sim_node *node);
 
 /* ---- sim_link.c ---- */
 void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to);

@@ -102,6 +102,12 @@ static void check_appended(struct client *client, const struct mailbox_record *m
 	mail_read_end(&kv);
 }
 
+static struct bytes message_text(struct client *client, unsigned number)
+{
+	return bytes_of_string(arena_printf(client->arena,
+		"Subject: %u\r\nMessage-Id: <%u@sim>\r\n\r\nText.\r\n", number, number));
+}
+
 static void act_append(struct client *client)
 {
 	struct sim_node *node = client->node;
@@ -115,11 +121,9 @@ static void act_append(struct client *client)
 	for (size_t i = 0; i < count; i++) {
 		/* now and then the same bytes again: one body, several messages */
 		unsigned number = sim_chance(client->sim, 10) ? 0 : ++client->sim->append_count;
-		char *text = arena_printf(client->arena,
-			"Subject: %u\r\nMessage-Id: <%u@sim>\r\n\r\nText.\r\n", number, number);
 		struct mail_body *body = NULL;
 
-		expect(client, mail_body_prepare(node->mail, bytes_of_string(text), &body),
+		expect(client, mail_body_prepare(node->mail, message_text(client, number), &body),
 			"prepare");
 		messages[i] = (struct append_message){ body, flags, sim_below(client->sim, 3),
 			(int64_t)(client->sim->now_ms / 1000), 60 };
@@ -363,4 +367,57 @@ void client_act(struct sim *sim, struct sim_node *node)
 		act_annotate(&client);
 	arena_free(&client.arena);
 	observe(sim, node, true);
+}
+
+/*
+ * Another account of the same node, which is never exchanged. Its messages have the same bytes as
+ * some of the first account's, so bodies are there that no exchange brought, and are given up
+ * without a trace in the account being exchanged.
+ */
+void neighbour_act(struct sim *sim, struct sim_node *node)
+{
+	struct client client = { .sim = sim, .node = node, .arena = arena_new() };
+	struct mail_body *body = NULL;
+	struct uid_set all = { 0 }, changed = { 0 }, modified = { 0 }, expunged = { 0 };
+	struct bytes deleted = BYTES_LITERAL("\\Deleted");
+	struct mailbox_record inbox;
+	uint32_t account;
+	struct kv_txn *kv;
+	int result = 0;
+
+	expect(&client,
+		mail_account_open(
+			node->mail, BYTES_LITERAL("neighbour"), true, &client.error, &account),
+		"open");
+	if (sim_chance(sim, 60)) {
+		unsigned number = (unsigned)sim_below(sim, sim->append_count + 1);
+
+		expect(&client, mail_body_prepare(node->mail, message_text(&client, number), &body),
+			"prepare");
+		expect(&client, mail_deliver(node->mail, &account, 1, body, &client.error, &result),
+			"deliver");
+		mail_body_free(&body);
+		sim_trace(sim, "node %llu: deliver number %u to the neighbour",
+			(unsigned long long)node->id, number);
+	} else {
+		kv = node_read(node);
+		account_find_mailbox(kv, account, BYTES_LITERAL("INBOX"), client.arena, &inbox);
+		mail_read_end(&kv);
+		uid_set_add(&all, 1, UINT32_MAX - 1);
+		expect(&client,
+			message_store(node->mail, account, inbox.id, &all, FLAGS_ADD, &deleted, 1,
+				UINT64_MAX, &client.error, &changed, &modified, &node->position),
+			"store");
+		expect(&client,
+			message_expunge(node->mail, account, inbox.id, &all, &client.error,
+				&expunged, &node->position),
+			"expunge");
+		sim_trace(sim, "node %llu: expunge all of the neighbour",
+			(unsigned long long)node->id);
+	}
+	uid_set_deinit(&all);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+	uid_set_deinit(&expunged);
+	arena_free(&client.arena);
 }

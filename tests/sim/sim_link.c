@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#define STEP_COUNT_MAX 4000 /* of one exchange; more means that it does not end */
+#define STEP_COUNT_MAX 40000 /* of one exchange; more means that it does not end */
 
 static const struct sync_rights full_rights = { .is_full = true };
 
@@ -188,6 +188,8 @@ void link_step(struct sim *sim, struct sim_link *link, bool mishaps)
 
 	if (mishaps && sim_chance(sim, sim->race_percent))
 		client_act(sim, &sim->nodes[sim_chance(sim, 50) ? link->from : link->to]);
+	if (mishaps && sim_chance(sim, sim->race_percent / 2))
+		neighbour_act(sim, &sim->nodes[sim_chance(sim, 50) ? link->from : link->to]);
 	step = exchange_next(link->exchange, &request);
 	observe(sim, &sim->nodes[link->from], false);
 	switch (step) {

@@ -142,6 +142,7 @@ struct body_search {
 	struct kv_txn *kv;
 	struct snapshot *snapshot;
 	struct arena *arena;
+	uint32_t account;
 };
 
 static int take_body(void *context, const struct message_record *message)
@@ -163,14 +164,15 @@ static int take_bodies(void *context, const struct mailbox_record *mailbox)
 {
 	struct body_search *search = context;
 
-	return account_each_message(search->kv, search->node->account, mailbox->id, 1, UINT32_MAX,
+	return account_each_message(search->kv, search->account, mailbox->id, 1, UINT32_MAX,
 		search->arena, take_body, search);
 }
 
 void node_backup(struct sim *sim, struct sim_node *node)
 {
 	struct snapshot *snapshot = mem_zalloc(sizeof(*snapshot));
-	struct body_search search = { sim, node, node_read(node), snapshot, arena_new() };
+	struct body_search search = { sim, node, node_read(node), snapshot, arena_new(), 0 };
+	struct account_header header = { 0 };
 
 	snapshot_free(&node->snapshot);
 	sim_trace(sim, "node %llu is backed up", (unsigned long long)node->id);
@@ -179,7 +181,10 @@ void node_backup(struct sim *sim, struct sim_node *node)
 	snapshot->observer = observer_copy(node->observer);
 	for (unsigned table = STORE_TABLE_FIRST_FREE; table < STORE_TABLE_COUNT; table++)
 		take_table(snapshot, search.kv, table);
-	account_each_mailbox(search.kv, node->account, search.arena, take_bodies, &search);
+	while (account_next(search.kv, header.number, &header) == 0) {
+		search.account = header.number;
+		account_each_mailbox(search.kv, header.number, search.arena, take_bodies, &search);
+	}
 	mail_read_end(&search.kv);
 	arena_free(&search.arena);
 	node->snapshot = snapshot;

@@ -172,7 +172,9 @@ static void step(struct sim *sim)
 		node_expire(sim, node, sim_chance(sim, 30) ? 0 : sim_below(sim, 30000));
 	else if (draw < 11)
 		late_deliver(sim);
-	else if (draw < 66)
+	else if (draw < 14)
+		neighbour_act(sim, node);
+	else if (draw < 67)
 		client_act(sim, node);
 	else
 		step_link(sim);

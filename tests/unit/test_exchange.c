@@ -303,6 +303,34 @@ static void a_change_of_many_records_goes_in_stages(void **state)
 	nodes_check_equal(pair->a, pair->b);
 }
 
+static void race_stage(void *context, struct bytes request)
+{
+	struct race *race = context;
+	struct buffer answer = { 0 };
+
+	if (!is_verb(request, race->verb))
+		return;
+	assert_int_equal(node_ask(race->node,
+				 "STAGE %(PART 1 REGISTERS (%(KIND SUBSCRIPTION KEY left STAMP "
+				 "5.00000000000000aa MODSEQ 5 VALUE \"\")))",
+				 &answer),
+		0);
+	buffer_deinit(&answer);
+}
+
+static void what_was_staged_for_a_request_that_never_came_is_dropped(void **state)
+{
+	struct pair *pair = *state;
+	struct race race = { pair->b, "APPLY", 1, 0 };
+	struct wire wire = { .context = &race, .before = race_stage };
+	struct exchange_result result;
+
+	node_append(pair->a, "INBOX", "one");
+	result = nodes_exchange(pair->a, pair->b, &wire);
+	assert_int_equal(result.repair_count, 0);
+	nodes_check_equal(pair->a, pair->b);
+}
+
 static void many_changes_of_the_peer_come_in_several_answers(void **state)
 {
 	struct pair *pair = *state;
@@ -769,6 +797,7 @@ int main(void)
 		CASE(a_body_that_was_not_guessed_to_be_needed_is_put_when_asked_for),
 		CASE(bodies_of_an_interrupted_first_exchange_are_not_sent_again),
 		CASE(a_change_of_many_records_goes_in_stages),
+		CASE(what_was_staged_for_a_request_that_never_came_is_dropped),
 		CASE(many_changes_of_the_peer_come_in_several_answers),
 		CASE(a_message_changed_between_two_answers_is_not_taken_for_deleted),
 		CASE(equal_copies_that_never_met_exchange_no_records),

@@ -151,6 +151,19 @@ static int simple_run(struct node *node, const char *command, const struct tool_
 	return words_run(node, &words, error);
 }
 
+/* The command with all that was given as arguments. */
+static int named_run(struct node *node, const char *command, const struct tool_options *options,
+	struct error *error)
+{
+	struct words words = { { command }, 1 };
+
+	if (options->name_count >= sizeof(words.list) / sizeof(words.list[0]))
+		return error_set(error, ERR_INVALID, "too many arguments");
+	for (size_t i = 0; i < options->name_count; i++)
+		word_add(&words, options->names[i]);
+	return words_run(node, &words, error);
+}
+
 static int command_run(struct node *node, const struct tool_options *options, struct error *error)
 {
 	switch (options->command) {
@@ -161,6 +174,14 @@ static int command_run(struct node *node, const struct tool_options *options, st
 		return simple_run(node, "account-list", options, error);
 	case TOOL_ACCOUNT_PASSWD:
 		return account_passwd(node, options, error);
+	case TOOL_CHANNEL_ADD:
+		return named_run(node, "channel-add", options, error);
+	case TOOL_CHANNEL_PAUSE:
+		return named_run(node, "channel-pause", options, error);
+	case TOOL_CHANNEL_REMOVE:
+		return named_run(node, "channel-remove", options, error);
+	case TOOL_CHANNEL_RESUME:
+		return named_run(node, "channel-resume", options, error);
 	case TOOL_CHANNEL_LIST:
 		return simple_run(node, "channel-list", options, error);
 	case TOOL_COMPACT:

@@ -28,8 +28,16 @@ static const struct command commands[] = {
 		"List the accounts with their messages and bytes." },
 	{ { "account", "passwd" }, TOOL_ACCOUNT_PASSWD, TAKES_PASSWORD_FILE, 1, 1,
 		"NAME [--password-file FILE]", "Change a password, on all nodes." },
+	{ { "channel", "add" }, TOOL_CHANNEL_ADD, 0, 1, TOOL_NAME_COUNT_MAX, "NAME KEY=VALUE...",
+		"Replicate to a further node from now on; keys as in a peer section." },
 	{ { "channel", "list" }, TOOL_CHANNEL_LIST, TAKES_JSON, 0, 0, "[--json]",
 		"Tell the state of replication to each peer." },
+	{ { "channel", "pause" }, TOOL_CHANNEL_PAUSE, 0, 1, 1, "NAME",
+		"Stop sending there until it is resumed; changes are kept for it." },
+	{ { "channel", "remove" }, TOOL_CHANNEL_REMOVE, 0, 1, 1, "NAME",
+		"Forget a channel that was added by this tool." },
+	{ { "channel", "resume" }, TOOL_CHANNEL_RESUME, 0, 1, 1, "NAME",
+		"Go on with a paused channel." },
 	{ { "compact", NULL }, TOOL_COMPACT, 0, 0, 0, "", "Give the space of deleted mail back." },
 	{ { "conflict", "list" }, TOOL_CONFLICT_LIST, TAKES_JSON | TAKES_ACCOUNT, 0, 0,
 		"[--account NAME] [--json]",
@@ -137,7 +145,7 @@ static int arguments_take(const struct command *command, struct words *words,
 			return rc;
 	}
 	if (options->name_count < command->name_count_min)
-		return error_set(error, ERR_INVALID, "an account's name is missing");
+		return error_set(error, ERR_INVALID, "a name is missing");
 	if (options->name_count > command->name_count_max)
 		return error_set(error, ERR_INVALID, "too many arguments");
 	if (command->id == TOOL_ACCOUNT_ADD &&

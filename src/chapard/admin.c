@@ -13,6 +13,10 @@ static const struct admin_command commands[] = {
 	{ "verify", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 0, 1, admin_verify }, /* [NAME] */
 	{ "status", ADMIN_OPTION_JSON, 0, 0, admin_status },
 	{ "channel-list", ADMIN_OPTION_JSON, 0, 0, admin_channel_list },
+	{ "channel-add", 0, 1, ADMIN_ARGUMENT_COUNT_MAX, admin_channel_add }, /* NAME KEY=VALUE … */
+	{ "channel-remove", 0, 1, 1, admin_channel_remove },
+	{ "channel-pause", 0, 1, 1, admin_channel_pause },
+	{ "channel-resume", 0, 1, 1, admin_channel_resume },
 	{ "conflict-list", ADMIN_OPTION_JSON, 0, 1, admin_conflict_list }, /* [NAME] */
 	{ "compact", 0, 0, 0, admin_compact },
 };

@@ -18,11 +18,22 @@
 #define ADMIN_REQUEST_SIZE_MAX (1024 * 1024) /* bytes */
 #define ADMIN_ARGUMENT_COUNT_MAX 4096
 
-/* What only a running daemon can tell; both append a JSON object or lines of text. */
+enum admin_channel_act {
+	ADMIN_CHANNEL_ADD,    /* words: KEY=VALUE as in a peer's section */
+	ADMIN_CHANNEL_REMOVE, /* forgets its cursor, too */
+	ADMIN_CHANNEL_PAUSE,
+	ADMIN_CHANNEL_RESUME
+};
+
+/* What only a running daemon can tell or do. The first two append a JSON value or lines of text. */
 struct admin_live {
 	void *context;
 	void (*status)(void *context, bool is_json, struct buffer *out);
 	void (*channels)(void *context, bool is_json, struct buffer *out);
+	/* Durable. ERR_NOT_FOUND, ERR_EXISTS, ERR_INVALID, ERR_REFUSED: it is the configuration
+	 * file's. */
+	int (*channel_change)(void *context, enum admin_channel_act act, const char *name,
+		const char *const *words, size_t count, struct error *error);
 };
 
 struct admin {

@@ -46,7 +46,10 @@ static inline bool admin_has(const struct admin_call *call, enum admin_option op
 /* admin_account.c */
 admin_step_function admin_account_add, admin_account_list, admin_account_passwd;
 /* admin_store.c */
-admin_step_function admin_verify, admin_compact, admin_status, admin_channel_list;
+admin_step_function admin_verify, admin_compact, admin_status;
+/* admin_channel.c */
+admin_step_function admin_channel_list, admin_channel_add, admin_channel_remove,
+	admin_channel_pause, admin_channel_resume;
 
 /* admin_conflict.c */
 admin_step_function admin_conflict_list;

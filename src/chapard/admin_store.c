@@ -174,15 +174,3 @@ int admin_status(struct admin_call *call, struct buffer *out, struct error *erro
 		status_text(call, out);
 	return ADMIN_DONE;
 }
-
-int admin_channel_list(struct admin_call *call, struct buffer *out, struct error *error)
-{
-	const struct admin_live *live = call->admin->live;
-
-	if (live == NULL)
-		return error_set(error, ERR_UNAVAILABLE, "the daemon is stopped: no channel runs");
-	live->channels(live->context, admin_has(call, ADMIN_OPTION_JSON), out);
-	if (admin_has(call, ADMIN_OPTION_JSON))
-		buffer_append_byte(out, '\n');
-	return ADMIN_DONE;
-}

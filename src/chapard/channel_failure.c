@@ -63,8 +63,10 @@ void channel_set_aside(
 
 	if (pause > CHANNEL_RETRY_MAX_MS)
 		pause = CHANNEL_RETRY_MAX_MS;
-	if (account->failure_count++ == 0)
+	if (account->failure_count++ == 0) {
 		account->failing_since_ms = clock_now_ms(clock_system());
+		channel->failing_count++;
+	}
 	account->retry_at_ms = clock_monotonic_ms() + pause;
 	account->state = CHANNEL_ACCOUNT_RESTING;
 	memcpy(account->failure, error->text, sizeof(account->failure));
@@ -83,11 +85,20 @@ void channel_clear_failure(struct channel *channel, struct channel_account *acco
 	if (account->failure_count == 0)
 		return;
 	account->failure_count = 0;
+	channel->failing_count--;
 	read_name(channel, account->number, name);
 	pthread_mutex_lock(&channel->lock);
 	failure = failure_find(channel, name);
 	if (failure != NULL)
 		*failure = channel->failures[--channel->failure_count];
+	pthread_mutex_unlock(&channel->lock);
+}
+
+void channel_forget_failures(struct channel *channel)
+{
+	channel->failing_count = 0;
+	pthread_mutex_lock(&channel->lock);
+	channel->failure_count = 0;
 	pthread_mutex_unlock(&channel->lock);
 }
 

@@ -82,7 +82,7 @@ struct channel {
 	struct channel_account *buckets[CHANNEL_BUCKET_COUNT];
 	struct channel_queue live, backlog; /* ready ones */
 	struct channel_account *active[CHANNEL_WINDOW];
-	size_t active_count, bulk_active_count, resting_count;
+	size_t active_count, bulk_active_count, resting_count, failing_count;
 	struct channel_asked *asked; /* oldest first */
 	size_t asked_first, asked_count, asked_room;
 	uint64_t bulk_ahead_size; /* bytes sent by exchanges that send much, and not answered */
@@ -115,6 +115,7 @@ void channel_set_aside(
 	struct channel *channel, struct channel_account *account, const struct error *error);
 /* Its exchange succeeded. */
 void channel_clear_failure(struct channel *channel, struct channel_account *account);
+void channel_forget_failures(struct channel *channel);
 
 /* channel_serve.c: exchanges over a link */
 /* Serves until the link breaks or the channel stops; the reason is in *error. */

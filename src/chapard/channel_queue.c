@@ -297,6 +297,7 @@ void channel_forget_all(struct channel *channel)
 	TAILQ_INIT(&channel->backlog);
 	channel->active_count = channel->bulk_active_count = channel->resting_count = 0;
 	channel->asked_count = 0;
+	channel_forget_failures(channel);
 }
 
 void channel_meet(struct channel *channel, uint64_t peer)

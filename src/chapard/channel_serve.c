@@ -361,7 +361,7 @@ static void tell_pending(struct channel *channel)
 	pthread_mutex_lock(&channel->lock);
 	channel->status.pending_count = pending;
 	channel->status.backlog_count = backlog;
-	channel->status.failing_count = channel->resting_count;
+	channel->status.failing_count = channel->failing_count;
 	pthread_mutex_unlock(&channel->lock);
 }
 

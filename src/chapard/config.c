@@ -43,7 +43,7 @@ static void error_report(cfg_t *cfg, const char *format, va_list args)
 	buffer_deinit(&text);
 }
 
-static const struct config_section *section_find(const char *name)
+const struct config_section *config_section_find(const char *name)
 {
 	for (size_t i = 1; i < CONFIG_SECTION_COUNT; i++)
 		if (strcmp(config_sections[i].name, name) == 0)
@@ -51,7 +51,7 @@ static const struct config_section *section_find(const char *name)
 	return &config_sections[0];
 }
 
-static const struct config_key *key_find(const struct config_section *section, const char *name)
+const struct config_key *config_key_find(const struct config_section *section, const char *name)
 {
 	for (size_t i = 0; i < section->key_count; i++)
 		if (strcmp(section->keys[i].name, name) == 0)
@@ -61,7 +61,7 @@ static const struct config_key *key_find(const struct config_section *section, c
 
 static int value_check(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 {
-	const struct config_key *key = key_find(section_find(cfg->name), opt->name);
+	const struct config_key *key = config_key_find(config_section_find(cfg->name), opt->name);
 	struct error error = { 0 };
 
 	assert(key != NULL);
@@ -211,20 +211,10 @@ static int listener_complete(
 static int peer_check(const struct config *config, const struct config_peer *peer, cfg_t *cfg,
 	struct error *error)
 {
-	if (strcmp(peer->name, config->node) == 0)
-		return error_set(error, ERR_INVALID, "%s:%d: peer %s is this node itself",
-			cfg->filename, cfg->line, peer->name);
-	if (peer->tls == CONFIG_TLS_NONE && (peer->ca_file != NULL || peer->pin.is_set))
-		return error_set(error, ERR_INVALID, "%s:%d: peer %s: ca-file and pin need tls",
-			cfg->filename, cfg->line, peer->name);
-	if (peer->ca_file != NULL && peer->pin.is_set)
-		return error_set(error, ERR_INVALID, "%s:%d: peer %s: give either ca-file or pin",
-			cfg->filename, cfg->line, peer->name);
-	if (peer->address.host != NULL && (peer->address.port == 0 || peer->address.host[0] == '*'))
-		return error_set(error, ERR_INVALID,
-			"%s:%d: peer %s: address: nobody can be reached there", cfg->filename,
-			cfg->line, peer->name);
-	return 0;
+	int rc = config_peer_check(config, peer, error);
+
+	return rc < 0 ? error_prefix(error, "%s:%d: peer %s", cfg->filename, cfg->line, peer->name)
+		      : 0;
 }
 
 /* The store's folder holds a UNIX socket. */
@@ -389,7 +379,7 @@ int config_secret_read(const char *file, struct buffer *secret, struct error *er
 static void key_help(const struct config_key *key, FILE *out)
 {
 	static const char *const type_names[] = { "NAME", "STRING", "PATH", "NUMBER", "true|false",
-		"", "ADDRESS", "HEX" };
+		"", "ADDRESS", "HEX", "PATTERNS" };
 
 	fprintf(out, "  %s = %s", key->name,
 		key->type == CONFIG_CHOICE ? key->choices : type_names[key->type]);

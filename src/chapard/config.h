@@ -65,6 +65,8 @@ struct config_peer {
 	int tls; /* enum config_tls */
 	char *ca_file;
 	struct config_pin pin;
+	char *accounts; /* sync/account_filter.h; NULL: all */
+	uint64_t backlog_rate_max;
 };
 
 struct config {
@@ -113,6 +115,15 @@ void config_free(struct config **config);
  * ERR_IO.
  */
 int config_secret_read(const char *file, struct buffer *secret, struct error *error);
+
+/*
+ * A peer that is not in the file: its section as words KEY=VALUE, with the checks of the file.
+ * Relative paths are as in the file of `config`. ERR_INVALID with the reason. *peer_r is freed by
+ * config_peer_free(), which sets *peer to NULL.
+ */
+int config_peer_parse(const struct config *config, const char *name, const char *const *words,
+	size_t count, struct config_peer **peer_r, struct error *error);
+void config_peer_free(struct config_peer **peer);
 
 /* Prints every key with its type, bounds, default and help. */
 void config_help(FILE *out);

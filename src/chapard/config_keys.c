@@ -99,6 +99,13 @@ static const struct config_key peer_keys[] = {
 			"system's." },
 	{ "pin", CONFIG_PIN, AT(config_peer, pin),
 		.help = "SHA-256 of the peer's certificate: exactly that one is accepted." },
+	{ "accounts", CONFIG_PATTERNS, AT(config_peer, accounts),
+		.help = "Patterns of the accounts that are sent there, separated by blanks; one "
+			"that begins with ! excludes. By default all." },
+	{ "backlog-rate-max", CONFIG_NUMBER, AT(config_peer, backlog_rate_max), .default_text = "0",
+		.minimum = 0, .maximum = MIB * 1024 * 1024,
+		.help = "Bytes per second for first syncs and backlogs, so that they leave room "
+			"on the line; 0: as fast as it goes." },
 };
 
 #define KEYS(table) (table), sizeof(table) / sizeof((table)[0])

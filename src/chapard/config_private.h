@@ -15,7 +15,8 @@ enum config_type {
 	CONFIG_BOOL,    /* bool: true or false */
 	CONFIG_CHOICE,  /* int: index of the word in `choices` */
 	CONFIG_ADDRESS, /* struct config_address */
-	CONFIG_PIN      /* struct config_pin: 64 hexadecimal digits */
+	CONFIG_PIN,     /* struct config_pin: 64 hexadecimal digits */
+	CONFIG_PATTERNS /* char *: sync/account_filter.h */
 };
 
 struct config_key {
@@ -48,6 +49,12 @@ struct config_section {
 #define CONFIG_SECTION_COUNT 6
 /* The top of the file first. */
 extern const struct config_section config_sections[CONFIG_SECTION_COUNT];
+
+const struct config_section *config_section_find(const char *name);
+const struct config_key *config_key_find(const struct config_section *section, const char *name);
+/* What a section must hold beside its keys' own types; the texts in *error name no file or line. */
+int config_peer_check(
+	const struct config *config, const struct config_peer *peer, struct error *error);
 
 /*
  * Checks `text` by the key's type and bounds and, if `field` is not NULL, stores the value there

@@ -5,6 +5,7 @@
 #include "base/encode.h"
 #include "base/mem.h"
 #include "chapard/config_private.h"
+#include "sync/account_filter.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -253,6 +254,11 @@ int config_value_parse(const struct config_key *key, const char *text, const cha
 		return address_parse(text, folder, field, error);
 	case CONFIG_PIN:
 		return pin_parse(text, field, error);
+	case CONFIG_PATTERNS:
+		rc = account_filter_check(text, error);
+		if (rc == 0)
+			string_store(field, text);
+		return rc;
 	}
 	return rc;
 }
@@ -263,6 +269,7 @@ void config_value_deinit(const struct config_key *key, void *field)
 	case CONFIG_NAME:
 	case CONFIG_STRING:
 	case CONFIG_PATH:
+	case CONFIG_PATTERNS:
 		free(*(char **)field);
 		*(char **)field = NULL;
 		break;

@@ -119,6 +119,7 @@ int daemon_start(const struct config *config, struct daemon **daemon_r, struct e
 	int rc;
 
 	daemon->config = config;
+	pthread_mutex_init(&daemon->peers.lock, NULL);
 	daemon->started_ms = clock_monotonic_ms();
 	daemon->ports = mem_zalloc_array(config->listener_count, sizeof(*daemon->ports));
 	signals_mask(&signals);
@@ -217,6 +218,7 @@ void daemon_stop(struct daemon **daemon_p)
 		unlink(daemon->config->pid_file);
 	if (daemon->is_ready)
 		log_event(LOG_LEVEL_INFO, "stopped", NULL);
+	pthread_mutex_destroy(&daemon->peers.lock);
 	free(daemon->ports);
 	free(daemon);
 }

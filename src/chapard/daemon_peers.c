@@ -1,11 +1,12 @@
 /*
- * The channels to the configured peers.
+ * The channels to the peers: those of the configuration file, and those that an operator added
+ * while the daemon ran. What he paused stays paused over restarts.
  */
 #include "chapard/daemon_private.h"
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "chapard/json.h"
+#include "chapard/peer_definition.h"
 
 #include <stdlib.h>
 
@@ -20,8 +21,8 @@ static bool is_this_machine(const struct config_address *address)
 	       strcmp(address->host, "::1") == 0 || strncmp(address->host, "127.", 4) == 0;
 }
 
-static int peer_open(const struct config_peer *peer, struct mail *mail, struct channel **channel_r,
-	struct error *error)
+static int channel_open(const struct config_peer *peer, struct mail *mail, bool is_paused,
+	struct channel **channel_r, struct error *error)
 {
 	struct buffer secret = { 0 };
 	struct channel_options options = {
@@ -32,6 +33,9 @@ static int peer_open(const struct config_peer *peer, struct mail *mail, struct c
 		.tls = (enum channel_tls)peer->tls,
 		.tls_options = { .verify = peer->pin.is_set ? NET_VERIFY_PIN : NET_VERIFY_CA,
 			.ca_path = peer->ca_file },
+		.accounts = peer->accounts,
+		.rate_max = peer->backlog_rate_max,
+		.is_paused = is_paused,
 	};
 	int rc = config_secret_read(peer->password_file, &secret, error);
 
@@ -51,24 +55,101 @@ static int peer_open(const struct config_peer *peer, struct mail *mail, struct c
 	return rc;
 }
 
+static struct daemon_peer *peer_find(struct daemon_peers *peers, const char *name)
+{
+	for (size_t i = 0; i < peers->count; i++)
+		if (strcmp(peers->list[i]->peer->name, name) == 0)
+			return peers->list[i];
+	return NULL;
+}
+
+/* Takes over `config` if it is our own, also on errors. */
+static int peer_add(struct daemon *daemon, struct config_peer *config, bool is_own, bool is_paused,
+	struct error *error)
+{
+	struct daemon_peers *peers = &daemon->peers;
+	struct daemon_peer *peer;
+	struct channel *channel;
+	int rc = channel_open(config, daemon->mail, is_paused, &channel, error);
+
+	if (rc < 0) {
+		if (is_own)
+			config_peer_free(&config);
+		return rc;
+	}
+	peer = mem_zalloc(sizeof(*peer));
+	*peer = (struct daemon_peer){ config, is_own, channel };
+	mem_grow((void **)&peers->list, &peers->room, peers->count + 1,
+		sizeof(struct daemon_peer *));
+	peers->list[peers->count++] = peer;
+	return 0;
+}
+
+static void peer_free(struct daemon_peer *peer)
+{
+	channel_stop(&peer->channel);
+	if (peer->is_own)
+		config_peer_free(&peer->peer);
+	free(peer);
+}
+
+static int configured_open(struct daemon *daemon, struct config_peer *config, struct error *error)
+{
+	struct peer_definition definition;
+	struct arena *arena = arena_new();
+	int rc = peer_definition_get(daemon->mail, config->name, arena, &definition, error);
+
+	if (rc == 0 || rc == ERR_NOT_FOUND)
+		rc = peer_add(daemon, config, false, rc == 0 && definition.is_paused, error);
+	arena_free(&arena);
+	return rc;
+}
+
+/* One that cannot be opened any more (its password file is gone) must not keep the node from
+ * serving: it is told, and left out. */
+static void added_open(struct daemon *daemon, const struct peer_definition *definition)
+{
+	struct config_peer *config = NULL;
+	struct error error = { 0 };
+	int rc;
+
+	if (peer_find(&daemon->peers, definition->name) != NULL)
+		return; /* the configuration file has it by now, and goes before */
+	rc = config_peer_parse(daemon->config, definition->name, definition->words,
+		definition->word_count, &config, &error);
+	if (rc == 0)
+		rc = peer_add(daemon, config, true, definition->is_paused, &error);
+	if (rc < 0)
+		log_event(LOG_LEVEL_ERROR, "channel-not-started", "channel", definition->name,
+			"error", error_name(rc), "text", error.text, NULL);
+}
+
 int daemon_peers_open(struct daemon *daemon, struct error *error)
 {
-	size_t count = daemon->config->peer_count;
+	struct arena *arena = arena_new();
+	struct peer_definition *definitions = NULL;
+	size_t count = 0;
 	int rc = 0;
 
-	daemon->channels = mem_zalloc_array(count + 1, sizeof(struct channel *));
+	for (size_t i = 0; i < daemon->config->peer_count && rc == 0; i++)
+		rc = configured_open(daemon, &daemon->config->peers[i], error);
+	if (rc == 0)
+		rc = peer_definition_list(daemon->mail, arena, &definitions, &count, error);
 	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = peer_open(
-			&daemon->config->peers[i], daemon->mail, &daemon->channels[i], error);
+		added_open(daemon, &definitions[i]);
+	arena_free(&arena);
 	return rc;
 }
 
 void daemon_peers_close(struct daemon *daemon)
 {
-	for (size_t i = 0; daemon->channels != NULL && i < daemon->config->peer_count; i++)
-		channel_stop(&daemon->channels[i]);
-	free(daemon->channels);
-	daemon->channels = NULL;
+	struct daemon_peers *peers = &daemon->peers;
+
+	for (size_t i = 0; i < peers->count; i++)
+		peer_free(peers->list[i]);
+	free(peers->list);
+	peers->list = NULL;
+	peers->count = peers->room = 0;
 }
 
 int daemon_peers_check(const struct config *config, struct error *error)
@@ -87,68 +168,87 @@ int daemon_peers_check(const struct config *config, struct error *error)
 	return rc;
 }
 
-static void channel_tell_json(const char *name, const struct channel_status *status,
-	const char *separator, struct buffer *out)
-{
-	json_member_string(out, separator, "name", bytes_of_string(name));
-	json_member_bool(out, ",", "connected", status->is_connected);
-	json_member_string(out, ",", "peer", bytes_of_string(status->peer));
-	buffer_printf(out, ",\"peer-id\":\"%016llx\"", (unsigned long long)status->peer_node);
-	json_member_number(out, ",", "pending", status->pending_count);
-	json_member_number(out, ",", "failing", status->failing_count);
-	json_member_number(out, ",", "last-success-ms", status->last_success_ms);
-	json_member_string(out, ",", "last-error", bytes_of_string(status->last_error));
-	json_member_number(out, ",", "exchanges", status->exchange_count);
-	json_member_number(out, ",", "refused", status->refused_count);
-	json_member_number(out, ",", "repairs", status->repair_count);
-	json_member_number(out, ",", "conflicts", status->conflict_count);
-	json_member_number(out, ",", "connects", status->connect_count);
-	buffer_append_byte(out, '}');
-}
+/* ---- what an operator changes; the lock is held ---- */
 
-static void channel_tell_text(
-	const char *name, const struct channel_status *status, struct buffer *out)
+static int change_add(struct daemon *daemon, const char *name, const char *const *words,
+	size_t count, struct error *error)
 {
-	uint64_t now_ms = clock_now_ms(clock_system());
+	struct peer_definition definition = {
+		.name = name, .is_added = true, .words = words, .word_count = count
+	};
+	struct config_peer *config = NULL;
+	int rc;
 
-	buffer_printf(out, "channel   %s: %s%s%s", name, status->is_connected ? "up" : "down",
-		status->peer[0] != '\0' ? ", " : "", status->peer);
-	if (status->last_success_ms == 0)
-		buffer_append_string(out, ", never succeeded");
+	if (peer_find(&daemon->peers, name) != NULL)
+		return error_set(error, ERR_EXISTS, "there is a channel %.64s already", name);
+	if (daemon->peers.count >= CONFIG_PEER_COUNT_MAX)
+		return error_set(
+			error, ERR_REFUSED, "more than %d channels", CONFIG_PEER_COUNT_MAX);
+	rc = config_peer_parse(daemon->config, name, words, count, &config, error);
+	if (rc == 0)
+		rc = peer_add(daemon, config, true, false, error);
+	/* Without its row it would be gone with the next start: then it is not there now either. */
+	if (rc == 0)
+		rc = peer_definition_put(daemon->mail, &definition, error);
 	else
-		buffer_printf(out, ", in touch %llu s ago",
-			now_ms < status->last_success_ms
-				? 0
-				: (unsigned long long)(now_ms - status->last_success_ms) / 1000);
-	buffer_printf(out,
-		"; %llu accounts wait, %llu of them failing; %llu exchanges, %llu conflicts "
-		"resolved, %llu repairs\n",
-		(unsigned long long)status->pending_count,
-		(unsigned long long)status->failing_count,
-		(unsigned long long)status->exchange_count,
-		(unsigned long long)status->conflict_count,
-		(unsigned long long)status->repair_count);
-	if (status->last_error[0] != '\0')
-		buffer_printf(out, "          last error: %s\n", status->last_error);
+		return rc;
+	if (rc < 0)
+		peer_free(daemon->peers.list[--daemon->peers.count]);
+	return rc;
 }
 
-void daemon_peers_tell(void *context, bool is_json, struct buffer *out)
+static int change_remove(struct daemon *daemon, struct daemon_peer *peer, struct error *error)
+{
+	struct daemon_peers *peers = &daemon->peers;
+	char name[CONFIG_NAME_SIZE_MAX + 1] = "";
+
+	if (!peer->is_own)
+		return error_set(error, ERR_REFUSED,
+			"channel %s is of the configuration file: remove its peer section, or "
+			"pause it",
+			peer->peer->name);
+	strncpy(name, peer->peer->name, CONFIG_NAME_SIZE_MAX);
+	for (size_t i = 0; i < peers->count; i++)
+		if (peers->list[i] == peer)
+			peers->list[i] = peers->list[--peers->count];
+	peer_free(peer); /* saves its cursor once more: it goes with the rest */
+	return peer_definition_forget(daemon->mail, name, error);
+}
+
+static int change_paused(
+	struct daemon *daemon, struct daemon_peer *peer, bool is_paused, struct error *error)
+{
+	struct peer_definition definition;
+	struct arena *arena = arena_new();
+	int rc = peer_definition_get(daemon->mail, peer->peer->name, arena, &definition, error);
+
+	if (rc == 0 || rc == ERR_NOT_FOUND) {
+		definition.is_paused = is_paused;
+		rc = peer_definition_put(daemon->mail, &definition, error);
+	}
+	if (rc == 0)
+		channel_set_paused(peer->channel, is_paused);
+	arena_free(&arena);
+	return rc;
+}
+
+int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,
+	const char *const *words, size_t count, struct error *error)
 {
 	struct daemon *daemon = context;
-	size_t count = daemon->channels == NULL ? 0 : daemon->config->peer_count;
+	struct daemon_peer *peer;
+	int rc;
 
-	if (is_json)
-		buffer_append_byte(out, '[');
-	for (size_t i = 0; i < count; i++) {
-		struct channel_status status;
-
-		channel_get_status(daemon->channels[i], &status);
-		if (is_json)
-			channel_tell_json(channel_name(daemon->channels[i]), &status,
-				i == 0 ? "{" : ",\n{", out);
-		else
-			channel_tell_text(channel_name(daemon->channels[i]), &status, out);
-	}
-	if (is_json)
-		buffer_append_byte(out, ']');
+	pthread_mutex_lock(&daemon->peers.lock);
+	peer = peer_find(&daemon->peers, name);
+	if (act == ADMIN_CHANNEL_ADD)
+		rc = change_add(daemon, name, words, count, error);
+	else if (peer == NULL)
+		rc = error_set(error, ERR_NOT_FOUND, "no channel %.64s", name);
+	else if (act == ADMIN_CHANNEL_REMOVE)
+		rc = change_remove(daemon, peer, error);
+	else
+		rc = change_paused(daemon, peer, act == ADMIN_CHANNEL_PAUSE, error);
+	pthread_mutex_unlock(&daemon->peers.lock);
+	return rc;
 }

@@ -18,11 +18,27 @@
 #include "net/net_server.h"
 #include "store/store.h"
 
+#include <pthread.h>
+
 #define LOGIN_SECRET_SIZE 32 /* bytes */
 
 struct sync_login {
 	const char *name;          /* the configuration's */
 	struct buffer credentials; /* made of its password */
+};
+
+/* A peer and the channel to it. */
+struct daemon_peer {
+	struct config_peer *peer; /* the configuration's, or our own */
+	bool is_own;              /* added while the daemon ran */
+	struct channel *channel;
+};
+
+/* They come and go while the daemon runs: all under the lock. */
+struct daemon_peers {
+	pthread_mutex_t lock;
+	struct daemon_peer **list;
+	size_t count, room;
 };
 
 struct daemon {
@@ -40,8 +56,8 @@ struct daemon {
 	struct net_server *server;
 	struct imap_server *imap;
 	struct lmtp_server *lmtp;
-	uint16_t *ports;           /* of the listeners */
-	struct channel **channels; /* config->peer_count */
+	uint16_t *ports; /* of the listeners */
+	struct daemon_peers peers;
 
 	struct admin admin;
 	struct admin_live live;
@@ -73,6 +89,9 @@ void daemon_peers_close(struct daemon *daemon);
 int daemon_peers_check(const struct config *config, struct error *error);
 
 /* For admin_live; the context is the daemon. */
+int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,
+	const char *const *words, size_t count, struct error *error);
+/* daemon_peers_tell.c */
 void daemon_peers_tell(void *context, bool is_json, struct buffer *out);
 
 /* daemon_status.c */

@@ -48,7 +48,8 @@ static void daemon_status(void *context, bool is_json, struct buffer *out)
 
 void daemon_status_init(struct daemon *daemon)
 {
-	daemon->live = (struct admin_live){
-		.context = daemon, .status = daemon_status, .channels = daemon_peers_tell
-	};
+	daemon->live = (struct admin_live){ .context = daemon,
+		.status = daemon_status,
+		.channels = daemon_peers_tell,
+		.channel_change = daemon_peers_change };
 }

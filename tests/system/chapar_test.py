@@ -131,10 +131,7 @@ class Node:
                 % (self.address, self.imaps_port)
             )
             lines.append('tls { certificate = "%s" key = "%s" }' % self.certificate)
-        password_file = os.path.join(self.folder, "sync-password")
-        with open(password_file, "w", encoding="ascii") as out:
-            out.write(SYNC_PASSWORD + "\n")
-        os.chmod(password_file, 0o600)
+        password_file = self.password_file()
         for peer, (address, port) in self.peers.items():
             lines.append('sync-user "%s" { password-file = "%s" }' % (peer, password_file))
             lines.append(
@@ -144,6 +141,14 @@ class Node:
         lines.append(self.extra)
         with open(self.config_file, "w", encoding="utf-8") as out:
             out.write("\n".join(lines) + "\n")
+
+    def password_file(self):
+        """The file with what nodes log in to each other with."""
+        path = os.path.join(self.folder, "sync-password")
+        with open(path, "w", encoding="ascii") as out:
+            out.write(SYNC_PASSWORD + "\n")
+        os.chmod(path, 0o600)
+        return path
 
     def start(self, wait=True):
         assert self.process is None, "node %s runs already" % self.name

@@ -3,6 +3,7 @@
 #include "base/encode.h"
 #include "base/mem.h"
 #include "sync/responder.h"
+#include "sync/wire.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -29,6 +30,7 @@ struct fake_peer {
 	char cut_verb[16];
 	unsigned cut_count; /* 0: do not cut */
 	bool cuts_after;
+	char failing_account[64]; /* "": none */
 	struct verb_count counts[VERB_COUNT_MAX];
 };
 
@@ -128,6 +130,27 @@ static bool note_verb(struct fake_peer *peer, struct bytes request)
 	return is_cut;
 }
 
+static bool names_failing_account(struct fake_peer *peer, struct bytes request)
+{
+	char name[80];
+	bool is_named;
+
+	pthread_mutex_lock(&peer->lock);
+	snprintf(name, sizeof(name), "ACCOUNT %s ", peer->failing_account);
+	is_named = peer->failing_account[0] != '\0' &&
+		   memmem(request.ptr, request.len, name, strlen(name)) != NULL;
+	pthread_mutex_unlock(&peer->lock);
+	return is_named;
+}
+
+void fake_peer_fail_account(struct fake_peer *peer, const char *account)
+{
+	pthread_mutex_lock(&peer->lock);
+	snprintf(peer->failing_account, sizeof(peer->failing_account), "%s",
+		account != NULL ? account : "");
+	pthread_mutex_unlock(&peer->lock);
+}
+
 static bool run_sync(struct connection *connection, const char *tag, struct bytes request)
 {
 	static const struct sync_rights full = { .is_full = true };
@@ -142,7 +165,12 @@ static bool run_sync(struct connection *connection, const char *tag, struct byte
 	if (connection->session == NULL)
 		connection->session = sync_session_new(peer->mail, &full);
 	buffer_append_string(&answer, "* SYNC ");
-	rc = sync_respond(connection->session, request, &answer, &error);
+	if (names_failing_account(peer, request)) {
+		rc = error_set(&error, ERR_IO, "this account fails here");
+		wire_put_error(&answer, rc, error.text);
+	} else {
+		rc = sync_respond(connection->session, request, &answer, &error);
+	}
 	buffer_printf(&answer, "\r\n%s %s done\r\n", tag, rc == 0 ? "OK" : "NO");
 	goes_on = !is_cut && put(connection, buffer_bytes(&answer));
 	buffer_deinit(&answer);

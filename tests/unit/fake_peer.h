@@ -19,6 +19,8 @@ uint16_t fake_peer_port(const struct fake_peer *peer);
 void fake_peer_cut_at(struct fake_peer *peer, const char *verb, unsigned count, bool after_it_ran);
 /* While on, connections are refused with BYE. */
 void fake_peer_refuse(struct fake_peer *peer, bool on);
+/* SYNC requests that name this account fail, until another is given, or NULL. */
+void fake_peer_fail_account(struct fake_peer *peer, const char *account);
 /* How many SYNC commands of that verb came so far. */
 unsigned fake_peer_count(struct fake_peer *peer, const char *verb);
 

@@ -22,6 +22,8 @@ struct link {
 	struct node a, b; /* stores on disk, since threads share them */
 	struct fake_peer *peer;
 	struct channel *channel;
+	const char *accounts; /* what is set here is the next channel's */
+	uint64_t rate_max;
 };
 
 static void open_node(struct node *node, const char *path)
@@ -42,7 +44,9 @@ static void start_channel(struct link *link, const char *password)
 		.host = "127.0.0.1",
 		.port = fake_peer_port(link->peer),
 		.user = "sync",
-		.password = password };
+		.password = password,
+		.accounts = link->accounts,
+		.rate_max = link->rate_max };
 
 	link->channel = channel_start(link->a.mail, &options);
 }
@@ -283,6 +287,132 @@ static void many_accounts_are_served_together(void **state)
 	}
 }
 
+static void node_append_to(struct node *node, const char *account, const char *text)
+{
+	assert_int_equal(
+		mail_account_open(node->mail, bytes_of_string(account), true, NULL, &node->account),
+		0);
+	node_append(node, "INBOX", text);
+}
+
+/* Several messages of that size, each different. */
+static void node_append_large(struct node *node, const char *account, size_t size)
+{
+	static unsigned number;
+	char *text = malloc(size + 1);
+
+	assert_non_null(text);
+	memset(text, 'x', size);
+	for (size_t i = 70; i < size; i += 70)
+		text[i] = '\n';
+	snprintf(text, 32, "number %u", number++);
+	text[31] = '\n';
+	text[size] = '\0';
+	node_append_to(node, account, text);
+	free(text);
+}
+
+static bool has_account(struct node *node, const char *account)
+{
+	return mail_account_open(
+		       node->mail, bytes_of_string(account), false, NULL, &node->account) == 0;
+}
+
+static void an_account_that_the_filter_leaves_out_stays_here(void **state)
+{
+	struct link *link = *state;
+
+	node_append_to(&link->a, "bert", "one");
+	node_append_to(&link->a, "berta", "one");
+	link->accounts = "* !bert";
+	start_channel(link, "secret");
+	while (!has_account(&link->b, "berta"))
+		usleep(1000);
+	while (status_of(link).pending_count > 0)
+		usleep(1000);
+	assert_false(has_account(&link->b, "bert"));
+
+	/* With a wider filter it is brought over, although its changes were passed long ago. */
+	channel_stop(&link->channel);
+	link->accounts = NULL;
+	start_channel(link, "secret");
+	while (!has_account(&link->b, "bert"))
+		usleep(1000);
+}
+
+static void a_paused_channel_keeps_what_changes(void **state)
+{
+	struct link *link = *state;
+	unsigned applies;
+
+	start_channel(link, "secret");
+	node_append(&link->a, "INBOX", "one");
+	wait_until_equal(link);
+	channel_set_paused(link->channel, true);
+	while (status_of(link).is_connected)
+		usleep(1000);
+	applies = fake_peer_count(link->peer, "APPLY");
+	node_append(&link->a, "INBOX", "two");
+	usleep(300000);
+	assert_true(status_of(link).is_paused);
+	assert_false(are_equal(link));
+	assert_int_equal(fake_peer_count(link->peer, "APPLY"), applies);
+	channel_set_paused(link->channel, false);
+	wait_until_equal(link);
+}
+
+/* The backlog is 60 MB; at one moment no more than CHANNEL_AHEAD_SIZE of it may be under way. */
+static void a_live_change_does_not_wait_for_the_backlog(void **state)
+{
+	struct link *link = *state;
+	struct channel_status status;
+
+	for (int i = 0; i < 6; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "big%d", i);
+		for (int k = 0; k < 5; k++)
+			node_append_large(&link->a, name, 2000000);
+	}
+	link->rate_max = 4000000; /* so that it takes 15 seconds */
+	start_channel(link, "secret");
+	while (!has_account(&link->b, "big0") && !has_account(&link->b, "big1"))
+		usleep(1000);
+	link->a.account = link->b.account = 1; /* anna */
+	node_append(&link->a, "INBOX", "live");
+	wait_until_equal(link);
+	status = status_of(link);
+	assert_true(status.backlog_count > 0);
+}
+
+static void an_account_that_fails_is_set_aside_and_named(void **state)
+{
+	struct link *link = *state;
+	struct channel_failure *failures;
+	size_t count;
+
+	node_append_to(&link->a, "bert", "one");
+	fake_peer_fail_account(link->peer, "bert");
+	start_channel(link, "secret");
+	while (status_of(link).failing_count == 0)
+		usleep(1000);
+	link->a.account = link->b.account = 1;
+	node_append(&link->a, "INBOX", "the others go on");
+	wait_until_equal(link);
+	count = channel_get_failures(link->channel, &failures);
+	assert_int_equal(count, 1);
+	assert_string_equal(failures[0].account, "bert");
+	assert_non_null(strstr(failures[0].text, "fails here"));
+	free(failures);
+
+	fake_peer_fail_account(link->peer, NULL);
+	while (status_of(link).failing_count > 0)
+		usleep(1000);
+	assert_true(has_account(&link->b, "bert"));
+	assert_int_equal(channel_get_failures(link->channel, &failures), 0);
+	free(failures);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -298,6 +428,10 @@ int main(void)
 		CASE(a_wrong_password_is_told_and_tried_again),
 		CASE(a_channel_that_starts_again_sends_nothing_twice),
 		CASE(many_accounts_are_served_together),
+		CASE(an_account_that_the_filter_leaves_out_stays_here),
+		CASE(a_paused_channel_keeps_what_changes),
+		CASE(a_live_change_does_not_wait_for_the_backlog),
+		CASE(an_account_that_fails_is_set_aside_and_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "mail/mime_summary.h"
 #include "mail/tables.h"
-#include "sync/limits.h"
+#include "sync/sync_limits.h"
 #include "sync/responder.h"
 
 #include <stdlib.h>

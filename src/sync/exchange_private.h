@@ -11,7 +11,7 @@
 #include "sync/body_set.h"
 #include "sync/changes.h"
 #include "sync/exchange.h"
-#include "sync/limits.h"
+#include "sync/sync_limits.h"
 #include "sync/responder.h"
 #include "sync/wire.h"
 

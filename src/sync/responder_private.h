@@ -4,7 +4,7 @@
 
 #include "sync/body_set.h"
 #include "sync/changes.h"
-#include "sync/limits.h"
+#include "sync/sync_limits.h"
 #include "sync/responder.h"
 #include "sync/wire.h"
 

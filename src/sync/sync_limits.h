@@ -4,8 +4,8 @@
  * the two programs of tests/sim is built so, since what happens between two messages is where
  * exchanges can go wrong.
  */
-#ifndef CHAPAR_SYNC_LIMITS_H
-#define CHAPAR_SYNC_LIMITS_H
+#ifndef CHAPAR_SYNC_SYNC_LIMITS_H
+#define CHAPAR_SYNC_SYNC_LIMITS_H
 
 #ifndef SYNC_SMALL_LIMITS
 

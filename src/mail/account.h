@@ -68,6 +68,9 @@ int account_get_message_at(struct kv_txn *kv, uint32_t account, struct id128 mai
 int account_get_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
 	struct id128 mailbox, struct bytes key, struct arena *arena,
 	struct register_record *record_r);
+/* Where a message is shown; ERR_NOT_FOUND if it is not. */
+int account_find_shown(struct kv_txn *kv, uint32_t account, struct stamp instance,
+	struct id128 *mailbox_r, uint32_t *uid_r);
 
 /*
  * Iterations call back once per record, in key order, until the callback returns other than 0,
@@ -86,6 +89,10 @@ int account_each_message(struct kv_txn *kv, uint32_t account, struct id128 mailb
 /* Registers of one kind, cleared ones too. */
 int account_each_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
 	struct arena *arena, account_register_function *function, void *context);
+/* The same of one mailbox only. */
+int account_each_mailbox_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
+	struct id128 mailbox, struct arena *arena, account_register_function *function,
+	void *context);
 
 /* Records last written at a sequence above `after`, in sequence order; costs what changed. */
 struct account_change_functions {
@@ -174,6 +181,12 @@ int account_put_register(struct account_write *write, const struct register_reco
 int account_raise_uidnext(struct account_write *write, struct id128 mailbox, uint32_t uidnext);
 /* Raises the clock to at least `modseq` (seen from a peer). */
 void account_observe(struct account_write *write, uint64_t modseq);
+/*
+ * Raises the mailbox's HIGHESTMODSEQ, its record's modseq and the clock to at least `modseq`,
+ * though nothing in it changed: a user's private \Seen there did (mail/seen.h). What changes later,
+ * on this copy or on one that has synced, has a greater modseq. ERR_NOT_FOUND; ERR_ILLEGAL.
+ */
+int account_announce(struct account_write *write, struct id128 mailbox, uint64_t modseq);
 /* Drops message tombstones whose placement stamp is below `modseq`. */
 int account_expire(struct account_write *write, uint64_t modseq);
 

@@ -13,6 +13,15 @@
 void account_header_encode(struct buffer *out, const struct account_header *header);
 int account_header_decode(struct bytes in, struct account_header *header_r);
 
+/*
+ * Keeps the indexes of registers (MAIL_TABLE_GRANT, MAIL_TABLE_SEEN) in step. `before` has modseq 0
+ * if there was none.
+ */
+int register_index_change(struct account_write *write, const struct register_record *before,
+	const struct register_record *after);
+/* Whether the rows of a register are there as they should be. ERR_CORRUPT; errors of reading. */
+int register_index_check(struct kv_txn *kv, uint32_t account, const struct register_record *record);
+
 /* Keys in MAIL_TABLE_SEQUENCE's values: a kind byte, then the record's key without the account. */
 struct bytes sequence_value_mailbox(unsigned char at[17], struct id128 id);
 struct bytes sequence_value_message(unsigned char at[17], struct stamp instance);

@@ -161,6 +161,27 @@ int account_get_message(struct kv_txn *kv, uint32_t account, struct stamp instan
 	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 }
 
+int account_find_shown(struct kv_txn *kv, uint32_t account, struct stamp instance,
+	struct id128 *mailbox_r, uint32_t *uid_r)
+{
+	unsigned char key[INSTANCE_KEY_SIZE];
+	struct bytes value;
+	uint8_t kind;
+	int rc = kv_get(kv, MAIL_TABLE_INSTANCE, instance_key(key, account, instance), &value);
+
+	if (rc < 0)
+		return rc;
+	if (unpack_u8(&value, &kind) < 0)
+		return ERR_CORRUPT;
+	if (kind == ENTRY_TOMBSTONE)
+		return ERR_NOT_FOUND;
+	if (kind != ENTRY_SHOWN ||
+		unpack_raw(&value, mailbox_r->bytes, sizeof(mailbox_r->bytes)) < 0 ||
+		unpack_u32(&value, uid_r) < 0)
+		return ERR_CORRUPT;
+	return 0;
+}
+
 int account_get_message_at(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t uid,
 	struct arena *arena, struct message_record *message_r)
 {
@@ -298,6 +319,17 @@ int account_each_register(struct kv_txn *kv, uint32_t account, enum record_kind 
 	account_key(key, account);
 	key[4] = (unsigned char)kind;
 	prefix = bytes_of(key, sizeof(key));
+	return each_entry(kv, MAIL_TABLE_REGISTER, prefix, prefix, visit_register, &each);
+}
+
+int account_each_mailbox_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
+	struct id128 mailbox, struct arena *arena, account_register_function *function,
+	void *context)
+{
+	struct each_context each = { .arena = arena, .record = function, .context = context };
+	unsigned char key[REGISTER_KEY_SIZE];
+	struct bytes prefix = register_key(key, account, kind, mailbox, bytes_of(NULL, 0));
+
 	return each_entry(kv, MAIL_TABLE_REGISTER, prefix, prefix, visit_register, &each);
 }
 

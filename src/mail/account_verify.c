@@ -172,7 +172,12 @@ static int check_mailbox(void *context, const struct mailbox_record *mailbox)
 static int check_register(void *context, const struct register_record *record)
 {
 	struct verify *verify = context;
+	int rc = register_index_check(verify->kv, verify->header.number, record);
 
+	if (rc == ERR_CORRUPT)
+		finding(verify, "the index entry of a register of kind %d is wrong", record->kind);
+	else if (rc < 0)
+		return rc;
 	digest_add(&verify->digest, register_term(record));
 	return 0;
 }

@@ -480,6 +480,9 @@ int account_put_register(struct account_write *write, const struct register_reco
 		return rc;
 	if (record->kind == RECORD_ACCOUNT && bytes_equal_string(record->key, ACCOUNT_MERGED_KEY))
 		write->is_merge = true;
+	rc = register_index_change(write, &before, &after);
+	if (rc < 0)
+		return rc;
 	term = register_term(&before);
 	digest_subtract(&write->header.digest, term);
 	term = register_term(&after);
@@ -491,6 +494,29 @@ int account_put_register(struct account_write *write, const struct register_reco
 		buffer_bytes(&value));
 	buffer_deinit(&value);
 	return rc;
+}
+
+int account_announce(struct account_write *write, struct id128 mailbox, uint64_t modseq)
+{
+	struct account_floor *floor;
+	int rc = floor_get(write, mailbox, &floor);
+
+	if (rc < 0)
+		return rc;
+	if (!floor->exists)
+		return ERR_NOT_FOUND;
+	if (modseq > MODSEQ_MAX)
+		return ERR_ILLEGAL;
+	if (modseq > floor->mailbox.modseq) {
+		floor->mailbox.modseq = modseq;
+		floor->is_changed = true;
+	}
+	if (modseq > floor->mailbox.highestmodseq) {
+		floor->mailbox.highestmodseq = modseq;
+		floor->is_counted = true;
+	}
+	modseq_shown(write, modseq);
+	return 0;
 }
 
 static void counts_change(struct account_write *write, struct account_floor *floor,

@@ -39,6 +39,13 @@ int mail_credentials_get(struct mail *mail, uint32_t account, struct buffer *blo
 int mail_credentials_set(
 	struct mail *mail, uint32_t account, struct bytes blob, struct error *error);
 
+/*
+ * A shared account belongs to no user: nobody can log in to it, and its mailboxes are for those
+ * whom their entries of rights name. It is made with mail_account_open(), then marked so.
+ */
+int mail_account_mark_shared(struct mail *mail, uint32_t account, struct error *error);
+int account_is_shared(struct kv_txn *kv, uint32_t account, bool *is_shared_r);
+
 /* Calls `function` on the committer's thread after changes of the account became visible; it must
  * not block and must not call mail. */
 struct mail_watch;

@@ -16,6 +16,65 @@ int register_write(struct account_write *write, enum record_kind kind, struct by
 /* "\seen" becomes "\Seen"; keywords stay as they are. Borrowed from constants or `name`. */
 struct bytes flag_canonical(struct bytes name);
 
+/* A mailbox to put something into: the live one of that id, or where a united one's mail went. */
+int message_target_find(
+	struct account_write *write, struct id128 id, struct mailbox_record *mailbox_r);
+
+/* An append of several messages; a mail_run. */
+struct message_appending {
+	struct id128 mailbox; /* afterwards: the one they went to */
+	const struct append_message *messages;
+	size_t count;
+	uint32_t uidvalidity; /* results */
+	uint32_t uid;         /* of the first; the others follow */
+};
+int message_append_run(struct account_write *write, void *context);
+
+/* A set of messages, taken in steps. */
+struct message_step {
+	struct id128 mailbox;
+	const struct uid_set *uids; /* NULL: all */
+	size_t range_index;         /* where the next step goes on ... */
+	uint32_t next_uid;          /* ... and at which UID of that range, or 0 for its first */
+	struct message_record *messages; /* of this step; the array is the caller's to free */
+	size_t count, room;
+	bool is_done;
+};
+/* Reads the next messages of the set, at most MAIL_STEP_COUNT_MAX; is_done when there are no more
+ * after them. */
+int message_step_read(struct account_write *write, struct message_step *step);
+
+/* A change of flags. */
+struct flag_edit {
+	enum flag_operation operation;
+	const struct bytes *flags;
+	size_t flag_count;
+	/* Which flags may be touched; NULL: all. */
+	bool (*may_change)(void *context, struct bytes name);
+	void *context;
+	uint64_t clock_floor; /* stamps are above it */
+};
+bool flag_is_named(const struct flag_edit *edit, struct bytes name);
+/* Makes the change in `message`, without writing it. *stamp: none as long as nothing changed. */
+int message_flags_edit(struct account_write *write, const struct flag_edit *edit,
+	struct message_record *message, struct stamp *stamp);
+
+/* Several accounts written in one commit. */
+#define ACCOUNTS_WRITE_MAX 3
+struct accounts_write {
+	struct mail *mail;
+	struct store_write *store;
+	struct account_write writes[ACCOUNTS_WRITE_MAX];
+	size_t count;
+};
+/* The write of one of them, begun when it is first asked for. */
+int accounts_write_get(
+	struct accounts_write *accounts, uint32_t account, struct account_write **write_r);
+typedef int accounts_run(struct accounts_write *accounts, void *context);
+/* As mail_commit(). */
+int accounts_commit(struct mail *mail, accounts_run *run, void *context, struct error *error,
+	uint64_t *position_r);
+
 /* Adds `message` to the mailbox as an append or copy made now: fills stamp, placement, UID, modseq,
  * and writes it. `message` brings guid, size, dates, and flags (names; stamps are set here). */
 int message_append(

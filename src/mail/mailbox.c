@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "mail/acl.h"
 #include "mail/mail_private.h"
 
 #include <stdlib.h>
@@ -57,10 +58,39 @@ static bool name_is_inbox(struct bytes name)
 	return bytes_equal_string_nocase(name, "INBOX");
 }
 
+/*
+ * A new mailbox has the rights of the one above it (RFC 4314, section 4). INBOX is above all others
+ * in a shared account; not so in a user's, where to share INBOX is not to share all that comes.
+ */
+static int rights_inherit(struct account_write *write, const struct mailbox_record *mailbox)
+{
+	struct bytes above = mailbox->name;
+	struct mailbox_record parent;
+	bool is_shared;
+	int rc;
+
+	while (above.len > 0 && above.ptr[above.len - 1] != HIERARCHY_SEPARATOR)
+		above.len--;
+	if (above.len > 0) {
+		above.len--;
+	} else {
+		rc = account_is_shared(write->kv, write->header.number, &is_shared);
+		if (rc < 0 || !is_shared)
+			return rc;
+		above = BYTES_LITERAL("INBOX");
+	}
+	rc = account_find_mailbox(write->kv, write->header.number, above, write->arena, &parent);
+	if (rc == 0)
+		rc = acl_inherit(write, mailbox->id, parent.id);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 static int mailbox_make(struct account_write *write, struct bytes name, struct bytes special_use,
 	struct id128 *id_r)
 {
 	struct mailbox_record mailbox = { .id = id128_random(), .name = name, .uidnext = 1 };
+
+	int rc;
 
 	mailbox.name_stamp = account_stamp(write);
 	mailbox.modseq = mailbox.name_stamp.modseq;
@@ -70,7 +100,8 @@ static int mailbox_make(struct account_write *write, struct bytes name, struct b
 		mailbox.special_use_stamp = mailbox.name_stamp;
 	}
 	*id_r = mailbox.id;
-	return account_put_mailbox(write, &mailbox);
+	rc = account_put_mailbox(write, &mailbox);
+	return rc < 0 ? rc : rights_inherit(write, &mailbox);
 }
 
 /* Makes the levels above `name` that are not there. */
@@ -163,6 +194,8 @@ static int delete_run(struct account_write *write, void *context)
 	for (size_t i = 0; i < shown.count && rc == 0; i++)
 		rc = message_remove(write, &shown.messages[i]);
 	free(shown.messages);
+	if (rc == 0)
+		rc = acl_clear(write, mailbox.id);
 	if (rc < 0)
 		return rc;
 	mailbox.deleted = account_stamp(write);

@@ -20,8 +20,7 @@ struct bytes flag_canonical(struct bytes name)
 
 /* ---- append ---- */
 
-/* A mailbox to put something into: the live one of that id, or where a united one's mail went. */
-static int target_find(
+int message_target_find(
 	struct account_write *write, struct id128 id, struct mailbox_record *mailbox_r)
 {
 	int rc;
@@ -53,14 +52,6 @@ int message_append(
 	return account_put_message(write, message);
 }
 
-struct append_context {
-	struct id128 mailbox;
-	const struct append_message *messages;
-	size_t count;
-	uint32_t uidvalidity;
-	uint32_t uid;
-};
-
 static int append_one(struct account_write *write, struct id128 mailbox, uint32_t uid,
 	const struct append_message *from)
 {
@@ -82,14 +73,15 @@ static int append_one(struct account_write *write, struct id128 mailbox, uint32_
 	return message_append(write, mailbox, &message);
 }
 
-static int append_run(struct account_write *write, void *context)
+int message_append_run(struct account_write *write, void *context)
 {
-	struct append_context *append = context;
+	struct message_appending *append = context;
 	struct mailbox_record mailbox;
-	int rc = target_find(write, append->mailbox, &mailbox);
+	int rc = message_target_find(write, append->mailbox, &mailbox);
 
 	if (rc < 0)
 		return rc;
+	append->mailbox = mailbox.id;
 	append->uidvalidity = mailbox.uidvalidity;
 	append->uid = mailbox.uidnext;
 	for (size_t i = 0; i < append->count && rc == 0; i++)
@@ -102,8 +94,10 @@ int mailbox_append(struct mail *mail, uint32_t account, struct id128 mailbox,
 	const struct append_message *messages, size_t count, struct error *error,
 	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r)
 {
-	struct append_context append = { .mailbox = mailbox, .messages = messages, .count = count };
-	int rc = mail_commit(mail, account, append_run, &append, error, position_r);
+	struct message_appending append = {
+		.mailbox = mailbox, .messages = messages, .count = count
+	};
+	int rc = mail_commit(mail, account, message_append_run, &append, error, position_r);
 
 	if (rc == ERR_NOT_FOUND)
 		return error_set(error, rc, "the mailbox does not exist any more");
@@ -172,19 +166,9 @@ int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count,
 
 /* ---- taking a set of messages in steps ---- */
 
-struct step {
-	struct id128 mailbox;
-	const struct uid_set *uids; /* NULL: all */
-	size_t range_index;         /* where the next step goes on ... */
-	uint32_t next_uid;          /* ... and at which UID of that range, or 0 for its first */
-	struct message_record *messages;
-	size_t count, room;
-	bool is_done;
-};
-
 static int collect_step(void *context, const struct message_record *message)
 {
-	struct step *step = context;
+	struct message_step *step = context;
 	void *messages = step->messages;
 
 	mem_grow(&messages, &step->room, step->count + 1, sizeof(*step->messages));
@@ -194,9 +178,7 @@ static int collect_step(void *context, const struct message_record *message)
 	return step->count >= MAIL_STEP_COUNT_MAX ? 1 : 0;
 }
 
-/* Reads the next messages of the set, at most MAIL_STEP_COUNT_MAX; is_done when there are no more
- * after them. */
-static int step_read(struct account_write *write, struct step *step)
+int message_step_read(struct account_write *write, struct message_step *step)
 {
 	static const struct uid_range everything = { 1, UINT32_MAX };
 	const struct uid_range *ranges = step->uids != NULL ? step->uids->ranges : &everything;
@@ -219,8 +201,8 @@ static int step_read(struct account_write *write, struct step *step)
 	return 0;
 }
 
-static int step_commit(struct mail *mail, uint32_t account, struct step *step, mail_run *run,
-	void *context, struct error *error, uint64_t *position_r)
+static int step_commit(struct mail *mail, uint32_t account, struct message_step *step,
+	mail_run *run, void *context, struct error *error, uint64_t *position_r)
 {
 	int rc = 0;
 
@@ -234,19 +216,17 @@ static int step_commit(struct mail *mail, uint32_t account, struct step *step, m
 /* ---- flags ---- */
 
 struct store_context {
-	struct step step;
-	enum flag_operation operation;
-	const struct bytes *flags;
-	size_t flag_count;
+	struct message_step step;
+	struct flag_edit edit;
 	uint64_t unchanged_since;
 	struct uid_set *changed;
 	struct uid_set *modified;
 };
 
-static bool flag_is_named(const struct store_context *context, struct bytes name)
+bool flag_is_named(const struct flag_edit *edit, struct bytes name)
 {
-	for (size_t i = 0; i < context->flag_count; i++)
-		if (bytes_equal_nocase(flag_canonical(context->flags[i]), name))
+	for (size_t i = 0; i < edit->flag_count; i++)
+		if (bytes_equal_nocase(flag_canonical(edit->flags[i]), name))
 			return true;
 	return false;
 }
@@ -261,39 +241,41 @@ static struct bytes flag_known_name(const struct message_record *message, struct
 	return name;
 }
 
-static int flag_change(struct account_write *write, struct message_record *message,
-	struct bytes name, bool is_set, struct stamp *stamp)
+static int flag_change(struct account_write *write, const struct flag_edit *edit,
+	struct message_record *message, struct bytes name, bool is_set, struct stamp *stamp)
 {
 	struct flag_state flag = { flag_known_name(message, name), { 0, 0 }, is_set };
 
-	if (message_has_flag(message, flag.name) == is_set)
+	if (message_has_flag(message, flag.name) == is_set ||
+		(edit->may_change != NULL && !edit->may_change(edit->context, flag.name)))
 		return 0;
 	if (stamp_is_none(*stamp))
-		*stamp = account_stamp(write);
+		*stamp = (struct stamp){ account_tick(write, edit->clock_floor), write->node };
 	flag.stamp = *stamp;
 	return message_flag_put(message, write->arena, flag);
 }
 
-static int flags_apply(struct account_write *write, const struct store_context *context,
+int message_flags_edit(struct account_write *write, const struct flag_edit *edit,
 	struct message_record *message, struct stamp *stamp)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < context->flag_count && rc == 0; i++)
-		rc = flag_change(write, message, context->flags[i],
-			context->operation != FLAGS_REMOVE, stamp);
-	if (context->operation != FLAGS_REPLACE)
+	for (size_t i = 0; i < edit->flag_count && rc == 0; i++)
+		rc = flag_change(write, edit, message, edit->flags[i],
+			edit->operation != FLAGS_REMOVE, stamp);
+	if (edit->operation != FLAGS_REPLACE)
 		return rc;
 	for (size_t i = 0; i < message->flag_count && rc == 0; i++)
-		if (message->flags[i].is_set && !flag_is_named(context, message->flags[i].name))
-			rc = flag_change(write, message, message->flags[i].name, false, stamp);
+		if (message->flags[i].is_set && !flag_is_named(edit, message->flags[i].name))
+			rc = flag_change(
+				write, edit, message, message->flags[i].name, false, stamp);
 	return rc;
 }
 
 static int flags_run(struct account_write *write, void *context)
 {
 	struct store_context *store = context;
-	int rc = step_read(write, &store->step);
+	int rc = message_step_read(write, &store->step);
 
 	for (size_t i = 0; i < store->step.count && rc == 0; i++) {
 		struct message_record *message = &store->step.messages[i];
@@ -303,7 +285,7 @@ static int flags_run(struct account_write *write, void *context)
 			uid_set_add(store->modified, message->uid, message->uid);
 			continue;
 		}
-		rc = flags_apply(write, store, message, &stamp);
+		rc = message_flags_edit(write, &store->edit, message, &stamp);
 		if (rc < 0 || stamp_is_none(stamp))
 			continue;
 		message->modseq = stamp.modseq;
@@ -319,9 +301,7 @@ int message_store(struct mail *mail, uint32_t account, struct id128 mailbox,
 	struct uid_set *modified_r, uint64_t *position_r)
 {
 	struct store_context store = { .step = { .mailbox = mailbox, .uids = uids },
-		.operation = operation,
-		.flags = flags,
-		.flag_count = flag_count,
+		.edit = { .operation = operation, .flags = flags, .flag_count = flag_count },
 		.unchanged_since = unchanged_since,
 		.changed = changed_r,
 		.modified = modified_r };
@@ -347,14 +327,14 @@ int message_remove(struct account_write *write, const struct message_record *mes
 }
 
 struct expunge_context {
-	struct step step;
+	struct message_step step;
 	struct uid_set *expunged;
 };
 
 static int expunge_run(struct account_write *write, void *context)
 {
 	struct expunge_context *expunge = context;
-	int rc = step_read(write, &expunge->step);
+	int rc = message_step_read(write, &expunge->step);
 
 	for (size_t i = 0; i < expunge->step.count && rc == 0; i++) {
 		const struct message_record *message = &expunge->step.messages[i];
@@ -380,7 +360,7 @@ int message_expunge(struct mail *mail, uint32_t account, struct id128 mailbox,
 /* ---- copy and move ---- */
 
 struct copy_context {
-	struct step step;
+	struct message_step step;
 	struct id128 to;
 	bool is_move;
 	struct copy_result result;
@@ -416,10 +396,10 @@ static int copy_run(struct account_write *write, void *context)
 {
 	struct copy_context *copy = context;
 	struct mailbox_record to;
-	int rc = target_find(write, copy->to, &to);
+	int rc = message_target_find(write, copy->to, &to);
 
 	if (rc == 0)
-		rc = step_read(write, &copy->step);
+		rc = message_step_read(write, &copy->step);
 	if (rc < 0)
 		return rc;
 	copy->result.uidvalidity = to.uidvalidity;

@@ -60,6 +60,35 @@ struct bytes register_key(unsigned char at[REGISTER_KEY_SIZE], uint32_t account,
 	return bytes_of(at, 21 + key.len);
 }
 
+struct bytes grant_prefix(unsigned char at[GRANT_KEY_SIZE], struct bytes identifier)
+{
+	assert(identifier.len <= REGISTER_KEY_SIZE_MAX);
+	if (identifier.len > 0)
+		memcpy(at, identifier.ptr, identifier.len);
+	at[identifier.len] = '\0';
+	return bytes_of(at, identifier.len + 1);
+}
+
+struct bytes grant_key(unsigned char at[GRANT_KEY_SIZE], struct bytes identifier, uint32_t account,
+	struct id128 mailbox)
+{
+	size_t len = grant_prefix(at, identifier).len;
+
+	put_u32(at + len, account);
+	memcpy(at + len + 4, mailbox.bytes, sizeof(mailbox.bytes));
+	return bytes_of(at, len + 4 + sizeof(mailbox.bytes));
+}
+
+struct bytes seen_key(unsigned char at[SEEN_KEY_SIZE], uint32_t account, struct id128 mailbox,
+	uint64_t modseq, struct stamp instance)
+{
+	mailbox_key(at, account, mailbox);
+	put_u64(at + MAILBOX_KEY_SIZE, modseq);
+	put_u64(at + MAILBOX_KEY_SIZE + 8, instance.modseq);
+	put_u64(at + MAILBOX_KEY_SIZE + 16, instance.node);
+	return bytes_of(at, SEEN_KEY_SIZE);
+}
+
 struct bytes name_key(
 	unsigned char at[4 + MAILBOX_NAME_SIZE_MAX], uint32_t account, struct bytes name)
 {

@@ -23,7 +23,9 @@ enum mail_table {
 	MAIL_TABLE_SUMMARY,  /* GUID -> mime_summary blob; derived, not logged */
 	MAIL_TABLE_COMMON,   /* ACCOUNT peer node -> last common point with that peer */
 	MAIL_TABLE_CHANNEL,  /* channel name -> cursor in the feed, and peer node */
-	MAIL_TABLE_CONFLICT  /* ACCOUNT modseq counter -> conflict journal entry */
+	MAIL_TABLE_CONFLICT, /* ACCOUNT modseq counter -> conflict journal entry */
+	MAIL_TABLE_GRANT,    /* identifier NUL ACCOUNT MAILBOX -> nothing (acl registers) */
+	MAIL_TABLE_SEEN      /* ACCOUNT MAILBOX modseq STAMP -> '+' or '-' (seen registers) */
 };
 
 #define MAILBOX_KEY_SIZE 20
@@ -32,6 +34,8 @@ enum mail_table {
 #define MODSEQ_KEY_SIZE 32
 #define SEQUENCE_KEY_SIZE 12
 #define REGISTER_KEY_SIZE (4 + 1 + 16 + REGISTER_KEY_SIZE_MAX)
+#define GRANT_KEY_SIZE (REGISTER_KEY_SIZE_MAX + 1 + 4 + 16)
+#define SEEN_KEY_SIZE 44
 
 /* Each builds a key in `at`, which has room for the size named above, and returns it. */
 struct bytes account_key(unsigned char at[4], uint32_t account);
@@ -46,6 +50,12 @@ struct bytes modseq_key(unsigned char at[MODSEQ_KEY_SIZE], uint32_t account, str
 struct bytes sequence_key(unsigned char at[SEQUENCE_KEY_SIZE], uint32_t account, uint64_t sequence);
 struct bytes register_key(unsigned char at[REGISTER_KEY_SIZE], uint32_t account,
 	enum record_kind kind, struct id128 mailbox, struct bytes key);
+/* The identifier, without "-" before it, and NUL. */
+struct bytes grant_prefix(unsigned char at[GRANT_KEY_SIZE], struct bytes identifier);
+struct bytes grant_key(unsigned char at[GRANT_KEY_SIZE], struct bytes identifier, uint32_t account,
+	struct id128 mailbox);
+struct bytes seen_key(unsigned char at[SEEN_KEY_SIZE], uint32_t account, struct id128 mailbox,
+	uint64_t modseq, struct stamp instance);
 /* ACCOUNT and a name of at most MAILBOX_NAME_SIZE_MAX bytes. */
 struct bytes name_key(
 	unsigned char at[4 + MAILBOX_NAME_SIZE_MAX], uint32_t account, struct bytes name);

@@ -1,0 +1,398 @@
+#include "mail/shared.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "mail/mail_private.h"
+#include "mail/seen.h"
+
+#include <stdlib.h>
+
+#define SEEN_FLAG BYTES_LITERAL("\\Seen")
+#define FLAG_RIGHTS (ACL_SEEN | ACL_WRITE | ACL_MARK)
+
+enum acl_right acl_right_for_flag(struct bytes flag)
+{
+	if (bytes_equal_string_nocase(flag, "\\Seen"))
+		return ACL_SEEN;
+	return bytes_equal_string_nocase(flag, "\\Deleted") ? ACL_MARK : ACL_WRITE;
+}
+
+/* Whether the plain calls of mail.h do. */
+static bool is_plain(const struct shared_place *place)
+{
+	return place->seen_account == 0 && (place->rights & FLAG_RIGHTS) == FLAG_RIGHTS;
+}
+
+static bool may_set(const struct shared_place *place, struct bytes flag)
+{
+	return (place->rights & acl_right_for_flag(flag)) != 0;
+}
+
+/* ---- STORE ---- */
+
+struct flags_context {
+	const struct shared_place *place;
+	struct message_step step;
+	struct flag_edit edit;
+	uint64_t unchanged_since;
+	struct uid_set *changed;
+	struct uid_set *modified;
+};
+
+/* What the messages' own records may be changed in: private \Seen is not there. */
+static bool may_change(void *context, struct bytes name)
+{
+	const struct shared_place *place = context;
+
+	return may_set(place, name) && (place->seen_account == 0 || !bytes_equal(name, SEEN_FLAG));
+}
+
+/* What becomes of \Seen. */
+static bool wanted_seen(const struct flags_context *store, bool is_seen)
+{
+	bool is_named = flag_is_named(&store->edit, SEEN_FLAG);
+
+	if (!may_set(store->place, SEEN_FLAG))
+		return is_seen;
+	if (store->edit.operation == FLAGS_REPLACE)
+		return is_named;
+	return is_named ? store->edit.operation == FLAGS_ADD : is_seen;
+}
+
+static int store_seen(const struct flags_context *store, struct account_write *write,
+	struct account_write *own, const struct message_record *shown, struct stamp *stamp)
+{
+	bool is_seen = message_has_flag(shown, SEEN_FLAG), wanted = wanted_seen(store, is_seen);
+	int rc;
+
+	if (wanted == is_seen)
+		return 0;
+	if (stamp_is_none(*stamp))
+		*stamp = (struct stamp){ account_tick(write, own->header.clock_last), write->node };
+	rc = seen_put(own, store->place->mailbox, shown->instance, wanted, *stamp);
+	return rc < 0 ? rc : account_announce(write, store->place->mailbox, stamp->modseq);
+}
+
+static int store_one(struct flags_context *store, struct account_write *write,
+	struct account_write *own, struct message_record *message)
+{
+	struct message_record shown = *message;
+	struct stamp stamp = { 0, 0 };
+	int rc = seen_apply(
+		write->kv, store->place->seen_account, store->place->mailbox, write->arena, &shown);
+
+	if (rc < 0)
+		return rc;
+	if (shown.modseq > store->unchanged_since) {
+		uid_set_add(store->modified, message->uid, message->uid);
+		return 0;
+	}
+	rc = message_flags_edit(write, &store->edit, message, &stamp);
+	if (rc == 0 && !stamp_is_none(stamp)) {
+		message->modseq = stamp.modseq;
+		rc = account_put_message(write, message);
+	}
+	if (rc == 0 && own != NULL)
+		rc = store_seen(store, write, own, &shown, &stamp);
+	if (rc == 0 && !stamp_is_none(stamp))
+		uid_set_add(store->changed, message->uid, message->uid);
+	return rc;
+}
+
+static int flags_run(struct accounts_write *accounts, void *context)
+{
+	struct flags_context *store = context;
+	const struct shared_place *place = store->place;
+	struct account_write *write, *own = NULL;
+	int rc = accounts_write_get(accounts, place->account, &write);
+
+	if (rc == 0 && place->seen_account != 0)
+		rc = accounts_write_get(accounts, place->seen_account, &own);
+	if (rc == 0)
+		rc = message_step_read(write, &store->step);
+	/* A stamp is good in both accounts. */
+	store->edit.clock_floor = own != NULL ? own->header.clock_last : 0;
+	for (size_t i = 0; rc == 0 && i < store->step.count; i++)
+		rc = store_one(store, write, own, &store->step.messages[i]);
+	return rc;
+}
+
+int shared_store(struct mail *mail, const struct shared_place *place, const struct uid_set *uids,
+	enum flag_operation operation, const struct bytes *flags, size_t flag_count,
+	uint64_t unchanged_since, struct error *error, struct uid_set *changed_r,
+	struct uid_set *modified_r, uint64_t *position_r)
+{
+	struct flags_context store = { .place = place,
+		.step = { .mailbox = place->mailbox, .uids = uids },
+		.edit = { .operation = operation,
+			.flags = flags,
+			.flag_count = flag_count,
+			.may_change = may_change,
+			.context = (void *)place },
+		.unchanged_since = unchanged_since,
+		.changed = changed_r,
+		.modified = modified_r };
+	int rc = 0;
+
+	if (is_plain(place))
+		return message_store(mail, place->account, place->mailbox, uids, operation, flags,
+			flag_count, unchanged_since, error, changed_r, modified_r, position_r);
+	while (rc == 0 && !store.step.is_done)
+		rc = accounts_commit(mail, flags_run, &store, error, position_r);
+	free(store.step.messages);
+	if (rc == ERR_TOO_LARGE)
+		return error_set(
+			error, rc, "a message has more than %d flags", MESSAGE_FLAG_COUNT_MAX);
+	return rc;
+}
+
+/* ---- APPEND ---- */
+
+struct append_context {
+	const struct shared_place *place;
+	struct message_appending appending;
+	const bool *seen; /* of each message */
+};
+
+/* The \Seen that was given with an append has the append's own stamp. */
+static int append_seen(struct accounts_write *accounts, const struct append_context *append,
+	struct account_write *write)
+{
+	const struct message_appending *appending = &append->appending;
+	struct account_write *own;
+	int rc = accounts_write_get(accounts, append->place->seen_account, &own);
+
+	for (size_t i = 0; rc == 0 && i < appending->count; i++) {
+		struct message_record message;
+
+		if (!append->seen[i])
+			continue;
+		rc = account_get_message_at(write->kv, write->header.number, appending->mailbox,
+			appending->uid + (uint32_t)i, write->arena, &message);
+		if (rc == 0)
+			rc = seen_put(
+				own, appending->mailbox, message.instance, true, message.instance);
+	}
+	return rc;
+}
+
+static int append_run(struct accounts_write *accounts, void *context)
+{
+	struct append_context *append = context;
+	struct account_write *write;
+	int rc = accounts_write_get(accounts, append->place->account, &write);
+
+	if (rc == 0)
+		rc = message_append_run(write, &append->appending);
+	if (rc == 0 && append->place->seen_account != 0)
+		rc = append_seen(accounts, append, write);
+	return rc;
+}
+
+/* Leaves the flags that the record may have; true if \Seen was among those that are kept apart. */
+static bool take_flags(const struct shared_place *place, const struct append_message *from,
+	struct append_message *to, struct bytes *flags)
+{
+	bool is_seen = false;
+	size_t count = 0;
+
+	for (size_t i = 0; i < from->flag_count; i++) {
+		struct bytes flag = flag_canonical(from->flags[i]);
+
+		if (!may_set(place, flag))
+			continue;
+		if (place->seen_account != 0 && bytes_equal(flag, SEEN_FLAG))
+			is_seen = true;
+		else
+			flags[count++] = flag;
+	}
+	*to = *from;
+	to->flags = flags;
+	to->flag_count = count;
+	return is_seen;
+}
+
+int shared_append(struct mail *mail, const struct shared_place *place,
+	const struct append_message *messages, size_t count, struct error *error,
+	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r)
+{
+	struct append_context append = { .place = place };
+	struct append_message *allowed;
+	struct arena *arena;
+	bool *seen;
+	int rc;
+
+	if (is_plain(place))
+		return mailbox_append(mail, place->account, place->mailbox, messages, count, error,
+			uidvalidity_r, uid_r, position_r);
+	arena = arena_new();
+	allowed = arena_alloc(arena, (count + 1) * sizeof(*allowed));
+	seen = arena_alloc(arena, (count + 1) * sizeof(*seen));
+	for (size_t i = 0; i < count; i++)
+		seen[i] = take_flags(place, &messages[i], &allowed[i],
+			arena_alloc(arena, (messages[i].flag_count + 1) * sizeof(struct bytes)));
+	append.appending = (struct message_appending){
+		.mailbox = place->mailbox, .messages = allowed, .count = count
+	};
+	append.seen = seen;
+	rc = accounts_commit(mail, append_run, &append, error, position_r);
+	arena_free(&arena);
+	if (rc == ERR_NOT_FOUND)
+		return error_set(error, rc, "the mailbox does not exist any more");
+	if (rc < 0)
+		return rc;
+	*uidvalidity_r = append.appending.uidvalidity;
+	*uid_r = append.appending.uid;
+	return 0;
+}
+
+/* ---- COPY and MOVE ---- */
+
+struct copy_context {
+	const struct shared_place *from;
+	const struct shared_place *to;
+	struct account_write *source, *target;
+	struct account_write *own; /* that holds \Seen in the target; NULL: its messages do */
+	struct message_step step;
+	bool is_move;
+	struct copy_result result;
+	size_t room;
+};
+
+/* The flags that are set, so far as they may be in the target; \Seen is put back by the caller. */
+static void keep_flags(
+	const struct copy_context *copy, struct arena *arena, struct message_record *message)
+{
+	struct flag_state *flags = arena_alloc(arena, (message->flag_count + 1) * sizeof(*flags));
+	size_t count = 0;
+
+	for (size_t i = 0; i < message->flag_count; i++) {
+		const struct flag_state *flag = &message->flags[i];
+
+		if (flag->is_set && may_set(copy->to, flag->name) &&
+			(copy->own == NULL || !bytes_equal(flag->name, SEEN_FLAG)))
+			flags[count++] = *flag;
+	}
+	message->flags = flags;
+	message->flag_count = count;
+}
+
+/* Within one account the instance stays: a flag set elsewhere meanwhile finds the message. */
+static int move_within(
+	struct account_write *write, struct message_record *message, struct id128 to, uint32_t uid)
+{
+	message->uid = uid;
+	message->placed = account_stamp(write);
+	message->placed_in = message->mailbox = to;
+	message->modseq = message->placed.modseq;
+	message->savedate_ms = write->now_ms;
+	return account_put_message(write, message);
+}
+
+/* A message that was there before may have a register still. */
+static int carry_seen(
+	const struct copy_context *copy, const struct message_record *copied, bool is_seen)
+{
+	struct message_record there = *copied;
+	int rc = seen_apply(
+		copy->own->kv, copy->to->seen_account, copied->mailbox, copy->own->arena, &there);
+
+	if (rc < 0 || message_has_flag(&there, SEEN_FLAG) == is_seen)
+		return rc;
+	return seen_put(copy->own, copied->mailbox, copied->instance, is_seen, copied->placed);
+}
+
+static int copy_one(struct copy_context *copy, const struct message_record *message,
+	struct id128 to, uint32_t uid)
+{
+	struct account_write *target = copy->target;
+	struct message_record shown = *message, copied = *message;
+	bool is_seen;
+	int rc = seen_apply(
+		target->kv, copy->from->seen_account, copy->from->mailbox, target->arena, &shown);
+
+	if (rc < 0)
+		return rc;
+	is_seen = message_has_flag(&shown, SEEN_FLAG) && may_set(copy->to, SEEN_FLAG);
+	if (copy->is_move && copy->source == target) {
+		rc = move_within(target, &copied, to, uid);
+	} else {
+		copied = shown;
+		keep_flags(copy, target->arena, &copied);
+		copied.uid = uid;
+		rc = message_append(target, to, &copied);
+		if (rc == 0 && copy->is_move)
+			rc = message_remove(copy->source, message);
+	}
+	return rc < 0 || copy->own == NULL ? rc : carry_seen(copy, &copied, is_seen);
+}
+
+static int copy_step(struct copy_context *copy)
+{
+	struct mailbox_record to;
+	int rc = message_target_find(copy->target, copy->to->mailbox, &to);
+
+	if (rc == 0)
+		rc = message_step_read(copy->source, &copy->step);
+	if (rc < 0)
+		return rc;
+	copy->result.uidvalidity = to.uidvalidity;
+	for (size_t i = 0; i < copy->step.count && rc == 0; i++) {
+		uint32_t uid = to.uidnext + (uint32_t)i;
+		void *pairs = copy->result.pairs;
+
+		mem_grow(&pairs, &copy->room, copy->result.count + 1, sizeof(*copy->result.pairs));
+		copy->result.pairs = pairs;
+		copy->result.pairs[copy->result.count++] =
+			(struct uid_pair){ copy->step.messages[i].uid, uid };
+		rc = copy_one(copy, &copy->step.messages[i], to.id, uid);
+	}
+	return rc;
+}
+
+/* COPY is all or nothing: all steps in the one commit. */
+static int copy_run(struct accounts_write *accounts, void *context)
+{
+	struct copy_context *copy = context;
+	int rc = accounts_write_get(accounts, copy->from->account, &copy->source);
+
+	if (rc == 0)
+		rc = accounts_write_get(accounts, copy->to->account, &copy->target);
+	if (rc == 0 && copy->to->seen_account != 0)
+		rc = accounts_write_get(accounts, copy->to->seen_account, &copy->own);
+	do {
+		if (rc == 0)
+			rc = copy_step(copy);
+		if (rc == 0)
+			rc = account_write_flush(copy->target);
+	} while (rc == 0 && !copy->is_move && !copy->step.is_done);
+	return rc;
+}
+
+int shared_copy(struct mail *mail, const struct shared_place *from, const struct shared_place *to,
+	const struct uid_set *uids, bool is_move, struct error *error, struct copy_result *result_r,
+	uint64_t *position_r)
+{
+	struct copy_context copy = { .from = from,
+		.to = to,
+		.step = { .mailbox = from->mailbox, .uids = uids },
+		.is_move = is_move };
+	int rc = 0;
+
+	if (from->account == to->account && is_plain(from) && is_plain(to))
+		return message_copy(mail, from->account, from->mailbox, to->mailbox, uids, is_move,
+			error, result_r, position_r);
+	while (rc == 0 && !copy.step.is_done) {
+		copy.own = NULL;
+		rc = accounts_commit(mail, copy_run, &copy, error, position_r);
+	}
+	free(copy.step.messages);
+	if (rc == ERR_NOT_FOUND)
+		rc = error_set(error, rc, "the target mailbox does not exist");
+	if (rc < 0) {
+		free(copy.result.pairs);
+		return rc;
+	}
+	*result_r = copy.result;
+	return 0;
+}

@@ -154,6 +154,7 @@ static enum net_result fetch_run(struct imap_session *session)
 			work->step_count = 0;
 			rc = each_message(work, arena, send_message);
 			mail_read_end(&work->kv);
+			mail_summaries_keep(session->mail);
 		}
 		arena_free(&arena);
 		if (rc > 0 && imap_is_full(session)) {

@@ -1,6 +1,6 @@
 /*
  * imap_fetch: what FETCH asks for, and the writing of one message's answer (RFC 3501, 6.4.5 and
- * 7.4.2; RFC 7162; RFC 8474; RFC 8514).
+ * 7.4.2; RFC 7162; RFC 8474; RFC 8514; RFC 8970).
  */
 #ifndef CHAPAR_IMAP_FETCH_H
 #define CHAPAR_IMAP_FETCH_H
@@ -26,7 +26,9 @@ enum imap_fetch_kind {
 	FETCH_EMAILID,
 	FETCH_THREADID,
 	FETCH_SAVEDATE,
-	FETCH_SECTION /* RFC822, RFC822.HEADER and RFC822.TEXT too */
+	FETCH_PREVIEW,
+	FETCH_PREVIEW_LAZY, /* only if it is at hand (RFC 8970) */
+	FETCH_SECTION       /* RFC822, RFC822.HEADER and RFC822.TEXT too */
 };
 
 struct imap_fetch_item {

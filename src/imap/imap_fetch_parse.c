@@ -54,7 +54,8 @@ static struct imap_fetch_item *add_item(struct imap_fetch *fetch, enum imap_fetc
 	fetch->has_flags = fetch->has_flags || kind == FETCH_FLAGS;
 	fetch->has_modseq = fetch->has_modseq || kind == FETCH_MODSEQ;
 	fetch->needs_summary = fetch->needs_summary || kind == FETCH_ENVELOPE ||
-			       kind == FETCH_BODY || kind == FETCH_BODYSTRUCTURE;
+			       kind == FETCH_BODY || kind == FETCH_BODYSTRUCTURE ||
+			       kind == FETCH_PREVIEW;
 	return item;
 }
 
@@ -191,8 +192,24 @@ static int parse_body_item(struct imap_parser *args, struct imap_fetch *fetch)
 	return add_item(fetch, FETCH_BODY) == NULL ? too_many(args) : 0;
 }
 
+/* "PREVIEW" or "PREVIEW (LAZY)"; another parenthesis behind it is that of FETCH's modifiers. */
+static int parse_preview(struct imap_parser *args, struct imap_fetch *fetch)
+{
+	struct imap_parser ahead = *args;
+	bool is_lazy = imap_parse_take(&ahead, ' ') && imap_parse_take(&ahead, '(') &&
+		       imap_parse_take_word(&ahead, "LAZY") && imap_parse_take(&ahead, ')');
+
+	if (is_lazy)
+		*args = ahead;
+	return add_item(fetch, is_lazy ? FETCH_PREVIEW_LAZY : FETCH_PREVIEW) == NULL
+		       ? too_many(args)
+		       : 0;
+}
+
 static int parse_item(struct imap_parser *args, struct imap_fetch *fetch)
 {
+	if (imap_parse_take_word(args, "PREVIEW"))
+		return parse_preview(args, fetch);
 	for (size_t i = 0; i < COUNT(plain_items); i++) {
 		if (imap_parse_take_word(args, plain_items[i].name))
 			return add_item(fetch, plain_items[i].kind) == NULL ? too_many(args) : 0;

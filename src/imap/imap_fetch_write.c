@@ -103,6 +103,25 @@ static void put_thread_id(struct imap_session *session, const struct message_rec
 		put_hex(session, 'T', message->thread.bytes, sizeof(message->thread.bytes));
 }
 
+/* The summary of others' making is used; the lazy form asks for no more than one that is stored. */
+static void put_preview(const struct fetched *fetched)
+{
+	struct mime_summary summary = fetched->summary;
+	struct buffer blob = { NULL, 0, 0 };
+	bool is_there = fetched->has_summary;
+
+	if (!is_there)
+		is_there =
+			message_summary_ready(fetched->kv, &fetched->message->guid, &blob) == 0 &&
+			mime_summary_open(buffer_bytes(&blob), &summary) == 0;
+	imap_put(fetched->session, "PREVIEW ");
+	if (is_there)
+		imap_put_string(&fetched->session->out, summary.preview);
+	else
+		imap_put(fetched->session, "NIL");
+	buffer_deinit(&blob);
+}
+
 static int put_item(const struct fetched *fetched, const struct imap_fetch_item *item)
 {
 	struct imap_session *session = fetched->session;
@@ -143,6 +162,10 @@ static int put_item(const struct fetched *fetched, const struct imap_fetch_item 
 		break;
 	case FETCH_THREADID:
 		put_thread_id(session, message);
+		break;
+	case FETCH_PREVIEW:
+	case FETCH_PREVIEW_LAZY:
+		put_preview(fetched);
 		break;
 	case FETCH_SAVEDATE:
 		imap_put(session, "SAVEDATE ");

@@ -25,6 +25,7 @@ struct mail {
 	pthread_mutex_t
 		watch_lock; /* held while watchers are called: mail_watch_free() waits for them */
 	struct mail_watch *watches[WATCH_BUCKET_COUNT];
+	struct mail_summaries *summaries;
 };
 
 static struct mail_watch **watch_bucket(struct mail *mail, uint32_t account)
@@ -59,6 +60,7 @@ int mail_open(struct store *store, const struct clock *clock, struct mail **mail
 	mail->clock = clock;
 	mail->node = store_node_id(store);
 	pthread_mutex_init(&mail->watch_lock, NULL);
+	mail->summaries = mail_summaries_new();
 	store_listen(store, store_changed, mail);
 	*mail_r = mail;
 	return 0;
@@ -70,6 +72,7 @@ void mail_close(struct mail **mail)
 		return;
 	store_unlisten((*mail)->store, store_changed, *mail);
 	pthread_mutex_destroy(&(*mail)->watch_lock);
+	mail_summaries_free(&(*mail)->summaries);
 	free(*mail);
 	*mail = NULL;
 }
@@ -82,6 +85,11 @@ struct store *mail_store(struct mail *mail)
 uint64_t mail_node(const struct mail *mail)
 {
 	return mail->node;
+}
+
+struct mail_summaries *mail_summaries(struct mail *mail)
+{
+	return mail->summaries;
 }
 
 uint64_t mail_now_ms(const struct mail *mail)

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "mail/mail_private.h"
 #include "mail/mime_summary.h"
 #include "mail/tables.h"
 
@@ -105,27 +106,35 @@ int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, 
 	return store_body_read(mail_store(mail), kv, guid, out);
 }
 
+int message_summary_ready(struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+{
+	struct mime_summary summary;
+	struct bytes value;
+	int rc = kv_get(kv, MAIL_TABLE_SUMMARY, summary_key(guid), &value);
+
+	if (rc < 0)
+		return rc;
+	/* Damaged, or of another version: as good as none. */
+	if (mime_summary_open(value, &summary) < 0)
+		return ERR_NOT_FOUND;
+	buffer_append_bytes(out, value);
+	return 0;
+}
+
 int message_summary(
 	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
 {
 	struct buffer body = { 0 };
-	struct bytes value;
-	int rc = kv_get(kv, MAIL_TABLE_SUMMARY, summary_key(guid), &value);
+	size_t before = out->len;
+	int rc = message_summary_ready(kv, guid, out);
 
-	if (rc == 0) {
-		struct mime_summary summary;
-
-		if (mime_summary_open(value, &summary) == 0) {
-			buffer_append_bytes(out, value);
-			return 0;
-		}
-	} else if (rc != ERR_NOT_FOUND) {
+	if (rc != ERR_NOT_FOUND)
 		return rc;
-	}
-	/* Not there (an index made anew), damaged, or of an older version: derive it again. */
 	rc = store_body_read(mail_store(mail), kv, guid, &body);
-	if (rc == 0)
+	if (rc == 0) {
 		mime_summary_make(buffer_bytes(&body), out);
+		mail_summary_note(mail, guid, bytes_of(out->data + before, out->len - before));
+	}
 	buffer_deinit(&body);
 	return rc;
 }

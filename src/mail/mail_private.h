@@ -9,6 +9,14 @@
 
 uint64_t mail_now_ms(const struct mail *mail);
 
+/* Summaries that were made of late and are not stored yet (mail_summary.c). */
+struct mail_summaries;
+struct mail_summaries *mail_summaries_new(void);
+void mail_summaries_free(struct mail_summaries **summaries);
+struct mail_summaries *mail_summaries(struct mail *mail);
+/* Remembers one for mail_summaries_keep(), if there is room. */
+void mail_summary_note(struct mail *mail, const struct guid *guid, struct bytes blob);
+
 /* Writes one account-wide register with a fresh stamp. */
 int register_write(struct account_write *write, enum record_kind kind, struct bytes key,
 	bool is_set, struct bytes value);

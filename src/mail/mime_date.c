@@ -161,9 +161,13 @@ int mime_date_parse(struct bytes value, int64_t *seconds_r, int32_t *zone_r)
 {
 	struct date date;
 
-	if (value.len == 0 || take_day(&value, &date) < 0 || take_time(&value, &date) < 0)
+	if (value.len == 0 || take_day(&value, &date) < 0)
 		return ERR_INVALID;
-	*zone_r = take_zone(&value);
+	*zone_r = 0;
+	if (take_time(&value, &date) == 0)
+		*zone_r = take_zone(&value);
+	else
+		date.hour = date.minute = date.second = 0;
 	*seconds_r = days_since_1970(&date) * DAY_SECONDS + date.hour * 3600 + date.minute * 60 +
 		     date.second - *zone_r;
 	return 0;

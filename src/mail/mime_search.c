@@ -1,7 +1,8 @@
 /*
- * Searching compares folded forms. Where the raw octets of ASCII text are what the reader sees
- * (7bit or 8bit, a charset that extends ASCII) an ASCII needle is sought in them, lower-cased block
- * by block, without any conversion; folding maps nothing else to ASCII, so the answer is the same.
+ * Searching compares what i;unicode-casemap makes of texts. Where the raw octets of ASCII text are
+ * what the reader sees (7bit or 8bit, a charset that extends ASCII) an ASCII needle is sought in
+ * them first, upper-cased block by block, without any conversion: ASCII maps to ASCII, one octet to
+ * one. Only where other octets are in the text can the conversion find more ("e" in "\u00e9").
  */
 #include "mail/mime_text.h"
 
@@ -10,38 +11,13 @@
 #include "mail/mime_charset.h"
 #include "mail/mime_header.h"
 
-#include <unicode/uchar.h>
-
-#define BLOCK_SIZE 65536 /* bytes folded at once; always more than a needle */
+#define BLOCK_SIZE 65536 /* bytes upper-cased at once; always more than a needle */
 
 static_assert(BLOCK_SIZE >= 2 * MIME_NEEDLE_SIZE_MAX, "most of a block must be new");
 
-static int ascii_lower(int byte)
+static int ascii_upper(int byte)
 {
-	return byte >= 'A' && byte <= 'Z' ? byte + 32 : byte;
-}
-
-static int character_fold(int character)
-{
-	int folded = u_foldCase(character, U_FOLD_CASE_DEFAULT);
-
-	/* The Kelvin sign and the long s: see above. */
-	return folded < 0x80 ? character : folded;
-}
-
-void mime_fold_case(struct bytes utf8, struct buffer *out)
-{
-	buffer_reserve(out, utf8.len);
-	while (utf8.len > 0) {
-		int character;
-
-		if (utf8.ptr[0] < 0x80) {
-			buffer_append_byte(out, ascii_lower(bytes_take(&utf8, 1).ptr[0]));
-			continue;
-		}
-		character = mime_utf8_take(&utf8);
-		mime_utf8_append(out, character < 0 ? 0xfffd : character_fold(character));
-	}
+	return byte >= 'a' && byte <= 'z' ? byte - 32 : byte;
 }
 
 int mime_needle_init(struct mime_needle *needle, struct bytes text, struct bytes charset)
@@ -55,7 +31,7 @@ int mime_needle_init(struct mime_needle *needle, struct bytes text, struct bytes
 	*needle = (struct mime_needle){ .is_ascii = true };
 	rc = mime_to_utf8_strictly(text, charset, &utf8);
 	if (rc == 0)
-		mime_fold_case(buffer_bytes(&utf8), &needle->folded);
+		mime_casemap(buffer_bytes(&utf8), &needle->folded);
 	buffer_deinit(&utf8);
 	if (rc == 0 && needle->folded.len > MIME_NEEDLE_SIZE_MAX)
 		rc = ERR_TOO_LARGE;
@@ -84,7 +60,7 @@ static bool utf8_has(struct bytes utf8, const struct mime_needle *needle)
 	struct buffer folded = { 0 };
 	bool found;
 
-	mime_fold_case(utf8, &folded);
+	mime_casemap(utf8, &folded);
 	found = found_in(buffer_bytes(&folded), needle);
 	buffer_deinit(&folded);
 	return found;
@@ -100,13 +76,22 @@ static bool octets_have(struct bytes octets, const struct mime_needle *needle)
 		size_t i, size = octets.len < BLOCK_SIZE ? octets.len : BLOCK_SIZE;
 
 		for (i = 0; i < size; i++)
-			block[i] = (unsigned char)ascii_lower(octets.ptr[i]);
+			block[i] = (unsigned char)ascii_upper(octets.ptr[i]);
 		if (found_in(bytes_of(block, size), needle))
 			return true;
 		if (size == octets.len)
 			return false;
 		bytes_skip(&octets, size - overlap);
 	}
+}
+
+static bool is_ascii(struct bytes text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] >= 0x80)
+			return false;
+	}
+	return true;
 }
 
 static bool is_plain(struct bytes value)
@@ -133,13 +118,30 @@ static bool value_has(struct bytes value, const struct mime_needle *needle)
 	return found;
 }
 
+/* `text` is the value, or the whole field. */
+static bool field_has(
+	const struct mime_field *field, struct bytes text, const struct mime_needle *needle)
+{
+	struct buffer params = { 0 };
+	bool found = value_has(text, needle);
+
+	if (!found && (bytes_equal_string_nocase(field->name, "content-type") ||
+			      bytes_equal_string_nocase(field->name, "content-disposition"))) {
+		mime_params_decode(field->value, &params);
+		found = params.len > 0 && utf8_has(buffer_bytes(&params), needle);
+		buffer_deinit(&params);
+	}
+	return found;
+}
+
 bool mime_search_header(
 	struct bytes message, struct bytes field_name, const struct mime_needle *needle)
 {
 	struct mime_field field;
 
 	while (mime_field_next(&message, &field)) {
-		if (bytes_equal_nocase(field.name, field_name) && value_has(field.value, needle))
+		if (bytes_equal_nocase(field.name, field_name) &&
+			field_has(&field, field.value, needle))
 			return true;
 	}
 	return false;
@@ -151,7 +153,7 @@ static bool header_has(struct bytes header, const struct mime_needle *needle)
 	struct mime_field field;
 
 	while (mime_field_next(&header, &field)) {
-		if (value_has(mime_trim_end(field.raw), needle))
+		if (field_has(&field, mime_trim_end(field.raw), needle))
 			return true;
 	}
 	return false;
@@ -170,8 +172,13 @@ static bool text_part_has(
 	struct buffer decoded = { 0 }, utf8 = { 0 };
 	bool found;
 
-	if (needle->is_ascii && is_identity(part->encoding) && mime_charset_extends_ascii(charset))
-		return octets_have(body, needle);
+	if (needle->is_ascii && is_identity(part->encoding) &&
+		mime_charset_extends_ascii(charset)) {
+		if (octets_have(body, needle))
+			return true;
+		if (is_ascii(body))
+			return false;
+	}
 	(void)mime_transfer_decode(body, part->encoding, &decoded);
 	if (mime_to_utf8(buffer_bytes(&decoded), charset, &utf8) < 0)
 		mime_guess_utf8(buffer_bytes(&decoded), &utf8);

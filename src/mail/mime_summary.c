@@ -6,7 +6,9 @@
 #include "mail/mime_bodystructure.h"
 #include "mail/mime_envelope.h"
 #include "mail/mime_header.h"
+#include "mail/mime_preview.h"
 #include "mail/mime_section.h"
+#include "mail/mime_sort.h"
 
 #define SUMMARY_MAGIC 'M'
 #define DAY_SECONDS 86400
@@ -83,6 +85,8 @@ static void summary_pack(const struct mime_summary *summary, struct buffer *out)
 	pack_bytes(out, summary->body);
 	pack_bytes(out, summary->bodystructure);
 	pack_bytes(out, summary->fields);
+	pack_bytes(out, summary->sort);
+	pack_bytes(out, summary->preview);
 	pack_u32(out, crc32c(0, bytes_of(out->data + before, out->len - before)));
 }
 
@@ -92,6 +96,7 @@ void mime_summary_make(struct bytes message, struct buffer *out)
 	struct mime_part *root = mime_structure_parse(message, arena);
 	struct bytes header = mime_part_header(root, message);
 	struct buffer envelope = { 0 }, body = { 0 }, bodystructure = { 0 }, fields = { 0 };
+	struct buffer sort = { 0 }, preview = { 0 };
 	struct mime_summary summary = { .message_size = message.len,
 		.header_size = root->header_size,
 		.header_lines = root->header_lines,
@@ -101,16 +106,22 @@ void mime_summary_make(struct bytes message, struct buffer *out)
 	mime_envelope_write(header, &envelope);
 	mime_bodystructure_write(message, root, false, &body);
 	mime_bodystructure_write(message, root, true, &bodystructure);
+	mime_sort_make(header, &sort);
+	mime_preview_make(message, root, &preview);
 	summary.has_fields = fields_collect(header, &fields);
 	summary.envelope = buffer_bytes(&envelope);
 	summary.body = buffer_bytes(&body);
 	summary.bodystructure = buffer_bytes(&bodystructure);
 	summary.fields = buffer_bytes(&fields);
+	summary.sort = buffer_bytes(&sort);
+	summary.preview = buffer_bytes(&preview);
 	summary_pack(&summary, out);
 	buffer_deinit(&envelope);
 	buffer_deinit(&body);
 	buffer_deinit(&bodystructure);
 	buffer_deinit(&fields);
+	buffer_deinit(&sort);
+	buffer_deinit(&preview);
 	arena_free(&arena);
 }
 
@@ -136,7 +147,8 @@ static bool contents_unpack(struct bytes *in, struct mime_summary *view)
 	view->sent_day = (int64_t)day;
 	return unpack_bytes(in, &view->envelope) == 0 && unpack_bytes(in, &view->body) == 0 &&
 	       unpack_bytes(in, &view->bodystructure) == 0 &&
-	       unpack_bytes(in, &view->fields) == 0 && in->len == 0;
+	       unpack_bytes(in, &view->fields) == 0 && unpack_bytes(in, &view->sort) == 0 &&
+	       unpack_bytes(in, &view->preview) == 0 && in->len == 0;
 }
 
 int mime_summary_open(struct bytes blob, struct mime_summary *view_r)

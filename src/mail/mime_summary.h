@@ -6,7 +6,8 @@
  * A blob is: the magic byte 'M', the version byte, then as pack.h has it the message size, header
  * size, header lines, body lines (varints), a byte of flags, the sent date and day (u64 each),
  * ENVELOPE, BODY and BODYSTRUCTURE (byte strings), the known header fields (a byte string: whole
- * raw fields in the message's order), and a CRC32C of all before (u32).
+ * raw fields in the message's order), the sort keys (a byte string, see mime_sort.h), the preview
+ * (a byte string), and a CRC32C of all before (u32).
  *
  * Pure; any thread.
  */
@@ -17,7 +18,7 @@
 
 #include <stdint.h>
 
-#define MIME_SUMMARY_VERSION 1
+#define MIME_SUMMARY_VERSION 2
 #define MIME_SUMMARY_FIELDS_SIZE_MAX                                                               \
 	65536 /* bytes of known fields that are kept; beyond: none are */
 
@@ -35,6 +36,8 @@ struct mime_summary {          /* all borrowed from the blob */
 	struct bytes body;
 	struct bytes bodystructure;
 	struct bytes fields;
+	struct bytes sort;    /* for mime_sort_open() */
+	struct bytes preview; /* UTF-8, one line */
 };
 
 /* Appends the blob of `message` to *out. Any bytes are a message. */
@@ -55,7 +58,8 @@ bool mime_summary_header_fields(const struct mime_summary *summary, const struct
 
 /*
  * Parses an RFC 5322 date, obsolete forms included: seconds since 1970 UTC, and the zone in seconds
- * east of UTC. Years 1900 to 9999. ERR_INVALID: not a date.
+ * east of UTC. Years 1900 to 9999. A time that is missing or cannot be read is midnight, such a
+ * zone UTC (RFC 5256, 2.2). ERR_INVALID: not a date.
  */
 int mime_date_parse(struct bytes value, int64_t *seconds_r, int32_t *zone_r);
 

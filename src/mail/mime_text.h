@@ -2,10 +2,9 @@
  * mime_text: what a message says: header fields and text parts as UTF-8, and searching in them (RFC
  * 3501, 6.4.4: substrings, without regard to case).
  *
- * Text is compared in a folded form: UTF-8 with simple case folding (Unicode, one character to one
- * character: not "ss" for sharp s), runs of white space left as they are. Damaged or undeclared
- * 8-bit text is read as UTF-8 if it is that, else as Windows-1252; what cannot be converted becomes
- * U+FFFD. Pure; any thread.
+ * Text is compared in the form of i;unicode-casemap (RFC 5051, as RFC 5255 asks for). Damaged or
+ * undeclared 8-bit text is read as UTF-8 if it is that, else as Windows-1252; what cannot be
+ * converted becomes U+FFFD. Pure; any thread.
  */
 #ifndef CHAPAR_MAIL_MIME_TEXT_H
 #define CHAPAR_MAIL_MIME_TEXT_H
@@ -24,14 +23,23 @@ int mime_to_utf8(struct bytes text, struct bytes charset, struct buffer *out);
  * line. */
 void mime_header_decode(struct bytes value, struct buffer *out);
 
-/* Appends the folded form of UTF-8 text; octets that are no UTF-8 become U+FFFD. */
-void mime_fold_case(struct bytes utf8, struct buffer *out);
+/*
+ * Appends UTF-8 text as i;unicode-casemap compares it (RFC 5051): equal, ordered and contained are
+ * then questions about octets. Octets that are no UTF-8 become U+FFFD.
+ */
+void mime_casemap(struct bytes utf8, struct buffer *out);
+
+/*
+ * Appends the parameters of a Content-Type or Content-Disposition as "; name=value" each, RFC 2231
+ * forms put together and all in UTF-8. Nothing if none has such a form.
+ */
+void mime_params_decode(struct bytes value, struct buffer *out);
 
 /* Appends the body of a part with its transfer encoding removed. False: unknown encoding, appended
  * as it is. */
 bool mime_transfer_decode(struct bytes body, struct bytes encoding, struct buffer *out);
 
-/* The sought string in folded form; `charset` is IMAP's, "" or US-ASCII also takes UTF-8. */
+/* The sought string as it is compared; `charset` is IMAP's, "" or US-ASCII also takes UTF-8. */
 struct mime_needle {
 	struct buffer folded; /* private */
 	bool is_ascii;        /* private */

@@ -2,6 +2,8 @@
 #include "mail/mail.h"
 
 #include "base/error.h"
+#include "mail/mime_summary.h"
+#include "mail/tables.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -493,6 +495,59 @@ static void one_delivery_to_several_accounts_stores_one_body(void **state)
 	mail_body_free(&body);
 }
 
+/* As a program of an older version left it. */
+static int summary_age(struct store_write *write, void *context)
+{
+	const struct guid *guid = context;
+	struct bytes key = bytes_of(guid->bytes, sizeof(guid->bytes)), value;
+	struct buffer old = { 0 };
+	int rc = kv_get(store_write_kv(write), MAIL_TABLE_SUMMARY, key, &value);
+
+	buffer_append_bytes(&old, value);
+	old.data[1] = MIME_SUMMARY_VERSION - 1;
+	if (rc == 0)
+		rc = store_put_unlogged(write, MAIL_TABLE_SUMMARY, key, buffer_bytes(&old));
+	buffer_deinit(&old);
+	return rc;
+}
+
+static int summary_is_ready(struct fixture *fixture, const struct guid *guid)
+{
+	struct buffer blob = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc;
+
+	assert_int_equal(mail_read_begin(fixture->mail, fixture->position, &kv), 0);
+	rc = message_summary_ready(kv, guid, &blob);
+	mail_read_end(&kv);
+	buffer_deinit(&blob);
+	return rc;
+}
+
+static void a_summary_of_an_older_version_is_made_anew_once(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t uid = append(fixture, fixture->inbox, "Subject: old\r\n\r\nhello\r\n");
+	struct guid guid = get(fixture, fixture->inbox, uid).guid;
+	struct mime_summary summary;
+	struct buffer blob = { 0 };
+	struct kv_txn *kv = NULL;
+
+	assert_int_equal(summary_is_ready(fixture, &guid), 0);
+	assert_int_equal(
+		store_commit(fixture->store, summary_age, &guid, NULL, &fixture->position), 0);
+	assert_int_equal(summary_is_ready(fixture, &guid), ERR_NOT_FOUND);
+	assert_int_equal(mail_read_begin(fixture->mail, fixture->position, &kv), 0);
+	assert_int_equal(message_summary(fixture->mail, kv, &guid, &blob), 0);
+	mail_read_end(&kv);
+	assert_int_equal(mime_summary_open(buffer_bytes(&blob), &summary), 0);
+	assert_memory_equal(summary.preview.ptr, "hello", 5);
+	mail_summaries_keep(fixture->mail);
+	fixture->position = mail_position(fixture->mail);
+	assert_int_equal(summary_is_ready(fixture, &guid), 0);
+	buffer_deinit(&blob);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -514,6 +569,7 @@ int main(void)
 		TEST(a_message_without_its_body_is_not_taken),
 		TEST(two_live_mailboxes_never_have_one_name),
 		TEST(uid_sets_join_what_touches),
+		TEST(a_summary_of_an_older_version_is_made_anew_once),
 		TEST(one_delivery_to_several_accounts_stores_one_body),
 	};
 

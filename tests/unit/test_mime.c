@@ -318,9 +318,12 @@ static void dates_are_read_with_their_zones(void **state)
 			-27723480, -12600 },
 		{ "1 Jan 1970 00:00 +0000", 0, 0 },
 		{ "29 Feb 2000 12:00:00 EST", 951843600, -18000 },
+		/* RFC 5256, 2.2: midnight, UTC */
+		{ "1 Jan 2000", 946684800, 0 },
+		{ "1 Jan 2000 25:00 +0100", 946684800, 0 },
 	};
 	static const char *const bad[] = { "", "yesterday", "30 Feb 2000 1:1", "1 Jan 1899 1:1",
-		"1 Jan 2000", "1 Jan 2000 25:00", "1 Foo 2000 1:1" };
+		"1 Foo 2000 1:1" };
 	int64_t seconds;
 	int32_t zone;
 	size_t i;

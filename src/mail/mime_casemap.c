@@ -1,0 +1,61 @@
+/*
+ * i;unicode-casemap (RFC 5051, 2): each character's simple titlecase form, decomposed canonically
+ * and for compatibility, character by character and without reordering.
+ */
+#include "mail/mime_text.h"
+
+#include "mail/mime_charset.h"
+
+#include <unicode/uchar.h>
+#include <unicode/unorm2.h>
+#include <unicode/ustring.h>
+
+#define DECOMPOSITION_UNITS_MAX 32 /* UTF-16; the longest (U+FDFA) has 18 */
+#define HANGUL_FIRST 0xac00
+#define HANGUL_LAST 0xd7a3
+
+static void character_append(const UNormalizer2 *decomposer, UChar32 character, struct buffer *out)
+{
+	UChar units[DECOMPOSITION_UNITS_MAX];
+	char utf8[DECOMPOSITION_UNITS_MAX * 3];
+	UErrorCode status = U_ZERO_ERROR;
+	int32_t count, size = 0;
+
+	character = u_totitle(character);
+	/* Hangul syllables decompose by a rule, not by the property that RFC 5051 names. */
+	if (character >= HANGUL_FIRST && character <= HANGUL_LAST) {
+		mime_utf8_append(out, character);
+		return;
+	}
+	count = decomposer == NULL ? -1
+				   : unorm2_getDecomposition(decomposer, character, units,
+					     DECOMPOSITION_UNITS_MAX, &status);
+	if (count >= 0)
+		u_strToUTF8(utf8, sizeof(utf8), &size, units, count, &status);
+	if (count < 0 || U_FAILURE(status))
+		mime_utf8_append(out, character);
+	else
+		buffer_append(out, utf8, (size_t)size);
+}
+
+void mime_casemap(struct bytes utf8, struct buffer *out)
+{
+	UErrorCode status = U_ZERO_ERROR;
+	const UNormalizer2 *decomposer = NULL;
+
+	buffer_reserve(out, utf8.len);
+	while (utf8.len > 0) {
+		int character = utf8.ptr[0];
+
+		if (character < 0x80) {
+			bytes_skip(&utf8, 1);
+			buffer_append_byte(out,
+				character >= 'a' && character <= 'z' ? character - 32 : character);
+			continue;
+		}
+		if (decomposer == NULL)
+			decomposer = unorm2_getNFKDInstance(&status);
+		character = mime_utf8_take(&utf8);
+		character_append(decomposer, character < 0 ? 0xfffd : character, out);
+	}
+}

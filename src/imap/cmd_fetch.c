@@ -131,6 +131,8 @@ static enum net_result fetch_end(struct imap_session *session, struct fetch_work
 
 	if (!work->fetch.has_partial || session->body.raw.len > IMAP_BODY_KEEP_MAX)
 		imap_body_deinit(&session->body);
+	if (work->rc == ERR_INVALID)
+		return imap_no(session, "[UNKNOWN-CTE] A part has an encoding that is not known");
 	if (work->rc < 0)
 		return imap_fail(session, work->rc, NULL);
 	if (is_missing)

@@ -8,6 +8,7 @@ int imap_body_load(
 	if (body->is_loaded && guid_equal(&body->guid, guid))
 		return 0;
 	body->is_loaded = false;
+	body->is_decoded = false;
 	body->root = NULL;
 	buffer_clear(&body->raw);
 	rc = message_body(mail, kv, guid, &body->raw);
@@ -31,8 +32,33 @@ const struct mime_part *imap_body_root(struct imap_body *body)
 	return body->root;
 }
 
+int imap_body_decode(struct imap_body *body, const uint32_t *numbers, size_t number_count,
+	struct bytes *content_r)
+{
+	struct bytes key = bytes_of(numbers, number_count * sizeof(*numbers));
+	int rc = 0;
+
+	if (number_count == 0) {
+		*content_r = buffer_bytes(&body->raw);
+		return 0;
+	}
+	if (!body->is_decoded || !bytes_equal(buffer_bytes(&body->decoded_numbers), key)) {
+		buffer_clear(&body->decoded);
+		buffer_clear(&body->decoded_numbers);
+		buffer_append_bytes(&body->decoded_numbers, key);
+		rc = mime_section_binary(buffer_bytes(&body->raw), imap_body_root(body), numbers,
+			number_count, &body->decoded);
+		body->is_decoded = rc == 0;
+	}
+	if (rc == 0)
+		*content_r = buffer_bytes(&body->decoded);
+	return rc;
+}
+
 void imap_body_deinit(struct imap_body *body)
 {
+	buffer_deinit(&body->decoded);
+	buffer_deinit(&body->decoded_numbers);
 	buffer_deinit(&body->raw);
 	arena_free(&body->arena);
 	*body = (struct imap_body){ 0 };

@@ -6,7 +6,7 @@
 #define CHAPAR_IMAP_BODY_H
 
 #include "mail/mail.h"
-#include "mail/mime_structure.h"
+#include "mail/mime_section.h"
 
 #define IMAP_BODY_KEEP_MAX (32u * 1024 * 1024) /* bytes that are kept between commands */
 
@@ -16,6 +16,10 @@ struct imap_body { /* zeroed at first */
 	struct buffer raw;
 	struct arena *arena;          /* of the structure */
 	const struct mime_part *root; /* NULL until asked for */
+	/* Of the part that was decoded last: its numbers, as bytes, and its content. */
+	bool is_decoded;
+	struct buffer decoded_numbers;
+	struct buffer decoded;
 };
 
 /* Makes it the body of `guid`. Errors of message_body(). */
@@ -23,6 +27,12 @@ int imap_body_load(
 	struct imap_body *body, struct mail *mail, struct kv_txn *kv, const struct guid *guid);
 /* Its structure, borrowed until the next load. */
 const struct mime_part *imap_body_root(struct imap_body *body);
+/*
+ * The content of BINARY[numbers], borrowed until the next call. It is kept, so that a client may
+ * fetch it in partials. Errors of mime_section_binary().
+ */
+int imap_body_decode(struct imap_body *body, const uint32_t *numbers, size_t number_count,
+	struct bytes *content_r);
 void imap_body_deinit(struct imap_body *body);
 
 #endif

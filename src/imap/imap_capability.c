@@ -3,11 +3,11 @@
 #include "imap/imap_reply.h"
 
 /* Those that need a login are not told before: clients ask again after it. */
-static const char anybody_capabilities[] = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE";
+static const char anybody_capabilities[] = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";
 static const char user_capabilities[] =
 	" IDLE NAMESPACE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS"
 	" STATUS=SIZE UNSELECT UIDPLUS MOVE MULTIAPPEND ESEARCH SEARCHRES CONDSTORE QRESYNC WITHIN"
-	" UIDONLY OBJECTID SAVEDATE PREVIEW XCHAPAR=1";
+	" BINARY CATENATE REPLACE UIDONLY OBJECTID SAVEDATE PREVIEW XCHAPAR=1";
 
 static void put_mechanisms(struct imap_session *session)
 {

@@ -26,6 +26,7 @@ imap_run cmd_move;
 imap_run cmd_namespace;
 imap_run cmd_noop;
 imap_run cmd_rename;
+imap_run cmd_replace;
 imap_run cmd_search;
 imap_run cmd_select;
 imap_run cmd_starttls;

@@ -34,6 +34,7 @@ static const struct imap_command commands[] = {
 	{ "NAMESPACE", USER, 0, cmd_namespace },
 	{ "NOOP", ANY, 0, cmd_noop },
 	{ "RENAME", USER, 0, cmd_rename },
+	{ "REPLACE", IMAP_SELECTED, NUMBERS | WRITES, cmd_replace },
 	{ "SEARCH", IMAP_SELECTED, SEQ, cmd_search },
 	{ "SELECT", USER, 0, cmd_select },
 	{ "STARTTLS", IMAP_NOT_AUTHENTICATED, 0, cmd_starttls },
@@ -45,6 +46,7 @@ static const struct imap_command commands[] = {
 	{ "UID EXPUNGE", IMAP_SELECTED, WRITES | UID, cmd_uid_expunge },
 	{ "UID FETCH", IMAP_SELECTED, UID, cmd_fetch },
 	{ "UID MOVE", IMAP_SELECTED, WRITES | UID, cmd_move },
+	{ "UID REPLACE", IMAP_SELECTED, WRITES | UID, cmd_replace },
 	{ "UID SEARCH", IMAP_SELECTED, UID, cmd_search },
 	{ "UID STORE", IMAP_SELECTED, WRITES | UID, cmd_store },
 	{ "UNSELECT", IMAP_SELECTED, 0, cmd_unselect },
@@ -92,7 +94,7 @@ static enum net_result refuse(struct imap_session *session, const struct imap_co
 {
 	if (session->frame.refusal == IMAP_REFUSED_LINE)
 		return imap_bad(session, "[TOOBIG] Command line too long");
-	if (command->run == cmd_append)
+	if (command->run == cmd_append || command->run == cmd_replace)
 		return imap_no(session, "[TOOBIG] Message is larger than %zu bytes",
 			session->options->append_size_max);
 	return imap_bad(session, "[TOOBIG] Literal too large");

@@ -1,6 +1,6 @@
 /*
  * imap_fetch: what FETCH asks for, and the writing of one message's answer (RFC 3501, 6.4.5 and
- * 7.4.2; RFC 7162; RFC 8474; RFC 8514; RFC 8970).
+ * 7.4.2; RFC 3516; RFC 7162; RFC 8474; RFC 8514; RFC 8970).
  */
 #ifndef CHAPAR_IMAP_FETCH_H
 #define CHAPAR_IMAP_FETCH_H
@@ -28,7 +28,9 @@ enum imap_fetch_kind {
 	FETCH_SAVEDATE,
 	FETCH_PREVIEW,
 	FETCH_PREVIEW_LAZY, /* only if it is at hand (RFC 8970) */
-	FETCH_SECTION       /* RFC822, RFC822.HEADER and RFC822.TEXT too */
+	FETCH_BINARY,
+	FETCH_BINARY_SIZE,
+	FETCH_SECTION /* RFC822, RFC822.HEADER and RFC822.TEXT too */
 };
 
 struct imap_fetch_item {
@@ -62,7 +64,8 @@ int imap_parse_section(
 
 /*
  * Appends the FETCH response for a message to session->out. `with_flags`: the flags too, as they
- * were just changed. On an error nothing is appended. Errors are those of reading bodies.
+ * were just changed. On an error nothing is appended. Errors are those of reading bodies, and
+ * ERR_INVALID: a part of which BINARY was asked has an encoding that is not known.
  */
 int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetch,
 	struct kv_txn *kv, const struct message_record *message, bool with_flags);

@@ -206,10 +206,49 @@ static int parse_preview(struct imap_parser *args, struct imap_fetch *fetch)
 		       : 0;
 }
 
+/* After "BINARY[": part numbers alone (RFC 3516). */
+static int parse_binary(
+	struct imap_parser *args, struct imap_fetch *fetch, enum imap_fetch_kind kind)
+{
+	struct imap_fetch_item *item = add_item(fetch, kind);
+	struct buffer label = { NULL, 0, 0 };
+	int rc;
+
+	if (item == NULL)
+		return too_many(args);
+	buffer_append_string(&label, kind == FETCH_BINARY ? "BINARY[" : "BINARY.SIZE[");
+	rc = parse_part_numbers(args, &item->section, &label);
+	buffer_append_byte(&label, ']');
+	if (rc == 0)
+		rc = imap_parse_expect(args, ']');
+	if (rc == 0 && kind == FETCH_BINARY)
+		rc = parse_partial(args, item, &label);
+	item->label = arena_copy(args->arena, buffer_bytes(&label));
+	buffer_deinit(&label);
+	fetch->has_partial = fetch->has_partial || item->is_partial;
+	return rc;
+}
+
 static int parse_item(struct imap_parser *args, struct imap_fetch *fetch)
 {
+	static const struct {
+		const char *name;
+		enum imap_fetch_kind kind;
+		bool sets_seen;
+	} binary_items[] = { { "BINARY", FETCH_BINARY, true },
+		{ "BINARY.PEEK", FETCH_BINARY, false },
+		{ "BINARY.SIZE", FETCH_BINARY_SIZE, false } };
+
 	if (imap_parse_take_word(args, "PREVIEW"))
 		return parse_preview(args, fetch);
+	for (size_t i = 0; i < COUNT(binary_items); i++) {
+		if (!imap_parse_take_word(args, binary_items[i].name))
+			continue;
+		fetch->sets_seen = fetch->sets_seen || binary_items[i].sets_seen;
+		if (!imap_parse_take(args, '['))
+			return imap_parse_fail(args, ERR_INVALID, "BINARY needs a section");
+		return parse_binary(args, fetch, binary_items[i].kind);
+	}
 	for (size_t i = 0; i < COUNT(plain_items); i++) {
 		if (imap_parse_take_word(args, plain_items[i].name))
 			return add_item(fetch, plain_items[i].kind) == NULL ? too_many(args) : 0;

@@ -78,6 +78,35 @@ static int put_section(const struct fetched *fetched, const struct imap_fetch_it
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+/* BINARY and BINARY.SIZE; what holds NUL is a literal8 (RFC 3516). */
+static int put_binary(const struct fetched *fetched, const struct imap_fetch_item *item)
+{
+	struct imap_session *session = fetched->session;
+	struct bytes content = { NULL, 0 };
+	int rc =
+		imap_body_load(&session->body, session->mail, fetched->kv, &fetched->message->guid);
+
+	if (rc == 0)
+		rc = imap_body_decode(&session->body, item->section.numbers,
+			item->section.number_count, &content);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	imap_put_bytes(session, item->label);
+	if (item->kind == FETCH_BINARY_SIZE) {
+		imap_printf(session, " %zu", content.len);
+		return 0;
+	}
+	if (rc == ERR_NOT_FOUND) {
+		imap_put(session, " NIL");
+		return 0;
+	}
+	content = cut_partial(item, content);
+	imap_put(session, bytes_find(content, '\0') < content.len ? " ~" : " ");
+	imap_printf(session, "{%zu}\r\n", content.len);
+	imap_put_bytes(session, content);
+	return 0;
+}
+
 static void put_hex(
 	struct imap_session *session, char letter, const unsigned char *bytes, size_t len)
 {
@@ -171,6 +200,9 @@ static int put_item(const struct fetched *fetched, const struct imap_fetch_item 
 		imap_put(session, "SAVEDATE ");
 		imap_date_time_write(&session->out, (int64_t)(message->savedate_ms / 1000), 0);
 		break;
+	case FETCH_BINARY:
+	case FETCH_BINARY_SIZE:
+		return put_binary(fetched, item);
 	case FETCH_SECTION:
 		return put_section(fetched, item);
 	}

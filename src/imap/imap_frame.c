@@ -47,7 +47,8 @@ static size_t literal_size_max(const struct imap_frame_limits *limits, struct by
 {
 	if (!limits->is_authenticated)
 		return IMAP_PREAUTH_SIZE_MAX;
-	if (is_command(unit, "APPEND "))
+	if (is_command(unit, "APPEND ") || is_command(unit, "REPLACE ") ||
+		is_command(unit, "UID REPLACE "))
 		return limits->append_size_max;
 	if (is_command(unit, "SYNC "))
 		return limits->sync_size_max;

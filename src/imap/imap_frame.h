@@ -27,7 +27,7 @@ enum imap_refusal {
 struct imap_frame_limits {
 	bool is_line_only; /* the next unit is a bare line: an answer to "+", or DONE */
 	bool is_authenticated;
-	size_t append_size_max; /* a literal of APPEND */
+	size_t append_size_max; /* a literal of APPEND or REPLACE */
 	size_t sync_size_max;   /* a literal of SYNC, for who may have such */
 	size_t unit_size_max;   /* a command with all its literals */
 };

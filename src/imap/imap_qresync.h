@@ -16,9 +16,9 @@ struct imap_qresync {
 	uint64_t modseq;
 	bool has_known;
 	bool has_numbers;
-		/* message sequence match data were given; they are not needed */ /* only these UIDs
-										     are of interest
-										   */
+	/* message sequence match data were given; they are not needed */ /* only these UIDs
+									     are of interest
+									   */
 	struct uid_set known;
 };
 

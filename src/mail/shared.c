@@ -246,6 +246,61 @@ int shared_append(struct mail *mail, const struct shared_place *place,
 	return 0;
 }
 
+/* ---- REPLACE (RFC 8508) ---- */
+
+struct replace_context {
+	struct append_context append; /* first, for append_run() */
+	const struct shared_place *from;
+	uint32_t uid;
+};
+
+static int replace_run(struct accounts_write *accounts, void *context)
+{
+	struct replace_context *replace = context;
+	struct message_record message;
+	struct account_write *write;
+	int rc = append_run(accounts, &replace->append);
+
+	if (rc == 0)
+		rc = accounts_write_get(accounts, replace->from->account, &write);
+	if (rc < 0)
+		return rc;
+	rc = account_get_message_at(write->kv, write->header.number, replace->from->mailbox,
+		replace->uid, write->arena, &message);
+	if (rc == ERR_NOT_FOUND)
+		return ERR_CHANGED;
+	return rc < 0 ? rc : message_remove(write, &message);
+}
+
+int shared_replace(struct mail *mail, const struct shared_place *from, uint32_t uid,
+	const struct shared_place *to, const struct append_message *message, struct error *error,
+	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r)
+{
+	struct arena *arena = arena_new();
+	struct append_message allowed;
+	bool is_seen = take_flags(to, message, &allowed,
+		arena_alloc(arena, (message->flag_count + 1) * sizeof(struct bytes)));
+	struct replace_context replace = { .append = { .place = to,
+						   .appending = { .mailbox = to->mailbox,
+							   .messages = &allowed,
+							   .count = 1 },
+						   .seen = &is_seen },
+		.from = from,
+		.uid = uid };
+	int rc = accounts_commit(mail, replace_run, &replace, error, position_r);
+
+	arena_free(&arena);
+	if (rc == ERR_NOT_FOUND)
+		return error_set(error, rc, "the mailbox does not exist any more");
+	if (rc == ERR_CHANGED)
+		return error_set(error, rc, "the message to replace is gone");
+	if (rc < 0)
+		return rc;
+	*uidvalidity_r = replace.append.appending.uidvalidity;
+	*uid_r = replace.append.appending.uid;
+	return 0;
+}
+
 /* ---- COPY and MOVE ---- */
 
 struct copy_context {

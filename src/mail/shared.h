@@ -32,6 +32,14 @@ int shared_append(struct mail *mail, const struct shared_place *place,
 	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r);
 
 /*
+ * Appends a message to mailbox `to` and expunges UID `uid` of mailbox `from`, both or neither.
+ * ERR_NOT_FOUND: the mailbox `to` is gone; ERR_CHANGED: the message is.
+ */
+int shared_replace(struct mail *mail, const struct shared_place *from, uint32_t uid,
+	const struct shared_place *to, const struct append_message *message, struct error *error,
+	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r);
+
+/*
  * Also between accounts: then each message gets a new instance there, and MOVE expunges it here in
  * the same commit. The body is shared.
  */

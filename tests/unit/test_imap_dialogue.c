@@ -12,7 +12,7 @@
  *
  * "{~}" and "{~+}" at the end of a C: line announce the L: lines that follow as a literal, without
  *the last CRLF; after them comes a C: line with the rest of the command. "{~}" waits for "+". A
- *line that begins with '#', and empty ones, are for the reader.
+ *line that begins with '#', and empty ones, are for the reader. "\0" is NUL, in L: and S: lines.
  */
 #include "imap_fixture.h"
 
@@ -152,6 +152,23 @@ no:
 	return false;
 }
 
+/* The pattern says "\0" where the line has NUL. */
+static bool match_with_nul(struct dialogue *dialogue, struct bytes pattern, struct bytes line)
+{
+	struct buffer text = { NULL, 0, 0 };
+	bool is_match;
+
+	for (size_t i = 0; i < line.len; i++) {
+		if (line.ptr[i] == '\0')
+			buffer_append_string(&text, "\\0");
+		else
+			buffer_append_byte(&text, line.ptr[i]);
+	}
+	is_match = match(dialogue, pattern, buffer_bytes(&text));
+	buffer_deinit(&text);
+	return is_match;
+}
+
 /* ---- the lines of a dialogue ---- */
 
 static bool next_line(struct dialogue *dialogue)
@@ -177,26 +194,35 @@ static void expect(struct dialogue *dialogue, unsigned client, const char *patte
 		if (net_client_read_line(from, 1000000, &line, HELPER_TIMEOUT_MS, &error) < 0)
 			fail_msg("%s:%u: instead of \"%s\": %s", dialogue->path,
 				dialogue->line_number, pattern, error.text);
-		if (match(dialogue, bytes_of_string(pattern), line))
+		if (match_with_nul(dialogue, bytes_of_string(pattern), line))
 			return;
 	} while (skips);
 	fail_msg("%s:%u:\nexpected \"%s\"\ngot      \"%.*s\"", dialogue->path,
 		dialogue->line_number, pattern, BYTES_ARGS(line));
 }
 
+static void append_with_nul(struct buffer *out, const char *text)
+{
+	for (const char *nul; (nul = strstr(text, "\\0")) != NULL; text = nul + 2) {
+		buffer_append(out, text, (size_t)(nul - text));
+		buffer_append_byte(out, '\0');
+	}
+	buffer_append_string(out, text);
+}
+
 /* The L: lines, with CRLF in between. */
 static void read_literal(struct dialogue *dialogue, struct buffer *literal)
 {
-	while (next_line(dialogue)) {
+	for (bool is_first = true; next_line(dialogue); is_first = false) {
 		const char *line = dialogue->line;
 
 		if (strncmp(line, "L:", 2) != 0) {
 			dialogue->is_line_waiting = true;
 			return;
 		}
-		if (literal->len > 0)
+		if (!is_first)
 			buffer_append_string(literal, "\r\n");
-		buffer_append_string(literal, line[2] == ' ' ? line + 3 : line + 2);
+		append_with_nul(literal, line[2] == ' ' ? line + 3 : line + 2);
 	}
 }
 

@@ -86,6 +86,8 @@ const char *error_name(int code)
 		return "closed";
 	case ERR_UNAVAILABLE:
 		return "temporarily unavailable";
+	case ERR_REPLICA:
+		return "this copy is a replica";
 	default:
 		return "unknown error";
 	}

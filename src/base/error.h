@@ -23,7 +23,8 @@ enum error_code {
 	ERR_REFUSED = -11,    /* not allowed for this user or peer */
 	ERR_TIMEOUT = -12,    /* no answer in time */
 	ERR_CLOSED = -13,     /* the connection ended, or the store stopped */
-	ERR_UNAVAILABLE = -14 /* cannot be done now, can be tried again later */
+	ERR_UNAVAILABLE = -14, /* cannot be done now, can be tried again later */
+	ERR_REPLICA = -15      /* this copy is read-only for users: another node takes changes */
 };
 
 #define ERROR_TEXT_SIZE 256 /* bytes, with the closing NUL; longer texts are cut */

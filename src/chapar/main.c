@@ -174,6 +174,10 @@ static int command_run(struct node *node, const struct tool_options *options, st
 		return simple_run(node, "account-list", options, error);
 	case TOOL_ACCOUNT_PASSWD:
 		return account_passwd(node, options, error);
+	case TOOL_ACCOUNT_MODE:
+		return named_run(node, "account-mode", options, error);
+	case TOOL_ACCOUNT_SWITCH:
+		return named_run(node, "account-switch", options, error);
 	case TOOL_CHANNEL_ADD:
 		return named_run(node, "channel-add", options, error);
 	case TOOL_CHANNEL_PAUSE:

@@ -33,6 +33,7 @@ static int daemon_connect(const struct config *config, struct node *node, struct
 
 static int store_use(const struct config *config, struct node *node, struct error *error)
 {
+	struct node_name name;
 	int rc = storage_open(config, &node->store, error);
 
 	if (rc == ERR_UNAVAILABLE)
@@ -44,7 +45,11 @@ static int store_use(const struct config *config, struct node *node, struct erro
 	rc = mail_open(node->store, clock_system(), &node->mail);
 	if (rc < 0)
 		return error_set(error, rc, "%s: %s", config->store_path, error_name(rc));
-	node->admin = (struct admin){ .mail = node->mail, .node_name = config->node };
+	config_node_name(config, &name);
+	mail_set_node_name(node->mail, &name);
+	node->admin = (struct admin){ .mail = node->mail,
+		.node_name = config->node,
+		.new_accounts_have_master = config->new_accounts == CONFIG_NEW_MASTER };
 	return 0;
 }
 

@@ -10,6 +10,8 @@ static const struct admin_command commands[] = {
 	{ "account-add", 0, 2, ADMIN_ARGUMENT_COUNT_MAX, admin_account_add }, /* NAME PASSWORD … */
 	{ "account-passwd", 0, 2, 2, admin_account_passwd },                  /* NAME PASSWORD */
 	{ "account-list", ADMIN_OPTION_JSON, 0, 0, admin_account_list },
+	{ "account-mode", 0, 2, 3, admin_account_mode },     /* PATTERN multi|master [NODE] */
+	{ "account-switch", 0, 1, 2, admin_account_switch }, /* NAME [NODE] */
 	{ "verify", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 0, 1, admin_verify }, /* [NAME] */
 	{ "status", ADMIN_OPTION_JSON, 0, 0, admin_status },
 	{ "channel-list", ADMIN_OPTION_JSON, 0, 0, admin_channel_list },

@@ -18,6 +18,12 @@
 #define ADMIN_REQUEST_SIZE_MAX (1024 * 1024) /* bytes */
 #define ADMIN_ARGUMENT_COUNT_MAX 4096
 
+/* A node that an account can be given to. */
+struct admin_node {
+	uint64_t node;
+	struct node_name name;
+};
+
 enum admin_channel_act {
 	ADMIN_CHANNEL_ADD,    /* words: KEY=VALUE as in a peer's section */
 	ADMIN_CHANNEL_REMOVE, /* forgets its cursor, too */
@@ -30,6 +36,9 @@ struct admin_live {
 	void *context;
 	void (*status)(void *context, bool is_json, struct buffer *out);
 	void (*channels)(void *context, bool is_json, struct buffer *out);
+	/* The node that a channel of that name leads to. ERR_NOT_FOUND, ERR_UNAVAILABLE. */
+	int (*peer_find)(
+		void *context, const char *name, struct admin_node *node_r, struct error *error);
 	/* Durable. ERR_NOT_FOUND, ERR_EXISTS, ERR_INVALID, ERR_REFUSED: it is the configuration
 	 * file's. */
 	int (*channel_change)(void *context, enum admin_channel_act act, const char *name,
@@ -39,6 +48,7 @@ struct admin_live {
 struct admin {
 	struct mail *mail;
 	const char *node_name;
+	bool new_accounts_have_master; /* this node */
 	const struct admin_live
 		*live; /* NULL: the daemon is stopped, the tool has opened the store */
 };

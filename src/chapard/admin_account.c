@@ -110,8 +110,10 @@ static void additions_hash(struct addition *additions, size_t count)
 			pthread_join(additions[i].thread, NULL);
 }
 
-static int addition_write(struct mail *mail, const struct addition *addition, struct error *error)
+static int addition_write(
+	const struct admin *admin, const struct addition *addition, struct error *error)
 {
+	struct mail *mail = admin->mail;
 	char normal[ACCOUNT_NAME_SIZE_MAX + 1];
 	uint32_t number;
 	int rc = name_normalize(addition->name, normal, error);
@@ -125,6 +127,8 @@ static int addition_write(struct mail *mail, const struct addition *addition, st
 		return error_set(error, ERR_EXISTS, "account \"%s\" is there already", normal);
 	if (rc == ERR_NOT_FOUND)
 		rc = mail_account_open(mail, bytes_of_string(normal), true, error, &number);
+	if (rc == 0 && admin->new_accounts_have_master)
+		rc = mail_mode_set_own(mail, number, error);
 	if (rc == 0)
 		rc = mail_credentials_set(
 			mail, number, buffer_bytes(&addition->credentials), error);
@@ -146,7 +150,7 @@ int admin_account_add(struct admin_call *call, struct buffer *out, struct error 
 	}
 	additions_hash(additions, count);
 	for (size_t i = 0; i < count && rc == 0; i++) {
-		rc = addition_write(call->admin->mail, &additions[i], error);
+		rc = addition_write(call->admin, &additions[i], error);
 		if (rc == 0)
 			buffer_printf(out, "added %s\n", additions[i].name);
 	}

@@ -45,6 +45,8 @@ static inline bool admin_has(const struct admin_call *call, enum admin_option op
 
 /* admin_account.c */
 admin_step_function admin_account_add, admin_account_list, admin_account_passwd;
+/* admin_mode.c */
+admin_step_function admin_account_mode, admin_account_switch;
 /* admin_store.c */
 admin_step_function admin_verify, admin_compact, admin_status;
 /* admin_channel.c */

@@ -20,14 +20,15 @@ static void set_client(struct channel *channel, struct net_client *client)
 	pthread_mutex_unlock(&channel->lock);
 }
 
-static void tell_up(struct channel *channel)
+static void tell_up(struct channel *channel, const struct sync_peer *peer)
 {
 	struct channel_status *status = &channel->status;
 
 	pthread_mutex_lock(&channel->lock);
 	status->is_connected = true;
 	status->connect_count++;
-	status->peer_node = channel->peer;
+	status->peer_node = peer->node;
+	status->peer_name = peer->name;
 	status->last_success_ms = clock_now_ms(clock_system());
 	status->last_error[0] = '\0';
 	snprintf(status->peer, sizeof(status->peer), "%s", net_client_peer(channel->client));
@@ -61,15 +62,15 @@ static void tell_down(struct channel *channel, const struct error *error)
 static bool run_connection(struct channel *channel, struct error *error)
 {
 	struct net_client *client = net_client_new();
-	uint64_t peer;
+	struct sync_peer peer;
 	int rc;
 
 	set_client(channel, client);
 	rc = channel_link_open(
 		&channel->options, channel->mail, client, &channel->link, &peer, error);
 	if (rc == 0) {
-		channel_meet(channel, peer);
-		tell_up(channel);
+		channel_meet(channel, peer.node);
+		tell_up(channel, &peer);
 		channel_serve(channel, error);
 	}
 	set_client(channel, NULL);

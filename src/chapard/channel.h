@@ -56,8 +56,9 @@ struct channel_failure {
 struct channel_status {
 	bool is_paused;
 	bool is_connected;
-	char peer[64];            /* address, or "" */
-	uint64_t peer_node;       /* 0: never met */
+	char peer[64];      /* address, or "" */
+	uint64_t peer_node; /* 0: not met since the start, as the following */
+	struct node_name peer_name;
 	uint64_t last_success_ms; /* since 1970: when an exchange or a keepalive succeeded; 0: never
 				   */
 	char last_error[ERROR_TEXT_SIZE]; /* of the connection, or of the account that failed last;

@@ -344,7 +344,7 @@ static int start_tls(
 }
 
 static int hello(
-	struct channel_link *link, struct mail *mail, uint64_t *peer_r, struct error *error)
+	struct channel_link *link, struct mail *mail, struct sync_peer *peer_r, struct error *error)
 {
 	struct buffer request = { 0 };
 	struct bytes answer;
@@ -363,7 +363,7 @@ static int hello(
 }
 
 static int begin(struct channel_link *link, const struct channel_options *options,
-	struct mail *mail, uint64_t *peer_r, struct error *error)
+	struct mail *mail, struct sync_peer *peer_r, struct error *error)
 {
 	bool is_logged_in = false;
 	int rc = net_client_connect(
@@ -384,7 +384,7 @@ static int begin(struct channel_link *link, const struct channel_options *option
 }
 
 int channel_link_open(const struct channel_options *options, struct mail *mail,
-	struct net_client *client, struct channel_link **link_r, uint64_t *peer_r,
+	struct net_client *client, struct channel_link **link_r, struct sync_peer *peer_r,
 	struct error *error)
 {
 	struct channel_link *link = mem_zalloc(sizeof(*link));

@@ -6,16 +6,17 @@
 #define CHAPAR_CHAPARD_CHANNEL_LINK_H
 
 #include "chapard/channel.h"
+#include "sync/responder.h"
 
 struct channel_link;
 
 /*
- * Connects `client` (fresh, borrowed), negotiates TLS, logs in and says HELLO. *peer_r is the
- * peer's node id. Errors: those of net_client.h; ERR_REFUSED: the login, the certificate, or equal
- * node ids; ERR_UNAVAILABLE; ERR_INVALID: the server does not speak the protocol.
+ * Connects `client` (fresh, borrowed), negotiates TLS, logs in and says HELLO. Errors: those of
+ * net_client.h; ERR_REFUSED: the login, the certificate, or equal node ids; ERR_UNAVAILABLE;
+ * ERR_INVALID: the server does not speak the protocol.
  */
 int channel_link_open(const struct channel_options *options, struct mail *mail,
-	struct net_client *client, struct channel_link **link_r, uint64_t *peer_r,
+	struct net_client *client, struct channel_link **link_r, struct sync_peer *peer_r,
 	struct error *error);
 /* Sets *link to NULL. A NULL *link is allowed. Leaves the client to its owner. */
 void channel_link_close(struct channel_link **link);

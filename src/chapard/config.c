@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define FILE_SIZE_MAX (1024 * 1024) /* bytes */
-#define KEY_COUNT_MAX 16            /* of one section */
+#define KEY_COUNT_MAX 64            /* of one section */
 #define FLAG_GIVEN (1 << 30)        /* of an option: a bit that libconfuse leaves alone */
 
 static_assert((int)LOG_LEVEL_DEBUG == 0 && (int)LOG_LEVEL_ERROR == 3,
@@ -296,6 +296,14 @@ out:
 	cfg_free(cfg);
 	config_free(&config);
 	return rc;
+}
+
+void config_node_name(const struct config *config, struct node_name *name_r)
+{
+	*name_r = (struct node_name){ 0 };
+	snprintf(name_r->name, sizeof(name_r->name), "%s", config->node);
+	if (config->client_host != NULL)
+		snprintf(name_r->host, sizeof(name_r->host), "%s", config->client_host);
 }
 
 static void section_deinit(const struct config_section *section, struct config *config)

@@ -12,6 +12,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "mail/account_mode.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -40,6 +41,7 @@ struct config_pin {
 };
 
 enum config_protocol { CONFIG_PROTOCOL_IMAP, CONFIG_PROTOCOL_LMTP };
+enum config_new_accounts { CONFIG_NEW_MULTI, CONFIG_NEW_MASTER };
 enum config_account_names { CONFIG_NAMES_LOCAL_PART, CONFIG_NAMES_ADDRESS };
 /* In the order of enum net_tls_mode. */
 enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_START, CONFIG_TLS_IMPLICIT };
@@ -74,6 +76,8 @@ struct config {
 	char *folder; /* of the file, absolute */
 
 	char *node;
+	char *client_host; /* NULL: not known */
+	int new_accounts;  /* enum config_new_accounts */
 	bool allow_plaintext_loopback;
 	bool create_accounts_on_delivery;
 	int account_names; /* enum config_account_names */
@@ -108,6 +112,9 @@ struct config {
 int config_load(const char *file, struct config **config_r, struct error *error);
 /* Sets *config to NULL. A NULL *config is allowed. */
 void config_free(struct config **config);
+
+/* What peers and clients know the node by. */
+void config_node_name(const struct config *config, struct node_name *name_r);
 
 /*
  * Reads the secret in a password file, without the line's end, to *secret. ERR_INVALID: empty, too

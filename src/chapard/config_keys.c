@@ -16,6 +16,13 @@ static const struct config_key root_keys[] = {
 	{ "node", CONFIG_NAME, AT(config, node), .is_required = true,
 		.help = "Name of this node: unique among all nodes that replicate with each "
 			"other." },
+	{ "client-host", CONFIG_STRING, AT(config, client_host),
+		.help = "Host name where clients reach this node: the clients of a replica are "
+			"referred to it." },
+	{ "new-accounts", CONFIG_CHOICE, AT(config, new_accounts), .default_text = "multi",
+		.choices = "multi|master",
+		.help = "Whether accounts made here can be changed on all nodes, or have this "
+			"node as their master." },
 	{ "allow-plaintext-loopback", CONFIG_BOOL, AT(config, allow_plaintext_loopback),
 		.default_text = "false",
 		.help = "Allow clients on this machine to log in without TLS." },

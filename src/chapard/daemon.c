@@ -68,6 +68,7 @@ static int pid_file_write(const struct daemon *daemon, struct error *error)
 /* What belongs to the store's owner. */
 static int store_side_open(struct daemon *daemon, struct error *error)
 {
+	struct node_name name;
 	int rc = storage_open(daemon->config, &daemon->store, error);
 
 	if (rc < 0)
@@ -75,9 +76,12 @@ static int store_side_open(struct daemon *daemon, struct error *error)
 	rc = mail_open(daemon->store, clock_system(), &daemon->mail);
 	if (rc < 0)
 		return error_set(error, rc, "%s: %s", daemon->config->store_path, error_name(rc));
-	daemon->admin = (struct admin){
-		.mail = daemon->mail, .node_name = daemon->config->node, .live = &daemon->live
-	};
+	daemon->admin = (struct admin){ .mail = daemon->mail,
+		.node_name = daemon->config->node,
+		.new_accounts_have_master = daemon->config->new_accounts == CONFIG_NEW_MASTER,
+		.live = &daemon->live };
+	config_node_name(daemon->config, &name);
+	mail_set_node_name(daemon->mail, &name);
 	daemon_status_init(daemon);
 	rc = daemon_login_open(daemon, error);
 	if (rc < 0)

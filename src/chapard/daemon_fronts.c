@@ -70,6 +70,9 @@ static int recipients_open(struct daemon *daemon, const struct lmtp_recipient *r
 		if (account == HANDLE_NEW)
 			rc = mail_account_open(
 				daemon->mail, recipients[i].account, true, NULL, &account);
+		if (rc == 0 && recipients[i].handle == HANDLE_NEW &&
+			daemon->admin.new_accounts_have_master)
+			rc = mail_mode_set_own(daemon->mail, account, NULL);
 		if (rc < 0)
 			return rc;
 		delivery_add(delivery, i, account);

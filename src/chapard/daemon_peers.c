@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "chapard/peer_definition.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static_assert((int)CONFIG_TLS_NONE == (int)CHANNEL_TLS_NONE &&
@@ -230,6 +231,29 @@ static int change_paused(
 		channel_set_paused(peer->channel, is_paused);
 	arena_free(&arena);
 	return rc;
+}
+
+int daemon_peers_find(
+	void *context, const char *name, struct admin_node *node_r, struct error *error)
+{
+	struct daemon *daemon = context;
+	struct channel_status status = { 0 };
+	struct daemon_peer *peer;
+
+	pthread_mutex_lock(&daemon->peers.lock);
+	peer = peer_find(&daemon->peers, name);
+	if (peer != NULL)
+		channel_get_status(peer->channel, &status);
+	pthread_mutex_unlock(&daemon->peers.lock);
+	if (peer == NULL)
+		return error_set(error, ERR_NOT_FOUND, "no channel leads to a node %.64s", name);
+	if (status.peer_node == 0)
+		return error_set(error, ERR_UNAVAILABLE,
+			"node %.64s was not reached since the start of this one", name);
+	*node_r = (struct admin_node){ status.peer_node, status.peer_name };
+	if (node_r->name.name[0] == '\0')
+		snprintf(node_r->name.name, sizeof(node_r->name.name), "%s", name);
+	return 0;
 }
 
 int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,

@@ -89,6 +89,8 @@ void daemon_peers_close(struct daemon *daemon);
 int daemon_peers_check(const struct config *config, struct error *error);
 
 /* For admin_live; the context is the daemon. */
+int daemon_peers_find(
+	void *context, const char *name, struct admin_node *node_r, struct error *error);
 int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,
 	const char *const *words, size_t count, struct error *error);
 /* daemon_peers_tell.c */

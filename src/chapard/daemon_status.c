@@ -51,5 +51,6 @@ void daemon_status_init(struct daemon *daemon)
 	daemon->live = (struct admin_live){ .context = daemon,
 		.status = daemon_status,
 		.channels = daemon_peers_tell,
+		.peer_find = daemon_peers_find,
 		.channel_change = daemon_peers_change };
 }

@@ -21,6 +21,7 @@ int exit_code_of(int rc)
 	case ERR_EXISTS:
 		return EX_CANTCREAT;
 	case ERR_REFUSED:
+	case ERR_REPLICA:
 		return EX_NOPERM;
 	case ERR_IO:
 		return EX_IOERR;

@@ -141,12 +141,18 @@ static int open_mailbox(
 	struct imap_session *session, struct kv_txn *kv, struct select *select, struct error *error)
 {
 	struct imap_target target;
+	struct account_mode mode;
 	uint32_t unseen_uid = 0;
 	int rc;
 
 	rc = imap_target_find(session, kv, select->name, ACL_READ, &target, error);
 	if (rc < 0)
 		return rc;
+	rc = account_mode_get(kv, target.account, &mode);
+	if (rc < 0)
+		return rc;
+	if (account_mode_is_replica(&mode, mail_node(session->mail)))
+		select->is_read_only = true;
 	session->view =
 		imap_view_new(&target.mailbox, target.account, target.rights, select->is_read_only);
 	rc = imap_view_gather(session->view, kv);

@@ -111,6 +111,24 @@ static enum net_result refuse_state(
 	return imap_bad(session, "No mailbox selected");
 }
 
+/* A replica's mailbox is read-only, too; then the client learns where it is not. */
+static enum net_result refuse_write(struct imap_session *session)
+{
+	struct account_mode mode = { 0 };
+	struct error error = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc = imap_read_begin(session, &kv);
+
+	if (rc == 0)
+		rc = account_mode_get(kv, session->view->account, &mode);
+	mail_read_end(&kv);
+	if (rc < 0)
+		return imap_fail(session, rc, NULL);
+	if (account_mode_is_replica(&mode, mail_node(session->mail)))
+		return imap_fail(session, account_mode_refuse(&mode, &error), &error);
+	return imap_no(session, "[READ-ONLY] Mailbox was opened read-only");
+}
+
 enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 {
 	struct imap_parser parser = {
@@ -136,6 +154,6 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 		return imap_bad(session,
 			"[UIDREQUIRED] Message numbers are not allowed once UIDONLY is enabled");
 	if ((command->flags & COMMAND_WRITES) != 0 && session->view->is_read_only)
-		return imap_no(session, "[READ-ONLY] Mailbox was opened read-only");
+		return refuse_write(session);
 	return command->run(session, &parser);
 }

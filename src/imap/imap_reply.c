@@ -227,10 +227,22 @@ void imap_log_failure(struct imap_session *session, int rc, const struct error *
 		"error", text, NULL);
 }
 
+/* RFC 2193: where the change can be made. */
+static enum net_result refer(struct imap_session *session, const struct error *error)
+{
+	struct bytes host = account_mode_host(error);
+
+	if (host.len == 0)
+		return imap_no(session, "[NOPERM] %s", error->text);
+	return imap_no(session, "[REFERRAL imap://%.*s/] %s", BYTES_ARGS(host), error->text);
+}
+
 enum net_result imap_fail(struct imap_session *session, int rc, const struct error *error)
 {
 	const char *text = error != NULL && error->text[0] != '\0' ? error->text : error_name(rc);
 
+	if (rc == ERR_REPLICA && error != NULL)
+		return refer(session, error);
 	/* What is wrong on our disks is for the log, not for the client. */
 	if (is_internal(rc)) {
 		imap_log_failure(session, rc, error);

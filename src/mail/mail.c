@@ -22,6 +22,9 @@ struct mail {
 	struct store *store;
 	const struct clock *clock;
 	uint64_t node;
+	struct node_name name;
+	mail_acknowledger *acknowledger;
+	void *acknowledger_context;
 	pthread_mutex_t
 		watch_lock; /* held while watchers are called: mail_watch_free() waits for them */
 	struct mail_watch *watches[WATCH_BUCKET_COUNT];
@@ -112,11 +115,37 @@ uint64_t mail_position(struct mail *mail)
 	return store_position(mail->store);
 }
 
+void mail_set_node_name(struct mail *mail, const struct node_name *name)
+{
+	mail->name = *name;
+}
+
+const struct node_name *mail_node_name(const struct mail *mail)
+{
+	return &mail->name;
+}
+
+void mail_set_acknowledger(struct mail *mail, mail_acknowledger *function, void *context)
+{
+	mail->acknowledger = function;
+	mail->acknowledger_context = context;
+}
+
+int mail_acknowledge(struct mail *mail, uint32_t account, uint64_t sequence, struct error *error)
+{
+	if (mail->acknowledger == NULL)
+		return 0;
+	return mail->acknowledger(mail->acknowledger_context, account, sequence, error);
+}
+
 struct commit_context {
 	struct mail *mail;
 	uint32_t account;
 	mail_run *run;
 	void *context;
+	bool is_user;
+	struct error refusal; /* why a user may not */
+	uint64_t sequence;    /* of the account afterwards */
 };
 
 static int commit_run(struct store_write *store, void *context)
@@ -126,19 +155,46 @@ static int commit_run(struct store_write *store, void *context)
 	int rc = account_write_begin(
 		&write, store, commit->mail->node, mail_now_ms(commit->mail), commit->account);
 
+	commit->refusal = (struct error){ 0 };
+	if (rc == 0 && commit->is_user)
+		rc = account_mode_check(&write, &commit->refusal);
 	if (rc == 0)
 		rc = commit->run(&write, commit->context);
+	if (rc >= 0) {
+		int flushed = account_write_flush(&write);
+
+		rc = flushed < 0 ? flushed : rc;
+	}
+	commit->sequence = write.header.sequence;
 	return account_write_end(&write, rc);
+}
+
+static int commit_any(struct commit_context *commit, struct error *error, uint64_t *position_r)
+{
+	uint64_t position;
+	int rc = store_commit(commit->mail->store, commit_run, commit, error,
+		position_r != NULL ? position_r : &position);
+
+	if (commit->refusal.code != 0 && error != NULL)
+		*error = commit->refusal;
+	return rc;
 }
 
 int mail_commit(struct mail *mail, uint32_t account, mail_run *run, void *context,
 	struct error *error, uint64_t *position_r)
 {
-	struct commit_context commit = { mail, account, run, context };
-	uint64_t position;
+	struct commit_context commit = { mail, account, run, context, .is_user = true };
+	int rc = commit_any(&commit, error, position_r);
 
-	return store_commit(mail->store, commit_run, &commit, error,
-		position_r != NULL ? position_r : &position);
+	return rc < 0 ? rc : mail_acknowledge(mail, account, commit.sequence, error);
+}
+
+int mail_node_commit(struct mail *mail, uint32_t account, mail_run *run, void *context,
+	struct error *error, uint64_t *position_r)
+{
+	struct commit_context commit = { mail, account, run, context };
+
+	return commit_any(&commit, error, position_r);
 }
 
 struct create_context {
@@ -227,7 +283,7 @@ int mail_credentials_set(
 {
 	struct kv_txn *kv = NULL;
 	uint64_t position;
-	int rc = mail_commit(mail, account, credentials_run, &blob, error, &position);
+	int rc = mail_node_commit(mail, account, credentials_run, &blob, error, &position);
 
 	if (rc < 0)
 		return rc;

@@ -8,6 +8,7 @@
 #define CHAPAR_MAIL_MAIL_H
 
 #include "mail/account.h"
+#include "mail/account_mode.h"
 
 struct mail;
 
@@ -24,11 +25,35 @@ void mail_read_end(struct kv_txn **kv);
 /* The position at which everything is seen that was acknowledged to anyone until now. */
 uint64_t mail_position(struct mail *mail);
 
-/* Runs `run` on the account as one durable commit; a negative return undoes all of it. For src/sync
- * and tests; fronts use the calls below. */
+/*
+ * What peers and clients know this node by. Before any other thread uses `mail`; copied.
+ */
+void mail_set_node_name(struct mail *mail, const struct node_name *name);
+const struct node_name *mail_node_name(const struct mail *mail);
+
+/* Runs `run` on the account as one durable commit; a negative return undoes all of it. */
 typedef int mail_run(struct account_write *write, void *context);
+/*
+ * For what users do; fronts use the calls below, which do. ERR_REPLICA: they may not, on this node
+ * (mail/account_mode.h). Waits for what mail_set_acknowledger() asks for.
+ */
 int mail_commit(struct mail *mail, uint32_t account, mail_run *run, void *context,
 	struct error *error, uint64_t *position_r);
+/* For what the node itself does, or its operator, or what comes from peers. */
+int mail_node_commit(struct mail *mail, uint32_t account, mail_run *run, void *context,
+	struct error *error, uint64_t *position_r);
+
+/*
+ * Called after each commit of users is durable here and before it is acknowledged, on their
+ * thread, with the account and its sequence: may wait until a peer has it, too. What it returns
+ * is told to the user; the change stays. Before any other thread uses `mail`; NULL: none.
+ */
+typedef int mail_acknowledger(
+	void *context, uint32_t account, uint64_t sequence, struct error *error);
+void mail_set_acknowledger(struct mail *mail, mail_acknowledger *function, void *context);
+/* For commits of users that go to the store directly (of several accounts): what mail_commit()
+ * does afterwards. */
+int mail_acknowledge(struct mail *mail, uint32_t account, uint64_t sequence, struct error *error);
 
 /* ---- accounts ---- */
 /* Finds the account, or makes it (with INBOX). `name` as account_name_normalize() gives it. */

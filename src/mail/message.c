@@ -113,6 +113,8 @@ struct deliver_context {
 	const uint32_t *accounts;
 	size_t count;
 	const struct append_message *message;
+	uint64_t *sequences;  /* of the accounts afterwards */
+	struct error refusal; /* an account is a replica */
 };
 
 static int deliver_one(struct account_write *write, const struct append_message *message)
@@ -135,9 +137,29 @@ static int deliver_run(struct store_write *store, void *context)
 		rc = account_write_begin(&write, store, mail_node(deliver->mail),
 			mail_now_ms(deliver->mail), deliver->accounts[i]);
 		if (rc == 0)
+			rc = account_mode_check(&write, &deliver->refusal);
+		if (rc == 0)
 			rc = deliver_one(&write, deliver->message);
+		if (rc == 0)
+			rc = account_write_flush(&write);
+		deliver->sequences[i] = write.header.sequence;
 		rc = account_write_end(&write, rc);
 	}
+	return rc;
+}
+
+static int deliver_commit(struct deliver_context *deliver, int *results, struct error *error)
+{
+	uint64_t position;
+	int rc = store_commit(mail_store(deliver->mail), deliver_run, deliver, error, &position);
+
+	if (deliver->refusal.code != 0 && error != NULL)
+		*error = deliver->refusal;
+	deliver->refusal = (struct error){ 0 };
+	for (size_t i = 0; i < deliver->count; i++)
+		results[i] = rc < 0 ? rc
+				    : mail_acknowledge(deliver->mail, deliver->accounts[i],
+					      deliver->sequences[i], error);
 	return rc;
 }
 
@@ -146,22 +168,18 @@ int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count,
 {
 	struct append_message message = { .body = body,
 		.internaldate = (int64_t)(mail_now_ms(mail) / 1000) };
-	struct deliver_context deliver = { mail, accounts, count, &message };
-	uint64_t position;
-	int rc = store_commit(mail_store(mail), deliver_run, &deliver, error, &position);
+	uint64_t *sequences = mem_zalloc_array(count, sizeof(*sequences));
+	struct deliver_context deliver = { mail, accounts, count, &message, sequences, { 0 } };
+	int rc = deliver_commit(&deliver, results_r, error);
 
-	for (size_t i = 0; i < count; i++)
-		results_r[i] = rc;
-	if (rc == 0 || count == 1)
-		return rc;
 	/* One bad account must not keep the message from the others: each on its own. */
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; rc < 0 && count > 1 && i < count; i++) {
 		deliver.accounts = &accounts[i];
 		deliver.count = 1;
-		results_r[i] =
-			store_commit(mail_store(mail), deliver_run, &deliver, error, &position);
+		(void)deliver_commit(&deliver, &results_r[i], error);
 	}
-	return 0;
+	free(sequences);
+	return count == 1 ? results_r[0] : 0;
 }
 
 /* ---- taking a set of messages in steps ---- */

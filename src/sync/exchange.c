@@ -434,7 +434,7 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 					       .compared = compared,
 					       .expect = expect,
 					       .merged_at = exchange->integrated_at } };
-	int rc = mail_commit(exchange->mail, exchange->account, merge_run, &merge,
+	int rc = mail_node_commit(exchange->mail, exchange->account, merge_run, &merge,
 		&exchange->result.error, &exchange->position);
 
 	if (rc < 0) {

@@ -74,5 +74,5 @@ int point_save(struct mail *mail, uint32_t account, uint64_t peer, struct common
 	struct save_context save = { peer, point };
 	uint64_t position;
 
-	return mail_commit(mail, account, save_run, &save, error, &position);
+	return mail_node_commit(mail, account, save_run, &save, error, &position);
 }

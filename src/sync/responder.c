@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SOFTWARE "chapar"
@@ -120,6 +121,17 @@ static int same_node(struct error *error, uint64_t node)
 		(unsigned long long)node);
 }
 
+/* What this node is called, where that is known. */
+static void put_name(struct dlist_writer *writer, struct mail *mail)
+{
+	const struct node_name *name = mail_node_name(mail);
+
+	if (name->name[0] != '\0')
+		dlist_put_text_of(writer, "NAME", bytes_of_string(name->name));
+	if (name->host[0] != '\0')
+		dlist_put_text_of(writer, "HOST", bytes_of_string(name->host));
+}
+
 void sync_hello_request(struct mail *mail, struct buffer *request)
 {
 	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "HELLO");
@@ -127,34 +139,46 @@ void sync_hello_request(struct mail *mail, struct buffer *request)
 	wire_put_node_of(&writer, "NODE", mail_node(mail));
 	dlist_put_number_of(&writer, "VERSION", SYNC_VERSION);
 	dlist_put_text_of(&writer, "SOFTWARE", BYTES_LITERAL(SOFTWARE));
+	put_name(&writer, mail);
 	dlist_end_map(&writer);
 }
 
+static void name_read(const struct dlist *map, const char *key, char *text, size_t size)
+{
+	struct bytes name;
+
+	if (dlist_get_text(map, key, &name) == 0 && name.len < size)
+		snprintf(text, size, "%.*s", BYTES_ARGS(name));
+}
+
 static int hello_read(
-	const struct dlist *map, struct mail *mail, uint64_t *peer_r, struct error *error)
+	const struct dlist *map, struct mail *mail, struct sync_peer *peer_r, struct error *error)
 {
 	uint64_t version;
 
+	*peer_r = (struct sync_peer){ 0 };
 	if (dlist_get_number(map, "VERSION", UINT32_MAX, &version) < 0 ||
-		wire_get_node(map, "NODE", peer_r) < 0 || *peer_r == 0)
+		wire_get_node(map, "NODE", &peer_r->node) < 0 || peer_r->node == 0)
 		return error_set(error, ERR_INVALID, "bad or missing NODE or VERSION");
+	name_read(map, "NAME", peer_r->name.name, sizeof(peer_r->name.name));
+	name_read(map, "HOST", peer_r->name.host, sizeof(peer_r->name.host));
 	if (version != SYNC_VERSION)
 		return error_set(error, ERR_VERSION,
 			"the peer speaks version %llu of the protocol, not %d",
 			(unsigned long long)version, SYNC_VERSION);
-	return *peer_r == mail_node(mail) ? same_node(error, *peer_r) : 0;
+	return peer_r->node == mail_node(mail) ? same_node(error, peer_r->node) : 0;
 }
 
 static int respond_hello(struct sync_call *call)
 {
 	struct sync_session *session = call->session;
 	struct dlist_writer writer;
-	uint64_t peer;
+	struct sync_peer peer;
 	int rc = hello_read(call->map, session->mail, &peer, call->error);
 
 	if (rc < 0)
 		return rc;
-	session->peer = peer;
+	session->peer = peer.node;
 	session->has_peer = true;
 	writer = wire_begin(call->answer, DLIST_ANSWER, "HELLO");
 	wire_put_node_of(&writer, "NODE", mail_node(session->mail));
@@ -162,16 +186,18 @@ static int respond_hello(struct sync_call *call)
 	dlist_put_text_of(&writer, "SOFTWARE", BYTES_LITERAL(SOFTWARE));
 	dlist_put_number_of(&writer, "BODYMAX", SYNC_BODY_SIZE_MAX);
 	dlist_put_number_of(&writer, "FULL", session->rights.is_full ? 1 : 0);
+	put_name(&writer, session->mail);
 	dlist_end_map(&writer);
 	return 0;
 }
 
-int sync_hello_check(struct mail *mail, struct bytes answer, uint64_t *peer_r, struct error *error)
+int sync_hello_check(
+	struct mail *mail, struct bytes answer, struct sync_peer *peer_r, struct error *error)
 {
 	struct arena *arena = arena_new();
 	const struct dlist *map;
 	struct bytes verb;
-	uint64_t peer;
+	struct sync_peer peer;
 	int rc = wire_parse(answer, arena, &verb, &map, error);
 
 	if (rc == 0 && bytes_equal_string(verb, "ERROR"))

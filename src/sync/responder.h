@@ -29,6 +29,12 @@ struct sync_rights {
 	uint64_t skew_ms; /* how far in the future a modseq may lie; 0: SYNC_SKEW_MS_DEFAULT */
 };
 
+/* Who the other side is. */
+struct sync_peer {
+	uint64_t node;
+	struct node_name name; /* so far as it told */
+};
+
 struct sync_session;
 
 /* `mail` stays borrowed, `rights` is copied. */
@@ -52,6 +58,7 @@ int sync_respond(struct sync_session *session, struct bytes request, struct buff
  * node id (one was copied), ERR_VERSION, ERR_INVALID.
  */
 void sync_hello_request(struct mail *mail, struct buffer *request);
-int sync_hello_check(struct mail *mail, struct bytes answer, uint64_t *peer_r, struct error *error);
+int sync_hello_check(
+	struct mail *mail, struct bytes answer, struct sync_peer *peer_r, struct error *error);
 
 #endif

@@ -476,6 +476,11 @@ static int apply_run(struct account_write *write, void *context)
 		apply->outcome = OUTCOME_APPLIED;
 		return rc < 0 ? rc : 0;
 	}
+	if (!apply->call->session->rights.is_full) {
+		rc = account_mode_check(write, &apply->checked);
+		if (rc < 0)
+			return rc;
+	}
 	if (write->header.sequence != apply->expect && !is_new)
 		return refuse_changed(apply, write);
 	if (apply->call->session->rights.is_full)
@@ -548,7 +553,7 @@ static int apply_commit(struct apply *apply, uint32_t account)
 	struct sync_call *call = apply->call;
 	struct mail *mail = call->session->mail;
 	uint64_t position;
-	int rc = mail_commit(mail, account, apply_run, apply, call->error, &position);
+	int rc = mail_node_commit(mail, account, apply_run, apply, call->error, &position);
 
 	if (rc == ERR_CHANGED && apply->outcome == OUTCOME_DIFFERS)
 		return 0;
@@ -556,7 +561,7 @@ static int apply_commit(struct apply *apply, uint32_t account)
 		*call->error = apply->checked;
 	else if (rc == ERR_ILLEGAL) {
 		error_set(&apply->illegal, rc, "a UID or modseq was announced here before");
-		rc = mail_commit(mail, account, refuse_run, apply, call->error, &position);
+		rc = mail_node_commit(mail, account, refuse_run, apply, call->error, &position);
 	}
 	return rc;
 }
@@ -634,7 +639,7 @@ int respond_integrate(struct sync_call *call)
 	if (rc == 0)
 		rc = find_account(&apply, true, &account);
 	if (rc == 0)
-		rc = mail_commit(call->session->mail, account, integrate_request_run, &apply,
+		rc = mail_node_commit(call->session->mail, account, integrate_request_run, &apply,
 			call->error, &position);
 	if (apply.checked.code != 0)
 		*call->error = apply.checked;

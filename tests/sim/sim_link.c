@@ -17,15 +17,15 @@ static struct sync_session *connect_nodes(
 	struct sync_session *session = sync_session_new(to->mail, &full_rights);
 	struct buffer request = { 0 }, answer = { 0 };
 	struct error error = { 0 };
-	uint64_t peer = 0;
+	struct sync_peer peer = { 0 };
 
 	sync_hello_request(from->mail, &request);
 	if (sync_respond(session, buffer_bytes(&request), &answer, &error) < 0 ||
 		sync_hello_check(from->mail, buffer_bytes(&answer), &peer, &error) < 0)
 		sim_fail(sim, "HELLO: %s", error.text);
-	else if (peer != to->id)
+	else if (peer.node != to->id)
 		sim_fail(sim, "HELLO: node %llu says that it is %llu", (unsigned long long)to->id,
-			(unsigned long long)peer);
+			(unsigned long long)peer.node);
 	buffer_deinit(&request);
 	buffer_deinit(&answer);
 	return session;

@@ -51,14 +51,14 @@ void nodes_connect(struct node *a, struct node *b, const struct sync_rights *rig
 	static const struct sync_rights full = { .is_full = true };
 	struct buffer request = { 0 }, answer = { 0 };
 	struct error error;
-	uint64_t peer;
+	struct sync_peer peer;
 
 	sync_session_free(&b->session);
 	b->session = sync_session_new(b->mail, rights != NULL ? rights : &full);
 	sync_hello_request(a->mail, &request);
 	assert_int_equal(sync_respond(b->session, buffer_bytes(&request), &answer, &error), 0);
 	assert_int_equal(sync_hello_check(a->mail, buffer_bytes(&answer), &peer, &error), 0);
-	assert_true(peer == mail_node(b->mail));
+	assert_true(peer.node == mail_node(b->mail));
 	buffer_deinit(&request);
 	buffer_deinit(&answer);
 }

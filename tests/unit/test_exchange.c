@@ -563,7 +563,7 @@ static void stores_with_one_node_id_refuse_each_other(void **state)
 	struct sync_session *session = sync_session_new(pair->a->mail, &full);
 	struct buffer request = { 0 }, answer = { 0 };
 	struct error error;
-	uint64_t peer;
+	struct sync_peer peer;
 
 	sync_hello_request(pair->a->mail, &request);
 	assert_int_equal(

@@ -147,6 +147,10 @@ struct account_write {
 	 * come with this write, though it stays as it is. */
 	bool renews_placed, renews_shown;
 	bool is_dirty;
+	/* Set for what users do: why they may not, once account_put_*() has returned ERR_REPLICA.
+	 * NULL: it is the node's own doing, or a peer's. */
+	struct error *user_error;
+	bool user_is_checked;
 };
 
 int account_write_begin(struct account_write *write, struct store_write *store, uint64_t node,

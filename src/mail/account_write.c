@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/pack.h"
+#include "mail/account_mode.h"
 #include "mail/account_private.h"
 #include "mail/mail.h"
 
@@ -397,13 +398,27 @@ static bool mailbox_may_follow(
 	       (mailbox_is_live(before) || !mailbox_is_live(after));
 }
 
+/* The one place that holds users to the account's mode: whatever they change comes by here. */
+static int user_check(struct account_write *write)
+{
+	int rc;
+
+	if (write->user_error == NULL || write->user_is_checked)
+		return 0;
+	rc = account_mode_check(write, write->user_error);
+	write->user_is_checked = rc == 0;
+	return rc;
+}
+
 int account_put_mailbox(struct account_write *write, const struct mailbox_record *mailbox)
 {
 	struct mailbox_record *now;
 	struct account_floor *floor;
 	uint32_t uidnext;
-	int rc = floor_get(write, mailbox->id, &floor);
+	int rc = user_check(write);
 
+	if (rc == 0)
+		rc = floor_get(write, mailbox->id, &floor);
 	if (rc < 0)
 		return rc;
 	now = &floor->mailbox;
@@ -464,8 +479,10 @@ int account_put_register(struct account_write *write, const struct register_reco
 		record->value.len > REGISTER_VALUE_SIZE_MAX || record->modseq > MODSEQ_MAX ||
 		record->kind == RECORD_MAILBOX || record->kind == RECORD_MESSAGE)
 		return ERR_ILLEGAL;
-	rc = account_get_register(write->kv, write->header.number, record->kind, record->mailbox,
-		record->key, write->arena, &before);
+	rc = user_check(write);
+	if (rc == 0)
+		rc = account_get_register(write->kv, write->header.number, record->kind,
+			record->mailbox, record->key, write->arena, &before);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
 	if (record->modseq < before.modseq || stamp_compare(record->stamp, before.stamp) < 0)
@@ -692,9 +709,11 @@ int account_put_message(struct account_write *write, const struct message_record
 	const struct message_record *before = &found;
 	unsigned char entry[17];
 	bool is_new_place;
-	int rc = account_get_message(
-		write->kv, write->header.number, message->instance, write->arena, &found);
+	int rc = user_check(write);
 
+	if (rc == 0)
+		rc = account_get_message(
+			write->kv, write->header.number, message->instance, write->arena, &found);
 	if (rc == ERR_NOT_FOUND)
 		before = NULL;
 	else if (rc < 0)

@@ -9,6 +9,7 @@ int accounts_write_get(
 	struct accounts_write *accounts, uint32_t account, struct account_write **write_r)
 {
 	struct account_write *write;
+	int rc;
 
 	for (size_t i = 0; i < accounts->count; i++) {
 		if (accounts->writes[i].header.number == account) {
@@ -19,35 +20,55 @@ int accounts_write_get(
 	assert(accounts->count < ACCOUNTS_WRITE_MAX);
 	write = &accounts->writes[accounts->count++];
 	*write_r = write;
-	return account_write_begin(write, accounts->store, mail_node(accounts->mail),
+	rc = account_write_begin(write, accounts->store, mail_node(accounts->mail),
 		mail_now_ms(accounts->mail), account);
+	write->user_error = &accounts->refusal;
+	return rc;
 }
 
 struct commit_context {
 	struct mail *mail;
 	accounts_run *run;
 	void *context;
+	struct error refusal; /* why a user may not */
+	uint32_t numbers[ACCOUNTS_WRITE_MAX];
+	uint64_t sequences[ACCOUNTS_WRITE_MAX]; /* of the accounts afterwards */
+	size_t count;
 };
 
 static int commit_run(struct store_write *store, void *context)
 {
-	const struct commit_context *commit = context;
+	struct commit_context *commit = context;
 	struct accounts_write accounts = { .mail = commit->mail, .store = store };
 	int rc = commit->run(&accounts, commit->context);
 
-	for (size_t i = 0; i < accounts.count; i++)
-		rc = account_write_end(&accounts.writes[i], rc);
+	for (size_t i = 0; i < accounts.count; i++) {
+		struct account_write *write = &accounts.writes[i];
+
+		if (rc == 0)
+			rc = account_write_flush(write);
+		commit->numbers[i] = write->header.number;
+		commit->sequences[i] = write->header.sequence;
+		rc = account_write_end(write, rc);
+	}
+	commit->count = accounts.count;
+	commit->refusal = accounts.refusal;
 	return rc;
 }
 
 int accounts_commit(struct mail *mail, accounts_run *run, void *context, struct error *error,
 	uint64_t *position_r)
 {
-	struct commit_context commit = { mail, run, context };
+	struct commit_context commit = { .mail = mail, .run = run, .context = context };
 	uint64_t position;
-
-	return store_commit(mail_store(mail), commit_run, &commit, error,
+	int rc = store_commit(mail_store(mail), commit_run, &commit, error,
 		position_r != NULL ? position_r : &position);
+
+	if (commit.refusal.code != 0 && error != NULL)
+		*error = commit.refusal;
+	for (size_t i = 0; i < commit.count && rc == 0; i++)
+		rc = mail_acknowledge(mail, commit.numbers[i], commit.sequences[i], error);
+	return rc;
 }
 
 static int mark_run(struct account_write *write, void *context)

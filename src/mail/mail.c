@@ -156,8 +156,7 @@ static int commit_run(struct store_write *store, void *context)
 		&write, store, commit->mail->node, mail_now_ms(commit->mail), commit->account);
 
 	commit->refusal = (struct error){ 0 };
-	if (rc == 0 && commit->is_user)
-		rc = account_mode_check(&write, &commit->refusal);
+	write.user_error = commit->is_user ? &commit->refusal : NULL;
 	if (rc == 0)
 		rc = commit->run(&write, commit->context);
 	if (rc >= 0) {

@@ -4,6 +4,8 @@
 
 #include "mail/mail.h"
 
+#include "base/error.h"
+
 /* Messages changed in one commit, so that a large change does not stall other writers. */
 #define MAIL_STEP_COUNT_MAX 1000
 
@@ -74,6 +76,7 @@ struct accounts_write {
 	struct store_write *store;
 	struct account_write writes[ACCOUNTS_WRITE_MAX];
 	size_t count;
+	struct error refusal; /* see account_write's user_error */
 };
 /* The write of one of them, begun when it is first asked for. */
 int accounts_write_get(

@@ -136,8 +136,7 @@ static int deliver_run(struct store_write *store, void *context)
 
 		rc = account_write_begin(&write, store, mail_node(deliver->mail),
 			mail_now_ms(deliver->mail), deliver->accounts[i]);
-		if (rc == 0)
-			rc = account_mode_check(&write, &deliver->refusal);
+		write.user_error = &deliver->refusal;
 		if (rc == 0)
 			rc = deliver_one(&write, deliver->message);
 		if (rc == 0)

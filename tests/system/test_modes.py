@@ -42,7 +42,7 @@ class Modes(chapar.TestCase):
                 "UID STORE 1 +FLAGS (\\Seen)",
                 "UID MOVE 1 Trash",
                 "EXPUNGE",
-                "CREATE Work",
+                "CREATE New",
                 "DELETE Work",
                 "RENAME INBOX Old",
                 "SUBSCRIBE INBOX",

@@ -186,6 +186,28 @@ static int narrow_to_changes(struct imap_session *session, struct fetch_work *wo
 	return rc;
 }
 
+/* Leaves those of the set that are on the page. */
+static void narrow_to_page(const struct imap_view *view, struct fetch_work *work)
+{
+	struct uid_set page = { 0 };
+	size_t begin, end, at = 0;
+
+	imap_partial_resolve(
+		&work->fetch.page, imap_view_count_in(view, &work->uids), &begin, &end);
+	for (size_t i = 0; i < work->uids.count && at < end; i++) {
+		const struct uid_range *range = &work->uids.ranges[i];
+		size_t index = imap_view_find(view, range->first);
+
+		for (; index < view->count && view->uids[index] <= range->last && at < end;
+			index++, at++) {
+			if (at >= begin)
+				uid_set_add(&page, view->uids[index], view->uids[index]);
+		}
+	}
+	uid_set_deinit(&work->uids);
+	work->uids = page;
+}
+
 static enum net_result fetch_begin(
 	struct imap_session *session, struct fetch_work *work, struct imap_sequence *sequence)
 {
@@ -193,6 +215,8 @@ static enum net_result fetch_begin(
 
 	if (work->fetch.wants_vanished && (!is_uid || !session->is_qresync))
 		return imap_bad(session, "VANISHED needs UID FETCH and QRESYNC enabled");
+	if (work->fetch.is_paged && !is_uid)
+		return imap_bad(session, "PARTIAL needs UID FETCH");
 	if (work->fetch.has_modseq)
 		session->is_condstore = true;
 	session->work = work;
@@ -210,6 +234,8 @@ static enum net_result fetch_begin(
 		work->rc = narrow_to_changes(session, work);
 	if (work->rc < 0)
 		return fetch_end(session, work);
+	if (work->fetch.is_paged)
+		narrow_to_page(session->view, work);
 	work->missing_count = imap_view_count_in(session->view, &work->uids);
 	return fetch_run(session);
 }

@@ -1,328 +1,228 @@
-/* SEARCH (RFC 3501, 6.4.4; RFC 4731; RFC 5182; RFC 7162, 3.1.5). */
+/*
+ * SEARCH and SORT (RFC 3501, 6.4.4; RFC 4731; RFC 5182; RFC 5256; RFC 5267; RFC 7162, 3.1.5;
+ * RFC 9394), and CANCELUPDATE.
+ */
 #include "imap/imap_commands.h"
-#include "imap/imap_qresync.h"
+#include "imap/imap_context.h"
 #include "imap/imap_reply.h"
-#include "imap/imap_search.h"
-#include "imap/imap_select_set.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
 
-#define STEP_COUNT 500     /* messages per snapshot */
-#define STEP_BODY_COUNT 50 /* the same if their bodies are read */
-
-enum search_return {
-	RETURN_MIN = 1,
-	RETURN_MAX = 2,
-	RETURN_ALL = 4,
-	RETURN_COUNT = 8,
-	RETURN_SAVE = 16
-};
-
-struct match {
-	uint32_t uid;
-	uint64_t modseq;
+struct sorted {
+	size_t at; /* of the key, in `keys` */
+	size_t len;
+	struct imap_match match;
 };
 
 struct search_work {
 	struct imap_search search;
-	bool is_esearch;
-	unsigned returns;
-	struct uid_set scope; /* UIDs that may match */
-	uint64_t next_uid;
-	size_t step_count;
-	struct match *matches;
-	size_t match_count;
-	size_t match_room;
-	int rc; /* the first failure to read a message */
-	struct kv_txn *kv;
+	struct imap_returns returns;
+	struct imap_look look;
+	struct bytes program; /* the command's text from the criteria or keys on */
+	bool is_sort;
+	struct imap_sort sort;
+	struct buffer keys; /* of the matches, in order of UIDs */
+	size_t *key_ends;
+	size_t key_count;
+	size_t key_room;
 };
 
 static void work_free(void *context)
 {
 	struct search_work *work = context;
 
+	imap_look_deinit(&work->look);
 	imap_search_deinit(&work->search);
-	uid_set_deinit(&work->scope);
-	free(work->matches);
+	buffer_deinit(&work->keys);
+	free(work->key_ends);
 }
 
-static int parse_return(struct imap_parser *args, struct search_work *work)
-{
-	static const struct {
-		const char *name;
-		enum search_return option;
-	} names[] = { { "MIN", RETURN_MIN }, { "MAX", RETURN_MAX }, { "ALL", RETURN_ALL },
-		{ "COUNT", RETURN_COUNT }, { "SAVE", RETURN_SAVE } };
+/* ---- sorting ---- */
 
-	if (!imap_parse_take_word(args, "RETURN"))
-		return 0;
-	work->is_esearch = true;
-	if (imap_parse_space(args) < 0 || imap_parse_expect(args, '(') < 0)
-		return ERR_INVALID;
-	while (!imap_parse_take(args, ')')) {
-		size_t i = 0;
-
-		while (i < sizeof(names) / sizeof(names[0]) &&
-			!imap_parse_take_word(args, names[i].name))
-			i++;
-		if (i == sizeof(names) / sizeof(names[0]))
-			return imap_parse_fail(args, ERR_INVALID, "Unknown RETURN option");
-		work->returns |= names[i].option;
-		imap_parse_take(args, ' ');
-	}
-	if (work->returns == 0)
-		work->returns = RETURN_ALL;
-	return imap_parse_space(args);
-}
-
-/* ---- looking ---- */
-
-static void add_match(struct search_work *work, uint32_t uid, uint64_t modseq)
-{
-	mem_grow((void **)&work->matches, &work->match_room, work->match_count + 1,
-		sizeof(*work->matches));
-	work->matches[work->match_count++] = (struct match){ uid, modseq };
-}
-
-static int look_at(void *context, const struct message_record *message)
+/* A match whose key cannot be made keeps its place among the keys. */
+static int note_key(void *context, struct kv_txn *kv, const struct message_record *message)
 {
 	struct search_work *work = context;
-	size_t step_max =
-		work->search.root->cost >= SEARCH_NEEDS_BODY ? STEP_BODY_COUNT : STEP_COUNT;
-	size_t index;
+	int rc = imap_sort_key(&work->sort, work->look.session, kv, message, &work->keys);
 
-	work->next_uid = (uint64_t)message->uid + 1;
-	work->step_count++;
-	if (imap_view_has(work->search.session->view, message->uid, &index)) {
-		int rc = imap_search_match(&work->search, work->kv, message);
-
-		if (rc > 0)
-			add_match(work, message->uid, message->modseq);
-		if (rc < 0 && work->rc == 0)
-			work->rc = rc;
-	}
-	return work->step_count >= step_max ? 1 : 0;
-}
-
-static int look_step(struct search_work *work, struct arena *arena)
-{
-	const struct imap_session *session = work->search.session;
-
-	work->step_count = 0;
-	for (size_t i = 0; i < work->scope.count; i++) {
-		const struct uid_range *range = &work->scope.ranges[i];
-		uint64_t first = range->first > work->next_uid ? range->first : work->next_uid;
-		int rc;
-
-		if (first > range->last)
-			continue;
-		rc = account_each_message(work->kv, session->view->account, session->view->mailbox,
-			(uint32_t)first, range->last, arena, look_at, work);
-		if (rc != 0)
-			return rc;
-	}
-	return 0;
-}
-
-static int look_in_store(struct imap_session *session, struct search_work *work)
-{
-	int rc = 1;
-
-	while (rc > 0) {
-		struct arena *arena;
-
-		if (net_connection_is_gone(session->connection))
-			return ERR_CLOSED;
-		arena = arena_new();
-		rc = imap_read_begin(session, &work->kv);
-		if (rc == 0) {
-			rc = look_step(work, arena);
-			mail_read_end(&work->kv);
-		}
-		arena_free(&arena);
-	}
-	imap_body_deinit(&session->body);
+	mem_grow((void **)&work->key_ends, &work->key_room, work->key_count + 1,
+		sizeof(*work->key_ends));
+	work->key_ends[work->key_count++] = work->keys.len;
 	return rc;
 }
 
-/* What the UIDs alone decide. */
-static void look_in_view(struct imap_session *session, struct search_work *work)
+static int sorted_order(const void *a, const void *b, void *keys)
 {
-	const struct imap_view *view = session->view;
+	const struct sorted *x = a, *y = b;
+	const unsigned char *data = keys;
+	int order = bytes_compare(bytes_of(data + x->at, x->len), bytes_of(data + y->at, y->len));
 
-	for (size_t i = 0; i < view->count; i++) {
-		struct message_record message = { .uid = view->uids[i] };
-
-		if (!uid_set_has(&view->vanished, message.uid) &&
-			imap_search_match(&work->search, NULL, &message) > 0)
-			add_match(work, message.uid, 0);
-	}
+	if (order != 0)
+		return order;
+	return x->match.uid < y->match.uid ? -1 : x->match.uid > y->match.uid;
 }
 
-/* One set or MODSEQ that all matches must have bounds what is looked at. */
-static int find_scope(struct imap_session *session, struct search_work *work)
+static void sort_matches(struct search_work *work)
 {
-	const struct imap_view *view = session->view;
-	struct kv_txn *kv;
-	int rc;
+	struct imap_look *look = &work->look;
+	struct sorted *sorted = mem_zalloc_array(look->match_count + 1, sizeof(*sorted));
 
-	for (const struct imap_search_key *key = work->search.root->children; key != NULL;
-		key = key->next) {
-		if (key->kind == SEARCH_SET) {
-			for (size_t i = 0; i < key->uids.count; i++)
-				uid_set_add(&work->scope, key->uids.ranges[i].first,
-					key->uids.ranges[i].last);
-			return 0;
-		}
-		if (key->kind != SEARCH_MODSEQ || key->number == 0)
-			continue;
-		rc = imap_read_begin(session, &kv);
-		if (rc < 0)
-			return rc;
-		rc = imap_find_earlier(session, kv, key->number - 1, NULL, false, &work->scope);
-		mail_read_end(&kv);
-		return rc;
+	for (size_t i = 0; i < look->match_count; i++) {
+		sorted[i].at = i > 0 ? work->key_ends[i - 1] : 0;
+		sorted[i].len = work->key_ends[i] - sorted[i].at;
+		sorted[i].match = look->matches[i];
 	}
-	if (view->count > 0)
-		uid_set_add(&work->scope, view->uids[0], view->uids[view->count - 1]);
-	return 0;
+	if (look->match_count > 0)
+		qsort_r(sorted, look->match_count, sizeof(*sorted), sorted_order, work->keys.data);
+	for (size_t i = 0; i < look->match_count; i++)
+		look->matches[i] = sorted[i].match;
+	free(sorted);
 }
 
 /* ---- answering ---- */
 
-static uint32_t number_of(const struct imap_session *session, uint32_t uid)
+static void put_plain(
+	struct imap_session *session, const struct search_work *work, struct imap_results *results)
 {
-	if ((session->command->flags & COMMAND_IS_UID) != 0)
-		return uid;
-	return (uint32_t)imap_view_find(session->view, uid) + 1;
-}
-
-/* The greatest modseq of what is returned (RFC 4731, 3.2). */
-static uint64_t greatest_modseq(const struct search_work *work)
-{
-	uint64_t greatest = 0, modseq;
-	bool only_ends = work->is_esearch && (work->returns & (RETURN_ALL | RETURN_COUNT)) == 0;
-	size_t last = work->match_count - 1;
-
-	for (size_t i = 0; i < work->match_count; i++) {
-		if (only_ends && !(i == 0 && (work->returns & RETURN_MIN) != 0) &&
-			!(i == last && (work->returns & RETURN_MAX) != 0))
-			continue;
-		modseq = work->matches[i].modseq;
-		greatest = modseq > greatest ? modseq : greatest;
-	}
-	return greatest;
-}
-
-static void put_search(struct imap_session *session, const struct search_work *work)
-{
-	imap_put(session, "* SEARCH");
-	for (size_t i = 0; i < work->match_count; i++)
-		imap_printf(session, " %u", number_of(session, work->matches[i].uid));
-	if (work->search.has_modseq && work->match_count > 0)
-		imap_printf(session, " (MODSEQ %llu)", (unsigned long long)greatest_modseq(work));
+	imap_printf(session, "* %s", work->is_sort ? "SORT" : "SEARCH");
+	for (size_t i = 0; i < results->count; i++)
+		imap_printf(session, " %u", imap_result_number(results, results->matches[i].uid));
+	if (results->tells_modseq && results->count > 0)
+		imap_printf(session, " (MODSEQ %llu)",
+			(unsigned long long)imap_results_modseq(&work->returns, results));
 	imap_put(session, "\r\n");
 }
 
-static void put_esearch(struct imap_session *session, const struct search_work *work)
+static enum net_result search_fail(struct imap_session *session, struct search_work *work, int rc)
 {
-	struct uid_set all = { 0 };
-	const struct match *matches = work->matches;
-	size_t count = work->match_count;
-
-	imap_put(session, "* ESEARCH (TAG ");
-	imap_put_string(&session->out, bytes_of_string(session->tag));
-	imap_printf(session, ")%s", (session->command->flags & COMMAND_IS_UID) != 0 ? " UID" : "");
-	if ((work->returns & RETURN_MIN) != 0 && count > 0)
-		imap_printf(session, " MIN %u", number_of(session, matches[0].uid));
-	if ((work->returns & RETURN_MAX) != 0 && count > 0)
-		imap_printf(session, " MAX %u", number_of(session, matches[count - 1].uid));
-	if ((work->returns & RETURN_COUNT) != 0)
-		imap_printf(session, " COUNT %zu", count);
-	if ((work->returns & RETURN_ALL) != 0 && count > 0) {
-		for (size_t i = 0; i < count; i++) {
-			uint32_t number = number_of(session, matches[i].uid);
-
-			uid_set_add(&all, number, number);
-		}
-		imap_put(session, " ALL ");
-		imap_set_write(&session->out, &all);
-		uid_set_deinit(&all);
-	}
-	if (work->search.has_modseq && count > 0)
-		imap_printf(session, " MODSEQ %llu", (unsigned long long)greatest_modseq(work));
-	imap_put(session, "\r\n");
+	/* RFC 5182, 2.1: what ends in NO saves nothing. */
+	if ((work->returns.options & RETURN_SAVE) != 0)
+		uid_set_deinit(&session->view->saved);
+	return imap_fail(session, rc, NULL);
 }
 
-/* What "$" means from now on (RFC 5182, 2.1: with MIN or MAX alone, only those). */
-static void save_result(struct imap_session *session, const struct search_work *work)
+static enum net_result search_end(struct imap_session *session, struct search_work *work)
 {
-	struct uid_set *saved = &session->view->saved;
-	bool only_ends = (work->returns & (RETURN_MIN | RETURN_MAX)) != 0 &&
-			 (work->returns & (RETURN_ALL | RETURN_COUNT)) == 0;
-	size_t count = work->match_count;
+	unsigned options = work->returns.options;
+	struct imap_results results = { .view = session->view,
+		.matches = work->look.matches,
+		.count = work->look.match_count,
+		.is_uid = (session->command->flags & COMMAND_IS_UID) != 0,
+		.tells_modseq = work->search.has_modseq };
 
-	uid_set_deinit(saved);
-	for (size_t i = 0; i < count; i++) {
-		bool is_end = (i == 0 && (work->returns & RETURN_MIN) != 0) ||
-			      (i == count - 1 && (work->returns & RETURN_MAX) != 0);
-
-		if (!only_ends || is_end)
-			uid_set_add(saved, work->matches[i].uid, work->matches[i].uid);
-	}
+	if ((options & RETURN_SAVE) != 0)
+		imap_save_results(session, &work->returns, &results);
+	if ((options & RETURN_UPDATE) != 0)
+		imap_context_add(session, work->program, &work->search, work->is_sort, &results);
+	if (!work->returns.is_extended)
+		put_plain(session, work, &results);
+	else if ((options & (RETURN_MIN | RETURN_MAX | RETURN_ALL | RETURN_COUNT |
+				    RETURN_PARTIAL)) != 0)
+		imap_put_esearch(session, &work->returns, &results);
+	return imap_ok(session, work->is_sort ? "Sorted" : "Searched");
 }
 
-static enum net_result search_run(struct imap_session *session, struct search_work *work)
+static enum net_result search_run(struct imap_session *session)
 {
-	int rc = find_scope(session, work);
+	struct search_work *work = session->work;
+	int rc = imap_look_run(&work->look);
 
-	if (rc == 0 && work->search.root->cost == SEARCH_NEEDS_NOTHING)
-		look_in_view(session, work);
-	else if (rc == 0)
-		rc = look_in_store(session, work);
-	if (rc < 0)
-		return imap_fail(session, rc, NULL);
+	if (rc > 0) {
+		session->resume = search_run;
+		return NET_AGAIN;
+	}
 	/* A message that cannot be read must not look as if it did not match. */
-	if (work->rc < 0)
-		return imap_fail(session, work->rc, NULL);
-	if ((work->returns & RETURN_SAVE) != 0)
-		save_result(session, work);
-	if (!work->is_esearch)
-		put_search(session, work);
-	else if (work->returns != RETURN_SAVE)
-		put_esearch(session, work);
-	return imap_ok(session, "Searched");
+	if (rc == 0)
+		rc = work->look.rc;
+	if (rc < 0)
+		return search_fail(session, work, rc);
+	if (work->is_sort)
+		sort_matches(work);
+	return search_end(session, work);
 }
 
-enum net_result cmd_search(struct imap_session *session, struct imap_parser *args)
+static int parse(struct imap_session *session, struct imap_parser *args, struct search_work *work)
+{
+	int rc;
+
+	if (imap_parse_space(args) < 0 || imap_parse_returns(args, &work->returns) < 0)
+		return ERR_INVALID;
+	if ((work->returns.options & RETURN_UPDATE) != 0 &&
+		imap_context_find(session->view, bytes_of_string(session->tag)) != NULL)
+		return imap_parse_fail(args, ERR_INVALID, "Tag reuse");
+	work->program = args->rest;
+	if (work->is_sort && (imap_parse_sort(args, &work->sort) < 0 || imap_parse_space(args) < 0))
+		return ERR_INVALID;
+	rc = imap_parse_search(args, work->is_sort, &work->search);
+	/* IMAP4rev2 has no SEARCH response. */
+	if (session->is_rev2 && !work->is_sort && !work->returns.is_extended) {
+		work->returns.is_extended = true;
+		work->returns.options = RETURN_ALL;
+	}
+	return rc;
+}
+
+static enum net_result search_begin(
+	struct imap_session *session, struct imap_parser *args, bool is_sort)
 {
 	struct search_work *work = arena_zalloc(session->arena, sizeof(*work));
 	int rc;
 
 	session->work = work;
 	session->work_free = work_free;
+	work->is_sort = is_sort;
 	work->search.session = session;
 	work->search.now_ms = clock_now_ms(clock_system());
-	rc = imap_parse_space(args);
-	if (rc == 0)
-		rc = parse_return(args, work);
-	if (rc == 0)
-		rc = imap_parse_search(args, &work->search);
-	/* IMAP4rev2 has no SEARCH response. */
-	if (session->is_rev2 && !work->is_esearch) {
-		work->is_esearch = true;
-		work->returns = RETURN_ALL;
-	}
-	if ((work->returns & RETURN_SAVE) != 0 && rc < 0)
+	rc = parse(session, args, work);
+	if (rc == ERR_NOT_FOUND && (work->returns.options & RETURN_SAVE) != 0)
 		uid_set_deinit(&session->view->saved);
 	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, "[BADCHARSET (US-ASCII UTF-8)] Unknown charset");
+		return imap_no(session, IMAP_BADCHARSET);
+	/* BAD leaves "$" as it is (RFC 5182, 2.1). */
 	if (rc < 0)
 		return imap_bad_args(session, args);
 	if (work->search.has_modseq)
 		session->is_condstore = true;
-	return search_run(session, work);
+	imap_search_bind(&work->search, session->view);
+	work->look.session = session;
+	work->look.search = &work->search;
+	work->look.context = work;
+	work->look.found = is_sort ? note_key : NULL;
+	return search_run(session);
+}
+
+enum net_result cmd_search(struct imap_session *session, struct imap_parser *args)
+{
+	return search_begin(session, args, false);
+}
+
+enum net_result cmd_sort(struct imap_session *session, struct imap_parser *args)
+{
+	return search_begin(session, args, true);
+}
+
+/* RFC 5267, 4.3.5. */
+enum net_result cmd_cancelupdate(struct imap_session *session, struct imap_parser *args)
+{
+	struct bytes tags[IMAP_CONTEXT_COUNT_MAX];
+	size_t count = 0, missing = 0;
+
+	do {
+		if (count == IMAP_CONTEXT_COUNT_MAX)
+			return imap_bad(session, "Too many tags");
+		if (imap_parse_space(args) < 0)
+			return imap_bad_args(session, args);
+		if (bytes_peek(args->rest) != '"')
+			return imap_bad(session, "Tags are quoted here");
+		if (imap_parse_string(args, &tags[count++]) < 0)
+			return imap_bad_args(session, args);
+	} while (!imap_parse_at_end(args));
+	for (size_t i = 0; i < count; i++)
+		missing += imap_context_remove(session->view, tags[i]) ? 0 : 1;
+	if (missing > 0)
+		return imap_no(session, "No updates were due to %zu of these", missing);
+	return imap_ok(session, "No further updates");
 }

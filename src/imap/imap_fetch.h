@@ -1,11 +1,12 @@
 /*
  * imap_fetch: what FETCH asks for, and the writing of one message's answer (RFC 3501, 6.4.5 and
- * 7.4.2; RFC 3516; RFC 7162; RFC 8474; RFC 8514; RFC 8970).
+ * 7.4.2; RFC 3516; RFC 7162; RFC 8474; RFC 8514; RFC 8970; RFC 9394).
  */
 #ifndef CHAPAR_IMAP_FETCH_H
 #define CHAPAR_IMAP_FETCH_H
 
 #include "imap/imap_body.h"
+#include "imap/imap_returns.h"
 #include "imap/imap_sequence.h"
 #include "imap/imap_session.h"
 
@@ -54,6 +55,8 @@ struct imap_fetch { /* lives in an arena */
 	bool has_changedsince;
 	uint64_t changedsince;
 	bool wants_vanished;
+	bool is_paged; /* of the messages that would be told, only those (RFC 9394, 3.3) */
+	struct imap_partial page;
 };
 
 /* All after the sequence set and its blank. */

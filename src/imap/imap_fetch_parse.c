@@ -300,7 +300,7 @@ static int parse_items(struct imap_parser *args, struct imap_fetch *fetch)
 	return imap_parse_expect(args, ')');
 }
 
-/* " (CHANGEDSINCE 12345 VANISHED)" */
+/* " (CHANGEDSINCE 12345 VANISHED)", " (PARTIAL -1:-30)" */
 static int parse_modifiers(struct imap_parser *args, struct imap_fetch *fetch)
 {
 	if (!imap_parse_take(args, ' '))
@@ -310,6 +310,15 @@ static int parse_modifiers(struct imap_parser *args, struct imap_fetch *fetch)
 	do {
 		if (imap_parse_take_word(args, "VANISHED")) {
 			fetch->wants_vanished = true;
+			continue;
+		}
+		if (imap_parse_take_word(args, "PARTIAL")) {
+			if (fetch->is_paged)
+				return imap_parse_fail(args, ERR_INVALID, "More than one PARTIAL");
+			if (imap_parse_space(args) < 0 ||
+				imap_parse_partial(args, &fetch->page) < 0)
+				return ERR_INVALID;
+			fetch->is_paged = true;
 			continue;
 		}
 		if (!imap_parse_take_word(args, "CHANGEDSINCE"))

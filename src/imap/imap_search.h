@@ -63,7 +63,9 @@ struct imap_search_key {
 	struct bytes text; /* flag, field name, id */
 	struct mime_needle needle;
 	bool has_needle;
-	struct uid_set uids;
+	struct imap_sequence sequence; /* of a set, as it was written ... */
+	bool is_uid;
+	struct uid_set uids; /* ... and what it means in the view that is searched */
 };
 
 struct imap_search {
@@ -71,17 +73,33 @@ struct imap_search {
 	struct imap_search_key *newest;
 	size_t key_count;
 	bool has_modseq;
+	bool has_numbers; /* message numbers, or "$" */
+	bool has_ages;    /* OLDER or YOUNGER: the answer changes by itself */
 	struct bytes charset;
 	/* Set by the one who asks: */
 	struct imap_session *session;
 	uint64_t now_ms;
+	/* Set by imap_search_bind(): */
+	const struct imap_view *view;
+	uint64_t body_bytes; /* read so far */
 };
 
+#define IMAP_BADCHARSET                                                                            \
+	"[BADCHARSET (US-ASCII UTF-8 UTF-7 UTF-16 ISO-8859-1 ISO-8859-2 ISO-8859-3 ISO-8859-4 "    \
+	"ISO-8859-5 ISO-8859-6 ISO-8859-7 ISO-8859-8 ISO-8859-9 ISO-8859-10 ISO-8859-13 "          \
+	"ISO-8859-14 ISO-8859-15 ISO-8859-16 WINDOWS-1250 WINDOWS-1251 WINDOWS-1252 WINDOWS-1253 " \
+	"WINDOWS-1254 WINDOWS-1255 WINDOWS-1256 WINDOWS-1257 WINDOWS-1258 KOI8-R KOI8-U GB2312 "   \
+	"GBK GB18030 BIG5 BIG5-HKSCS SHIFT_JIS EUC-JP EUC-KR EUC-TW ISO-2022-JP ISO-2022-KR "      \
+	"TIS-620 MACINTOSH)] Unknown charset"
+
 /*
- * Reads all keys up to the end of the command. Errors: ERR_INVALID, ERR_TOO_LARGE (BAD);
- * ERR_NOT_FOUND: the charset is not known (NO [BADCHARSET]). Free it in any case.
+ * Reads all keys up to the end of the command, with a CHARSET before them if there is one (it has
+ * to be there, without that word, if `needs_charset`). Errors: ERR_INVALID, ERR_TOO_LARGE (BAD);
+ * ERR_NOT_FOUND: the charset is not known (NO, IMAP_BADCHARSET). Free it in any case.
  */
-int imap_parse_search(struct imap_parser *args, struct imap_search *search);
+int imap_parse_search(struct imap_parser *args, bool needs_charset, struct imap_search *search);
+/* Says in which view it is to search, which must live as long as it does. May be done again. */
+void imap_search_bind(struct imap_search *search, const struct imap_view *view);
 void imap_search_deinit(struct imap_search *search);
 
 /*

@@ -36,9 +36,11 @@ static int load_body(struct candidate *candidate, struct bytes *raw_r)
 	int rc = imap_body_load(
 		&session->body, session->mail, candidate->kv, &candidate->message->guid);
 
-	if (rc == 0)
-		*raw_r = buffer_bytes(&session->body.raw);
-	return rc;
+	if (rc < 0)
+		return rc;
+	*raw_r = buffer_bytes(&session->body.raw);
+	candidate->search->body_bytes += raw_r->len;
+	return 0;
 }
 
 static bool match_flag(const struct message_record *message, struct bytes name)
@@ -110,7 +112,7 @@ static int match_id(
 static int match_record(const struct candidate *candidate, const struct imap_search_key *key)
 {
 	const struct message_record *message = candidate->message;
-	const struct imap_view *view = candidate->search->session->view;
+	const struct imap_view *view = candidate->search->view;
 	int64_t now = (int64_t)(candidate->search->now_ms / 1000), number = (int64_t)key->number;
 	int64_t day = imap_day_of(message->internaldate, message->internaldate_zone);
 	int64_t saved_day = imap_day_of((int64_t)(message->savedate_ms / 1000), 0);
@@ -181,8 +183,7 @@ static int match_key(struct candidate *candidate, const struct imap_search_key *
 	case SEARCH_SET:
 		return uid_set_has(&key->uids, candidate->message->uid);
 	case SEARCH_RECENT:
-		return imap_view_is_recent(
-			candidate->search->session->view, candidate->message->uid);
+		return imap_view_is_recent(candidate->search->view, candidate->message->uid);
 	case SEARCH_SENT_BEFORE:
 	case SEARCH_SENT_ON:
 	case SEARCH_SENT_SINCE:

@@ -2,7 +2,10 @@
 
 #include "imap/imap_select_set.h"
 
+#include "base/mem.h"
+
 #include <ctype.h>
+#include <stdlib.h>
 
 enum argument {
 	TAKES_NOTHING,
@@ -10,6 +13,7 @@ enum argument {
 	TAKES_HEADER, /* a name and a string */
 	TAKES_KEYWORD,
 	TAKES_NUMBER,
+	TAKES_AGE, /* seconds, 1 or more (RFC 5032) */
 	TAKES_DATE,
 	TAKES_ID
 };
@@ -39,7 +43,7 @@ static const struct search_word {
 	{ "LARGER", SEARCH_LARGER, SEARCH_NEEDS_RECORD, TAKES_NUMBER, NULL, false },
 	{ "NEW", SEARCH_NEW, SEARCH_NEEDS_RECORD, TAKES_NOTHING, NULL, false },
 	{ "OLD", SEARCH_RECENT, SEARCH_NEEDS_NOTHING, TAKES_NOTHING, NULL, true },
-	{ "OLDER", SEARCH_OLDER, SEARCH_NEEDS_RECORD, TAKES_NUMBER, NULL, false },
+	{ "OLDER", SEARCH_OLDER, SEARCH_NEEDS_RECORD, TAKES_AGE, NULL, false },
 	{ "ON", SEARCH_DAY_ON, SEARCH_NEEDS_RECORD, TAKES_DATE, NULL, false },
 	{ "RECENT", SEARCH_RECENT, SEARCH_NEEDS_NOTHING, TAKES_NOTHING, NULL, false },
 	{ "SAVEDATESUPPORTED", SEARCH_AND, SEARCH_NEEDS_NOTHING, TAKES_NOTHING, NULL, false },
@@ -62,7 +66,7 @@ static const struct search_word {
 	{ "UNFLAGGED", SEARCH_FLAG, SEARCH_NEEDS_RECORD, TAKES_NOTHING, "\\Flagged", true },
 	{ "UNKEYWORD", SEARCH_FLAG, SEARCH_NEEDS_RECORD, TAKES_KEYWORD, NULL, true },
 	{ "UNSEEN", SEARCH_FLAG, SEARCH_NEEDS_RECORD, TAKES_NOTHING, "\\Seen", true },
-	{ "YOUNGER", SEARCH_YOUNGER, SEARCH_NEEDS_RECORD, TAKES_NUMBER, NULL, false },
+	{ "YOUNGER", SEARCH_YOUNGER, SEARCH_NEEDS_RECORD, TAKES_AGE, NULL, false },
 };
 
 static int parse_key(
@@ -126,6 +130,19 @@ static int parse_needle(
 	return 0;
 }
 
+static int parse_age(struct imap_parser *args, struct imap_search_key *key)
+{
+	uint32_t seconds;
+	int rc = imap_parse_number32(args, &seconds);
+
+	if (rc < 0)
+		return rc;
+	if (seconds == 0)
+		return imap_parse_fail(args, ERR_INVALID, "Zero seconds");
+	key->number = seconds;
+	return 0;
+}
+
 static int parse_argument(struct imap_parser *args, const struct imap_search *search,
 	enum argument argument, struct imap_search_key *key)
 {
@@ -146,6 +163,8 @@ static int parse_argument(struct imap_parser *args, const struct imap_search *se
 		return imap_parse_flag(args, &key->text);
 	case TAKES_NUMBER:
 		return imap_parse_number(args, INT64_MAX, &key->number);
+	case TAKES_AGE:
+		return parse_age(args, key);
 	case TAKES_DATE:
 		if (imap_parse_date(args, &day) < 0)
 			return ERR_INVALID;
@@ -164,6 +183,7 @@ static int parse_word(struct imap_parser *args, struct imap_search *search,
 	if (rc < 0)
 		return rc;
 	(*key_r)->cost = word->cost;
+	search->has_ages = search->has_ages || word->argument == TAKES_AGE;
 	if (word->text != NULL)
 		(*key_r)->text = bytes_of_string(word->text);
 	rc = parse_argument(args, search, word->argument, *key_r);
@@ -244,19 +264,17 @@ static int parse_list(
 	return 0;
 }
 
-/* Message numbers that are not there match nothing; that is no error here. */
 static int parse_set(struct imap_parser *args, struct imap_search *search, bool is_uid,
 	struct imap_search_key **key_r)
 {
-	struct imap_sequence sequence;
-
 	if (new_key(args, search, SEARCH_SET, key_r) < 0 ||
-		imap_parse_sequence(args, &sequence) < 0)
+		imap_parse_sequence(args, &(*key_r)->sequence) < 0)
 		return ERR_INVALID;
-	if (search->session->is_uidonly && !is_uid && !sequence.is_saved)
+	if (search->session->is_uidonly && !is_uid && !(*key_r)->sequence.is_saved)
 		return imap_parse_fail(
 			args, ERR_INVALID, "[UIDREQUIRED] No message numbers with UIDONLY");
-	imap_search_uids(search->session, &sequence, is_uid, &(*key_r)->uids);
+	(*key_r)->is_uid = is_uid;
+	search->has_numbers = search->has_numbers || !is_uid || (*key_r)->sequence.is_saved;
 	return 0;
 }
 
@@ -300,20 +318,21 @@ static int parse_key(
 	return rc;
 }
 
-static int parse_charset(struct imap_parser *args, struct imap_search *search)
+static int parse_charset(struct imap_parser *args, bool needs_charset, struct imap_search *search)
 {
 	struct mime_needle probe;
 
 	/* Undeclared strings are taken for UTF-8, of which US-ASCII is a part. */
 	search->charset = BYTES_LITERAL("UTF-8");
-	if (!imap_parse_take_word(args, "CHARSET"))
+	if (!needs_charset && !imap_parse_take_word(args, "CHARSET"))
 		return 0;
 	/* RFC 6855, section 3. */
-	if (search->session->is_utf8_only)
+	if (!needs_charset && search->session->is_utf8_only)
 		return imap_parse_fail(
 			args, ERR_INVALID, "No CHARSET with UTF8=ACCEPT: it is UTF-8");
-	if (imap_parse_space(args) < 0 || imap_parse_astring(args, &search->charset) < 0 ||
-		imap_parse_space(args) < 0)
+	if (!needs_charset && imap_parse_space(args) < 0)
+		return ERR_INVALID;
+	if (imap_parse_astring(args, &search->charset) < 0 || imap_parse_space(args) < 0)
 		return ERR_INVALID;
 	if (mime_needle_init(&probe, BYTES_LITERAL("a"), search->charset) < 0)
 		return imap_parse_fail(args, ERR_NOT_FOUND, "Unknown charset");
@@ -321,14 +340,32 @@ static int parse_charset(struct imap_parser *args, struct imap_search *search)
 	return 0;
 }
 
-int imap_parse_search(struct imap_parser *args, struct imap_search *search)
+int imap_parse_search(struct imap_parser *args, bool needs_charset, struct imap_search *search)
 {
-	int rc = parse_charset(args, search);
+	int rc = parse_charset(args, needs_charset, search);
 
 	if (rc < 0)
 		return rc;
 	rc = parse_list(args, search, &search->root);
 	return rc < 0 ? rc : imap_parse_end(args);
+}
+
+/* Message numbers that are not there match nothing; that is no error here. */
+void imap_search_bind(struct imap_search *search, const struct imap_view *view)
+{
+	search->view = view;
+	for (struct imap_search_key *key = search->newest; key != NULL; key = key->older) {
+		struct imap_sequence sequence = key->sequence;
+
+		if (key->kind != SEARCH_SET)
+			continue;
+		uid_set_deinit(&key->uids);
+		/* Resolving it changes it. */
+		sequence.ranges =
+			mem_dup(sequence.ranges, sequence.count * sizeof(*sequence.ranges));
+		imap_search_uids(view, &sequence, key->is_uid, &key->uids);
+		free(sequence.ranges);
+	}
 }
 
 void imap_search_deinit(struct imap_search *search)

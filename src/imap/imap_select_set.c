@@ -18,10 +18,9 @@ static void numbers_to_uids(
 	uid_set_deinit(&numbers);
 }
 
-void imap_search_uids(const struct imap_session *session, struct imap_sequence *sequence,
-	bool is_uid, struct uid_set *uids)
+void imap_search_uids(const struct imap_view *view, struct imap_sequence *sequence, bool is_uid,
+	struct uid_set *uids)
 {
-	const struct imap_view *view = session->view;
 	struct uid_set named = { 0 };
 	uint32_t last;
 
@@ -53,7 +52,7 @@ int imap_select_uids(const struct imap_session *session, struct imap_sequence *s
 	if (!is_uid && !sequence->is_saved &&
 		(count == 0 || imap_sequence_greatest(sequence, 1) > count))
 		return ERR_INVALID;
-	imap_search_uids(session, sequence, is_uid, uids);
+	imap_search_uids(session->view, sequence, is_uid, uids);
 	return 0;
 }
 

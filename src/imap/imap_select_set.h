@@ -14,8 +14,8 @@ int imap_select_uids(const struct imap_session *session, struct imap_sequence *s
 	bool is_uid, struct uid_set *uids);
 
 /* The same for a search key: message numbers that are not there are left out. */
-void imap_search_uids(const struct imap_session *session, struct imap_sequence *sequence,
-	bool is_uid, struct uid_set *uids);
+void imap_search_uids(const struct imap_view *view, struct imap_sequence *sequence, bool is_uid,
+	struct uid_set *uids);
 
 /* The message numbers of the UIDs, those that are there. */
 void imap_set_to_numbers(

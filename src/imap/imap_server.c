@@ -10,6 +10,7 @@
 #define APPEND_SIZE_MAX_DEFAULT (64u * 1024 * 1024)
 #define IDLE_TIMEOUT_S_DEFAULT 1800
 #define LOGIN_TIMEOUT_S_DEFAULT 60
+#define PROGRESS_INTERVAL_MS_DEFAULT 10000
 
 struct imap_server *imap_server_new(const struct imap_server_options *options)
 {
@@ -24,6 +25,8 @@ struct imap_server *imap_server_new(const struct imap_server_options *options)
 		own->idle_timeout_s = IDLE_TIMEOUT_S_DEFAULT;
 	if (own->login_timeout_s == 0)
 		own->login_timeout_s = LOGIN_TIMEOUT_S_DEFAULT;
+	if (own->progress_interval_ms == 0)
+		own->progress_interval_ms = PROGRESS_INTERVAL_MS_DEFAULT;
 	if (own->name == NULL)
 		own->name = "Chapar";
 	server->recent = imap_recent_new();

@@ -36,6 +36,7 @@ struct imap_server_options { /* 0 or NULL: the default */
 	bool allow_plaintext;          /* and from everywhere; for tests and closed networks */
 	unsigned idle_timeout_s;       /* 1800; RFC 3501 asks for no less */
 	unsigned login_timeout_s;      /* 60: from the greeting to the login */
+	unsigned progress_interval_ms; /* 10000: between reports of a long search's progress */
 	const char *name;              /* for ID; "Chapar" */
 	const char *version;           /* for ID; omitted if NULL */
 };

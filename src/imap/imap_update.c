@@ -1,5 +1,6 @@
 #include "imap/imap_update.h"
 
+#include "imap/imap_context.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_sequence.h"
 #include "imap/imap_server_private.h"
@@ -197,16 +198,39 @@ static enum net_result update_end(struct imap_session *session)
 		uid_set_deinit(&view->changed);
 		uid_set_deinit(&view->told);
 		uid_set_deinit(&view->silent);
-		view->announce_next = 0;
+		uid_set_deinit(&view->recheck);
+		view->announce_next = view->recheck_next = 0;
 	}
 	session->resume = NULL;
 	put_ending(session);
 	return NET_DONE;
 }
 
+/* What contexts have to look at: what changed, and what came. */
+static void note_recheck(struct imap_view *view, size_t told_before)
+{
+	if (view->contexts == NULL)
+		return;
+	for (size_t i = 0; i < view->changed.count; i++)
+		uid_set_add(&view->recheck, view->changed.ranges[i].first,
+			view->changed.ranges[i].last);
+	for (size_t i = told_before; i < view->count; i++)
+		uid_set_add(&view->recheck, view->uids[i], view->uids[i]);
+}
+
 static enum net_result update_run(struct imap_session *session)
 {
-	int rc = 1;
+	int rc = imap_contexts_step(session);
+
+	/* Looking again may read bodies: the worker is given back in between. */
+	if (rc > 0) {
+		session->resume = update_run;
+		return NET_AGAIN;
+	}
+	if (rc < 0)
+		imap_log_failure(session, rc, NULL);
+	uid_set_deinit(&session->view->recheck);
+	rc = 1;
 
 	while (session->view->changed.count > 0 && rc > 0) {
 		struct arena *arena = arena_new();
@@ -255,10 +279,12 @@ enum net_result imap_update_begin(struct imap_session *session)
 	if (may_expunge(session) && view->vanished.count > 0) {
 		size_t count = view->count;
 
+		imap_contexts_tell_vanished(session);
 		tell_vanished(session);
 		/* The client counts down with each EXPUNGE. */
 		told_before -= count - view->count;
 	}
 	tell_counts(session, told_before);
+	note_recheck(view, told_before);
 	return update_run(session);
 }

@@ -1,5 +1,7 @@
 #include "imap/imap_view.h"
 
+#include "imap/imap_context.h"
+
 #include "base/error.h"
 #include "base/mem.h"
 
@@ -33,6 +35,8 @@ void imap_view_free(struct imap_view **view)
 	uid_set_deinit(&(*view)->told);
 	uid_set_deinit(&(*view)->silent);
 	uid_set_deinit(&(*view)->saved);
+	uid_set_deinit(&(*view)->recheck);
+	imap_contexts_free(&(*view)->contexts);
 	free((*view)->uids);
 	free((*view)->name);
 	free(*view);

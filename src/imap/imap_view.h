@@ -17,6 +17,8 @@
 	1000 /* of one mailbox that FLAGS tells of; others are usable too                          \
 	      */
 
+struct imap_context;
+
 struct imap_view {
 	char *name;       /* as at selection, UTF-8, for logs */
 	uint32_t account; /* that it belongs to; maybe not the user's own */
@@ -42,6 +44,10 @@ struct imap_view {
 	size_t announce_count;  /* messages looked at in this step */
 
 	struct uid_set saved; /* "$", the result of the last SEARCH RETURN (SAVE) */
+
+	struct imap_context *contexts; /* searches whose results are kept up to date */
+	struct uid_set recheck;        /* messages that they have to look at ... */
+	uint64_t recheck_next;         /* ... from this UID on */
 
 	uint32_t recent_first; /* UIDs from here on are \Recent in this session; 0: none */
 	size_t recent_told;

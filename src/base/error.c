@@ -88,6 +88,8 @@ const char *error_name(int code)
 		return "temporarily unavailable";
 	case ERR_REPLICA:
 		return "this copy is a replica";
+	case ERR_OVERQUOTA:
+		return "over quota";
 	default:
 		return "unknown error";
 	}

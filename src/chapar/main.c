@@ -164,6 +164,39 @@ static int named_run(struct node *node, const char *command, const struct tool_o
 	return words_run(node, &words, error);
 }
 
+/* Without limits, tells them. */
+static int quota_run(struct node *node, const struct tool_options *options, struct error *error)
+{
+	const struct {
+		const char *resource, *limit;
+	} rows[] = {
+		{ "STORAGE", options->quota_storage },
+		{ "MESSAGE", options->quota_messages },
+		{ "MAILBOX", options->quota_mailboxes },
+		{ "ANNOTATION-STORAGE", options->quota_annotations },
+	};
+	struct words words = { { "quota-set" }, 1 };
+
+	if (options->name_count > 0)
+		word_add(&words, options->names[0]);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].limit == NULL)
+			continue;
+		if (options->name_count == 0)
+			return error_set(error, ERR_INVALID, "limits are those of one account");
+		word_add(&words, rows[i].resource);
+		word_add(&words, rows[i].limit);
+	}
+	if (words.count > 2)
+		return words_run(node, &words, error);
+	words = (struct words){ { "quota" }, 1 };
+	if (options->is_json)
+		word_add(&words, "--json");
+	if (options->name_count > 0)
+		word_add(&words, options->names[0]);
+	return words_run(node, &words, error);
+}
+
 static int command_run(struct node *node, const struct tool_options *options, struct error *error)
 {
 	switch (options->command) {
@@ -192,6 +225,8 @@ static int command_run(struct node *node, const struct tool_options *options, st
 		return simple_run(node, "compact", options, error);
 	case TOOL_CONFLICT_LIST:
 		return simple_run(node, "conflict-list", options, error);
+	case TOOL_QUOTA:
+		return quota_run(node, options, error);
 	case TOOL_STATUS:
 		return simple_run(node, "status", options, error);
 	case TOOL_VERIFY:

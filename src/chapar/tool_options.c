@@ -9,7 +9,8 @@ enum option_flag {
 	TAKES_BODIES = 2,
 	TAKES_PASSWORD_FILE = 4,
 	TAKES_FROM_FILE = 8,
-	TAKES_ACCOUNT = 16
+	TAKES_ACCOUNT = 16,
+	TAKES_LIMITS = 32
 };
 
 struct command {
@@ -48,6 +49,9 @@ static const struct command commands[] = {
 		"[--account NAME] [--json]",
 		"List what merges decided by more than that the later change stays." },
 	{ { "help", NULL }, TOOL_HELP, 0, 0, 0, "", "Tell the commands." },
+	{ { "quota", NULL }, TOOL_QUOTA, TAKES_JSON | TAKES_LIMITS, 0, 1,
+		"[NAME] [--storage N] [--messages N] [--mailboxes N] [--annotations N] [--json]",
+		"Tell what accounts hold and may hold, or set an account's limits on all nodes." },
 	{ { "rebuild", NULL }, TOOL_REBUILD, 0, 0, 0, "",
 		"Make the index anew from the segments; the daemon must be stopped." },
 	{ { "status", NULL }, TOOL_STATUS, TAKES_JSON, 0, 0, "[--json]",
@@ -70,6 +74,10 @@ static const struct {
 		offsetof(struct tool_options, password_file) },
 	{ "--from-file", TAKES_FROM_FILE, true, offsetof(struct tool_options, from_file) },
 	{ "--account", TAKES_ACCOUNT, true, offsetof(struct tool_options, account) },
+	{ "--storage", TAKES_LIMITS, true, offsetof(struct tool_options, quota_storage) },
+	{ "--messages", TAKES_LIMITS, true, offsetof(struct tool_options, quota_messages) },
+	{ "--mailboxes", TAKES_LIMITS, true, offsetof(struct tool_options, quota_mailboxes) },
+	{ "--annotations", TAKES_LIMITS, true, offsetof(struct tool_options, quota_annotations) },
 };
 
 #define ROW_COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))

@@ -26,6 +26,7 @@ enum tool_command_id {
 	TOOL_COMPACT,
 	TOOL_CONFLICT_LIST,
 	TOOL_HELP,
+	TOOL_QUOTA,
 	TOOL_REBUILD,
 	TOOL_STATUS,
 	TOOL_VERIFY,
@@ -41,7 +42,9 @@ struct tool_options {
 	const char *password_file; /* "-": standard input; NULL: ask */
 	const char *from_file;     /* likewise; NULL: none */
 	const char *account;       /* NULL: all */
-	const char *const *names;  /* of accounts */
+	/* Limits: "10G", "none" or "default"; NULL: as they are. */
+	const char *quota_storage, *quota_messages, *quota_mailboxes, *quota_annotations;
+	const char *const *names; /* of accounts */
 	size_t name_count;
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "chapard/admin_private.h"
+#include "mail/quota.h"
 
 #include <stdlib.h>
 
@@ -20,6 +21,9 @@ static const struct admin_command commands[] = {
 	{ "channel-pause", 0, 1, 1, admin_channel_pause },
 	{ "channel-resume", 0, 1, 1, admin_channel_resume },
 	{ "conflict-list", ADMIN_OPTION_JSON, 0, 1, admin_conflict_list }, /* [NAME] */
+	{ "quota", ADMIN_OPTION_JSON, 0, 1, admin_quota },                 /* [NAME] */
+	{ "quota-set", 0, 3, 1 + 2 * QUOTA_RESOURCE_COUNT,
+		admin_quota_set }, /* NAME RESOURCE LIMIT … */
 	{ "compact", 0, 0, 0, admin_compact },
 };
 

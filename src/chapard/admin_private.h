@@ -53,6 +53,9 @@ admin_step_function admin_verify, admin_compact, admin_status;
 admin_step_function admin_channel_list, admin_channel_add, admin_channel_remove,
 	admin_channel_pause, admin_channel_resume;
 
+/* admin_quota.c */
+admin_step_function admin_quota, admin_quota_set;
+
 /* admin_conflict.c */
 admin_step_function admin_conflict_list;
 

@@ -42,6 +42,7 @@ struct config_pin {
 
 enum config_protocol { CONFIG_PROTOCOL_IMAP, CONFIG_PROTOCOL_LMTP };
 enum config_new_accounts { CONFIG_NEW_MULTI, CONFIG_NEW_MASTER };
+enum config_quota_refusal { CONFIG_QUOTA_TEMPORARY, CONFIG_QUOTA_PERMANENT };
 enum config_account_names { CONFIG_NAMES_LOCAL_PART, CONFIG_NAMES_ADDRESS };
 /* In the order of enum net_tls_mode. */
 enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_START, CONFIG_TLS_IMPLICIT };
@@ -83,6 +84,12 @@ struct config {
 	int account_names; /* enum config_account_names */
 	int log_level;     /* enum log_level */
 	uint64_t message_size_max;
+	uint64_t quota_storage; /* bytes; 0: no limit, as with the next three */
+	uint64_t quota_messages;
+	uint64_t quota_mailboxes;
+	uint64_t quota_annotations; /* bytes */
+	uint64_t quota_warning;     /* percent; 0: never */
+	int quota_refusal;          /* enum config_quota_refusal */
 	uint64_t workers;
 	uint64_t io_threads;
 	uint64_t connections_max;

@@ -8,6 +8,7 @@
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
+#define QUOTA_MAX (MIB * MIB)
 
 #define AT(type, field) offsetof(struct type, field)
 #define TLS_CHOICES "none|starttls|implicit"
@@ -40,6 +41,26 @@ static const struct config_key root_keys[] = {
 	{ "message-size-max", CONFIG_NUMBER, AT(config, message_size_max), .default_text = "64M",
 		.minimum = 64 * KIB, .maximum = 128 * MIB,
 		.help = "Largest message taken from clients and by LMTP, in bytes." },
+	{ "quota-storage", CONFIG_NUMBER, AT(config, quota_storage), .default_text = "0",
+		.maximum = QUOTA_MAX,
+		.help = "Bytes that the messages of an account may have, in steps of 1K; 0: no "
+			"limit." },
+	{ "quota-messages", CONFIG_NUMBER, AT(config, quota_messages), .default_text = "0",
+		.maximum = QUOTA_MAX, .help = "Messages that an account may hold; 0: no limit." },
+	{ "quota-mailboxes", CONFIG_NUMBER, AT(config, quota_mailboxes), .default_text = "0",
+		.maximum = QUOTA_MAX,
+		.help = "Mailboxes that an account may have, INBOX among them; 0: no limit." },
+	{ "quota-annotations", CONFIG_NUMBER, AT(config, quota_annotations), .default_text = "0",
+		.maximum = QUOTA_MAX,
+		.help = "Bytes that the annotations of an account's messages may have; 0: no "
+			"limit." },
+	{ "quota-warning", CONFIG_NUMBER, AT(config, quota_warning), .default_text = "90",
+		.maximum = 100,
+		.help = "Per cent of a limit from which on IMAP clients are warned; 0: never." },
+	{ "quota-refusal", CONFIG_CHOICE, AT(config, quota_refusal), .default_text = "temporary",
+		.choices = "temporary|permanent",
+		.help = "Whether mail for a full account waits at its sender (452) or goes back "
+			"(552)." },
 	{ "workers", CONFIG_NUMBER, AT(config, workers), .default_text = "32", .minimum = 1,
 		.maximum = 1024, .help = "Number of threads that run the commands of clients." },
 	{ "io-threads", CONFIG_NUMBER, AT(config, io_threads), .default_text = "2", .minimum = 1,

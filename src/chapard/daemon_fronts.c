@@ -4,6 +4,8 @@
 #include "chapard/daemon_private.h"
 
 #include "base/mem.h"
+#include "mail/annotation.h"
+#include "mail/quota.h"
 
 #include <stdlib.h>
 
@@ -30,11 +32,28 @@ static int account_name(
 	return rc;
 }
 
+/* An account that is full already is told of before the message is sent. */
+static int room_check(struct daemon *daemon, uint32_t account)
+{
+	struct kv_txn *kv = NULL;
+	struct quota quota;
+	int rc = mail_read_begin(daemon->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = quota_read(daemon->mail, kv, account, &quota);
+	mail_read_end(&kv);
+	return rc == 0 && !quota_has_room(&quota, 1, 1) ? ERR_OVERQUOTA : rc;
+}
+
 static int recipient_check(void *context, struct bytes account, uint32_t *handle_r)
 {
 	struct daemon *daemon = context;
-	int rc = mail_account_open(daemon->mail, account, false, NULL, handle_r);
+	int rc = bytes_equal_string(account, ANNOTATION_SERVER_ACCOUNT)
+			 ? ERR_REFUSED
+			 : mail_account_open(daemon->mail, account, false, NULL, handle_r);
 
+	if (rc == 0)
+		return room_check(daemon, *handle_r);
 	if (rc != ERR_NOT_FOUND || !daemon->config->create_accounts_on_delivery)
 		return rc;
 	*handle_r = HANDLE_NEW;
@@ -106,6 +125,23 @@ static int deliver(void *context, struct bytes message, const struct lmtp_recipi
 	return rc;
 }
 
+static uint64_t limit_of(uint64_t configured)
+{
+	return configured > 0 ? configured : QUOTA_UNLIMITED;
+}
+
+static void quota_configure(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	struct quota_limits limits;
+
+	limits.of[QUOTA_STORAGE] = limit_of(config->quota_storage / 1024);
+	limits.of[QUOTA_MESSAGE] = limit_of(config->quota_messages);
+	limits.of[QUOTA_MAILBOX] = limit_of(config->quota_mailboxes);
+	limits.of[QUOTA_ANNOTATION_STORAGE] = limit_of(config->quota_annotations / 1024);
+	mail_quota_configure(daemon->mail, &limits);
+}
+
 void daemon_fronts_open(struct daemon *daemon)
 {
 	struct imap_server_options imap = {
@@ -114,6 +150,7 @@ void daemon_fronts_open(struct daemon *daemon)
 		.is_peer = daemon_is_peer,
 		.context = daemon,
 		.append_size_max = daemon->config->message_size_max,
+		.quota_warning_percent = (unsigned)daemon->config->quota_warning,
 		.allow_plaintext_loopback = daemon->config->allow_plaintext_loopback,
 		.version = CHAPAR_VERSION,
 	};
@@ -123,8 +160,10 @@ void daemon_fronts_open(struct daemon *daemon)
 			.deliver = deliver,
 			.account_name = account_name },
 		.message_size_max = daemon->config->message_size_max,
+		.quota_is_permanent = daemon->config->quota_refusal == CONFIG_QUOTA_PERMANENT,
 	};
 
+	quota_configure(daemon);
 	daemon->imap = imap_server_new(&imap);
 	daemon->lmtp = lmtp_server_new(&lmtp);
 }

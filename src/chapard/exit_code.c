@@ -22,6 +22,7 @@ int exit_code_of(int rc)
 		return EX_CANTCREAT;
 	case ERR_REFUSED:
 	case ERR_REPLICA:
+	case ERR_OVERQUOTA:
 		return EX_NOPERM;
 	case ERR_IO:
 		return EX_IOERR;

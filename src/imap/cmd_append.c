@@ -1,10 +1,12 @@
 /* APPEND, with MULTIAPPEND and CATENATE (RFC 3501, 6.3.11; RFC 3502; RFC 4315; RFC 4469). */
 #include "imap/imap_append.h"
 #include "imap/imap_commands.h"
+#include "imap/imap_quota.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_target.h"
 
 #include "base/mem.h"
+#include "mail/quota.h"
 
 #include <stdlib.h>
 
@@ -59,6 +61,37 @@ static int prepare(struct imap_session *session, struct appends *appends, const 
 	return 0;
 }
 
+/* What cannot fit is refused before its bodies are compressed; the commit decides all the same. */
+static int check_room(struct imap_session *session, const struct appends *appends, uint32_t account,
+	struct error *error)
+{
+	uint64_t byte_count = 0;
+	struct kv_txn *kv = NULL;
+	struct quota quota;
+	int rc = imap_read_begin(session, &kv);
+
+	for (size_t i = 0; i < appends->count; i++)
+		for (size_t k = 0; k < appends->items[i].part_count; k++)
+			byte_count += appends->items[i].parts[k].is_url
+					      ? 0
+					      : appends->items[i].parts[k].text.len;
+	if (rc == 0)
+		rc = quota_read(session->mail, kv, account, &quota);
+	mail_read_end(&kv);
+	if (rc == 0 && !quota_has_room(&quota, appends->count, byte_count))
+		rc = error_set(error, ERR_OVERQUOTA, "the account would be over its quota");
+	return rc;
+}
+
+static void warn_of_quota(struct imap_session *session, uint32_t account)
+{
+	struct kv_txn *kv = NULL;
+
+	if (session->options->quota_warning_percent > 0 && imap_read_begin(session, &kv) == 0)
+		imap_quota_warn(session, kv, account);
+	mail_read_end(&kv);
+}
+
 static int append_to(struct imap_session *session, const struct appends *appends,
 	const struct imap_target *target, struct error *error, uint32_t *uidvalidity_r,
 	uint32_t *uid_r)
@@ -90,6 +123,8 @@ static enum net_result append_run(
 	if (rc == ERR_NOT_FOUND)
 		return imap_no(session, "[TRYCREATE] No such mailbox");
 	if (rc == 0)
+		rc = check_room(session, appends, target.account, &error);
+	if (rc == 0)
 		rc = prepare(session, appends, &answer);
 	if (rc < 0 && answer != NULL)
 		return imap_no(session, "%s", answer);
@@ -99,6 +134,7 @@ static enum net_result append_run(
 		return imap_no(session, "[TRYCREATE] No such mailbox");
 	if (rc < 0)
 		return imap_fail(session, rc, &error);
+	warn_of_quota(session, target.account);
 	if (appends->count == 1)
 		return imap_ok(session, "[APPENDUID %u %u] Appended", uidvalidity, uid);
 	return imap_ok(session, "[APPENDUID %u %u:%u] Appended", uidvalidity, uid,

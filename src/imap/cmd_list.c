@@ -2,11 +2,13 @@
 #include "imap/imap_commands.h"
 #include "imap/imap_list.h"
 #include "imap/imap_match.h"
+#include "imap/imap_metadata.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_status.h"
 #include "imap/imap_utf7.h"
 
-#define STEP_COUNT 500 /* names per snapshot */
+#define STEP_COUNT 500          /* names per snapshot */
+#define STEP_SIZE (256u * 1024) /* bytes of output after which a snapshot ends */
 
 enum list_option {
 	SELECT_SUBSCRIBED = 1,
@@ -23,7 +25,8 @@ struct list_work {
 	bool is_extended;
 	unsigned options;
 	unsigned status_items;
-	struct bytes *patterns; /* with the reference before them; decoded */
+	struct imap_metadata metadata; /* RETURN (METADATA ...), if it has names */
+	struct bytes *patterns;        /* with the reference before them; decoded */
 	size_t pattern_count;
 	struct imap_list list;
 	size_t next;
@@ -91,6 +94,10 @@ static int parse_return(struct imap_parser *args, struct list_work *work)
 			rc = imap_parse_space(args) < 0
 				     ? ERR_INVALID
 				     : imap_parse_status_items(args, &work->status_items);
+		else if (imap_parse_take_word(args, "METADATA"))
+			rc = imap_parse_space(args) < 0
+				     ? ERR_INVALID
+				     : imap_parse_metadata_names(args, &work->metadata);
 		else
 			rc = parse_option(
 				args, names, sizeof(names) / sizeof(names[0]), &work->options);
@@ -194,9 +201,11 @@ static void put_attributes(struct imap_session *session, const struct list_work 
 	}
 }
 
-static int put_entry(struct imap_session *session, struct kv_txn *kv, const struct list_work *work,
+static int put_entry(struct imap_session *session, struct kv_txn *kv, struct list_work *work,
 	const struct imap_list_entry *entry)
 {
+	int rc = 0;
+
 	imap_printf(session, "* %s (", work->is_lsub ? "LSUB" : "LIST");
 	put_attributes(session, work, entry);
 	imap_put(session, ") \"/\" ");
@@ -205,9 +214,13 @@ static int put_entry(struct imap_session *session, struct kv_txn *kv, const stru
 		entry->has_subscribed_children)
 		imap_put(session, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
 	imap_put(session, "\r\n");
-	if (work->status_items == 0 || entry->target == NULL)
+	if (entry->target == NULL)
 		return 0;
-	return imap_put_status(session, kv, entry->name, entry->target, work->status_items);
+	if (work->status_items != 0)
+		rc = imap_put_status(session, kv, entry->name, entry->target, work->status_items);
+	if (rc == 0 && work->metadata.name_count > 0 && imap_metadata_is_readable(entry->target))
+		rc = imap_put_metadata(session, kv, entry->name, entry->target, &work->metadata);
+	return rc;
 }
 
 static enum net_result list_run(struct imap_session *session)
@@ -223,7 +236,7 @@ static enum net_result list_run(struct imap_session *session)
 		rc = imap_read_begin(session, &kv);
 		if (rc < 0)
 			return imap_fail(session, rc, NULL);
-		for (; work->next < end && rc == 0; work->next++) {
+		for (; work->next < end && rc == 0 && session->out.len < STEP_SIZE; work->next++) {
 			const struct imap_list_entry *entry = &work->list.entries[work->next];
 
 			if (is_chosen(work, entry) && is_matched(work, entry->name))

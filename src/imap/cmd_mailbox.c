@@ -15,6 +15,17 @@ void imap_put_mailbox_id(struct buffer *out, struct id128 id)
 static const char *const special_uses[] = { "\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk",
 	"\\Sent", "\\Trash" };
 
+bool imap_special_use_find(struct bytes name, struct bytes *use_r)
+{
+	for (size_t i = 0; i < sizeof(special_uses) / sizeof(special_uses[0]); i++) {
+		if (bytes_equal_string_nocase(name, special_uses[i])) {
+			*use_r = bytes_of_string(special_uses[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* " (USE (\Sent))"; other parameters are not known. */
 static int parse_use(struct imap_parser *args, struct bytes *use_r)
 {
@@ -37,11 +48,7 @@ static int parse_use(struct imap_parser *args, struct bytes *use_r)
 		imap_parse_take(args, ' ');
 	}
 	*use_r = (struct bytes){ NULL, 0 };
-	for (size_t i = 0; i < sizeof(special_uses) / sizeof(special_uses[0]); i++) {
-		if (bytes_equal_string_nocase(word, special_uses[i]))
-			*use_r = bytes_of_string(special_uses[i]);
-	}
-	if (word.len > 0 && use_r->len == 0)
+	if (word.len > 0 && !imap_special_use_find(word, use_r))
 		return imap_parse_fail(args, ERR_REFUSED, "Unknown special use");
 	return imap_parse_expect(args, ')');
 }

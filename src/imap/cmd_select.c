@@ -2,6 +2,7 @@
 #include "imap/imap_commands.h"
 #include "imap/imap_mailbox.h"
 #include "imap/imap_qresync.h"
+#include "imap/imap_quota.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_server_private.h"
 #include "imap/imap_target.h"
@@ -161,6 +162,7 @@ static int open_mailbox(
 	if (rc < 0)
 		return rc;
 	put_state(session, select, &target.mailbox, unseen_uid);
+	imap_quota_warn(session, kv, target.account);
 	if (!select->has_qresync || select->qresync.uidvalidity != target.mailbox.uidvalidity)
 		return 0;
 	/* Changed messages are told by the update that ends the command. */

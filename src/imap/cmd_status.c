@@ -14,7 +14,8 @@ enum status_item {
 	STATUS_SIZE = 64,
 	STATUS_DELETED = 128,
 	STATUS_APPENDLIMIT = 256,
-	STATUS_MAILBOXID = 512
+	STATUS_MAILBOXID = 512,
+	STATUS_DELETED_STORAGE = 1024
 };
 
 static const struct {
@@ -29,6 +30,7 @@ static const struct {
 	{ "HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ },
 	{ "SIZE", STATUS_SIZE },
 	{ "DELETED", STATUS_DELETED },
+	{ "DELETED-STORAGE", STATUS_DELETED_STORAGE },
 	{ "APPENDLIMIT", STATUS_APPENDLIMIT },
 	{ "MAILBOXID", STATUS_MAILBOXID },
 };
@@ -103,6 +105,9 @@ static void put_item(struct imap_session *session, const struct mailbox_record *
 		break;
 	case STATUS_DELETED:
 		imap_printf(session, "%u", mailbox->deleted_count);
+		break;
+	case STATUS_DELETED_STORAGE:
+		imap_printf(session, "%llu", (unsigned long long)mailbox->deleted_byte_count);
 		break;
 	case STATUS_APPENDLIMIT:
 		imap_printf(session, "%zu", session->options->append_size_max);

@@ -189,6 +189,7 @@ static const char *code_of(int rc)
 {
 	switch (rc) {
 	case ERR_FULL:
+	case ERR_OVERQUOTA:
 		return "[OVERQUOTA] ";
 	case ERR_CORRUPT:
 	case ERR_VERSION:

@@ -39,6 +39,8 @@ struct imap_server_options { /* 0 or NULL: the default */
 	unsigned progress_interval_ms; /* 10000: between reports of a long search's progress */
 	const char *name;              /* for ID; "Chapar" */
 	const char *version;           /* for ID; omitted if NULL */
+	/* Clients are warned from so much of a quota on; 0: never. */
+	unsigned quota_warning_percent;
 };
 
 /* Strings are borrowed. Never fails. */

@@ -178,7 +178,7 @@ static enum net_result run_mail(struct lmtp_session *session, struct bytes argum
 
 /* ---- RCPT ---- */
 
-static const char *recipient_error(int rc)
+static const char *recipient_error(const struct lmtp_session *session, int rc)
 {
 	switch (rc) {
 	case ERR_NOT_FOUND:
@@ -187,6 +187,9 @@ static const char *recipient_error(int rc)
 		return "550 5.7.1 not allowed";
 	case ERR_INVALID:
 		return "553 5.1.3 no such address can exist here";
+	case ERR_OVERQUOTA:
+		return session->server->options.quota_is_permanent ? "552 5.2.2 mailbox full"
+								   : "452 4.2.2 mailbox full";
 	case ERR_FULL:
 		return "452 4.3.1 no space left";
 	case ERR_IO:
@@ -282,8 +285,8 @@ static enum net_result run_rcpt(struct lmtp_session *session, struct bytes argum
 	*recipient = (struct lmtp_recipient){ 0 };
 	rc = account_find(session, &path, recipient);
 	if (rc < 0) {
-		refusal_log(session, path.text, recipient_error(rc));
-		lmtp_reply(session, "%s", recipient_error(rc));
+		refusal_log(session, path.text, recipient_error(session, rc));
+		lmtp_reply(session, "%s", recipient_error(session, rc));
 		return NET_DONE;
 	}
 	session->transaction.recipient_count++;

@@ -8,7 +8,7 @@
 
 #define HEADERS_SIZE_MAX 2048 /* bytes that we put before a message, about */
 
-static const char *delivery_reply(int rc)
+static const char *delivery_reply(const struct lmtp_session *session, int rc)
 {
 	switch (rc) {
 	case 0:
@@ -22,6 +22,8 @@ static const char *delivery_reply(int rc)
 	case ERR_INVALID:
 	case ERR_ILLEGAL:
 		return "554 5.6.0";
+	case ERR_OVERQUOTA:
+		return session->server->options.quota_is_permanent ? "552 5.2.2" : "452 4.2.2";
 	case ERR_FULL:
 		return "452 4.3.1";
 	case ERR_IO:
@@ -181,7 +183,7 @@ static void deliver(struct lmtp_session *session, struct bytes message)
 	for (size_t i = 0; i < count; i++) {
 		int result = results[places[i]];
 
-		lmtp_reply(session, "%s <%.*s> %s", delivery_reply(result),
+		lmtp_reply(session, "%s <%.*s> %s", delivery_reply(session, result),
 			BYTES_ARGS(transaction->recipients[i].address),
 			result == 0 ? "delivered" : error_name(result));
 	}

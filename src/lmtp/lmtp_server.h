@@ -42,7 +42,8 @@ struct lmtp_backend {
 
 	/*
 	 * Whether mail for the account can be taken. 0, or ERR_NOT_FOUND (550 5.1.1), ERR_REFUSED
-	 * (550 5.7.1), ERR_INVALID (553 5.1.3); any other error is temporary (4xx).
+	 * (550 5.7.1), ERR_INVALID (553 5.1.3), ERR_OVERQUOTA (452 4.2.2, or 552 5.2.2 if
+	 * quota_is_permanent); any other error is temporary (4xx).
 	 */
 	int (*recipient_check)(void *context, struct bytes account, uint32_t *handle_r);
 
@@ -51,7 +52,7 @@ struct lmtp_backend {
 	 * and returns when that is durable. On 0, results_r[i] is 0 or the error of recipient i; a
 	 * negative return is the error of all. ERR_FULL 452 4.3.1, ERR_TOO_LARGE 552 5.2.3,
 	 * ERR_NOT_FOUND 550 5.1.1, ERR_REFUSED 550 5.7.1, ERR_INVALID and ERR_ILLEGAL 554 5.6.0,
-	 * others 451.
+	 * ERR_OVERQUOTA as above, others 451.
 	 */
 	int (*deliver)(void *context, struct bytes message, const struct lmtp_recipient *recipients,
 		size_t count, int *results_r);
@@ -70,6 +71,7 @@ struct lmtp_options { /* 0 or NULL: the default */
 	const char *host_name;        /* for the greeting and Received; this machine's */
 	size_t message_size_max;      /* bytes; 64 MiB */
 	const char *detail_separator; /* one byte; "+"; "" for none */
+	bool quota_is_permanent;      /* mail over a quota goes back to its sender at once */
 	unsigned idle_timeout_s;      /* 300 (RFC 5321, section 4.5.3.2.7) */
 };
 

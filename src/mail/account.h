@@ -24,7 +24,8 @@
 #include "kv/kv.h"
 #include "store/store.h"
 
-struct mail_body; /* mail/mail.h */
+struct mail_body;    /* mail/mail.h */
+struct quota_limits; /* mail/quota.h */
 
 #define ACCOUNT_NAME_SIZE_MAX 200 /* bytes */
 
@@ -43,7 +44,9 @@ struct account_header {
 	uint64_t vanished_floor;   /* see account_each_uid_change_roaming() */
 	uint64_t message_count;
 	uint64_t byte_count;
-	struct digest digest; /* of all live records */
+	uint32_t mailbox_count;         /* live ones */
+	uint64_t annotation_byte_count; /* values of annotations of messages (mail/annotation.h) */
+	struct digest digest;           /* of all live records */
 };
 
 /* ---- finding and reading ---- */
@@ -93,6 +96,12 @@ int account_each_register(struct kv_txn *kv, uint32_t account, enum record_kind 
 int account_each_mailbox_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,
 	struct id128 mailbox, struct arena *arena, account_register_function *function,
 	void *context);
+
+/* Those of them that are of one mailbox (or of none) and whose key begins with `prefix`, cleared
+ * ones too. */
+int account_each_register_of(struct kv_txn *kv, uint32_t account, enum record_kind kind,
+	struct id128 mailbox, struct bytes prefix, struct arena *arena,
+	account_register_function *function, void *context);
 
 /* Records last written at a sequence above `after`, in sequence order; costs what changed. */
 struct account_change_functions {
@@ -146,6 +155,13 @@ struct account_write {
 	/* Set by merges: account_put_message() counts the placement, or (mailbox, UID), as having
 	 * come with this write, though it stays as it is. */
 	bool renews_placed, renews_shown;
+	/* For quota_enforce(): what the account held before, and the limits of those that have none
+	 * of their own (NULL: no limits). */
+	struct {
+		uint64_t message_count, byte_count, annotation_byte_count;
+		uint32_t mailbox_count;
+	} before;
+	const struct quota_limits *quota_defaults;
 	bool is_dirty;
 	/* Set for what users do: why they may not, once account_put_*() has returned ERR_REPLICA.
 	 * NULL: it is the node's own doing, or a peer's. */

@@ -11,6 +11,7 @@
 #define ENTRY_VANISHED 'V'
 
 void account_header_encode(struct buffer *out, const struct account_header *header);
+/* The version of what was read (1 lacks the counts of mailboxes and annotations), or an error. */
 int account_header_decode(struct bytes in, struct account_header *header_r);
 
 /*

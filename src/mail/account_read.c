@@ -7,7 +7,7 @@
 #include <ctype.h>
 #include <limits.h>
 
-#define HEADER_VERSION 1
+#define HEADER_VERSION 2 /* 1 did not count mailboxes and annotations */
 
 void account_header_encode(struct buffer *out, const struct account_header *header)
 {
@@ -22,6 +22,8 @@ void account_header_encode(struct buffer *out, const struct account_header *head
 	pack_varint(out, header->vanished_floor);
 	pack_varint(out, header->message_count);
 	pack_varint(out, header->byte_count);
+	pack_varint(out, header->mailbox_count);
+	pack_varint(out, header->annotation_byte_count);
 	pack_u64(out, header->digest.high);
 	pack_u64(out, header->digest.low);
 }
@@ -34,7 +36,7 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 
 	if (unpack_u8(&in, &version) < 0)
 		return ERR_CORRUPT;
-	if (version != HEADER_VERSION)
+	if (version == 0 || version > HEADER_VERSION)
 		return ERR_VERSION;
 	if (unpack_u32(&in, &header.number) < 0 ||
 		unpack_raw(&in, header.id.bytes, sizeof(header.id.bytes)) < 0 ||
@@ -46,12 +48,37 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 		unpack_varint(&in, &header.vanished_floor) < 0 ||
 		unpack_varint(&in, &header.message_count) < 0 ||
 		unpack_varint(&in, &header.byte_count) < 0 ||
+		(version > 1 && (unpack_varint32(&in, &header.mailbox_count) < 0 ||
+					unpack_varint(&in, &header.annotation_byte_count) < 0)) ||
 		unpack_u64(&in, &header.digest.high) < 0 ||
 		unpack_u64(&in, &header.digest.low) < 0 || in.len != 0)
 		return ERR_CORRUPT;
 	memcpy(header.name, name.ptr, name.len);
 	*header_r = header;
+	return version;
+}
+
+static int count_live(void *context, const struct mailbox_record *mailbox)
+{
+	struct account_header *header = context;
+
+	header->mailbox_count += mailbox_is_live(mailbox);
 	return 0;
+}
+
+/* Decodes it; what an older version did not count is counted now. */
+static int header_load(struct kv_txn *kv, struct bytes value, struct account_header *header_r)
+{
+	int version = account_header_decode(value, header_r);
+	struct arena *arena;
+	int rc;
+
+	if (version < 0 || version > 1)
+		return version < 0 ? version : 0;
+	arena = arena_new();
+	rc = account_each_mailbox(kv, header_r->number, arena, count_live, header_r);
+	arena_free(&arena);
+	return rc;
 }
 
 int account_name_normalize(struct bytes name, char name_r[ACCOUNT_NAME_SIZE_MAX + 1])
@@ -89,7 +116,7 @@ int account_load(struct kv_txn *kv, uint32_t number, struct account_header *head
 	struct bytes value;
 	int rc = kv_get(kv, MAIL_TABLE_ACCOUNT, account_key(key, number), &value);
 
-	return rc < 0 ? rc : account_header_decode(value, header_r);
+	return rc < 0 ? rc : header_load(kv, value, header_r);
 }
 
 int account_next(struct kv_txn *kv, uint32_t after, struct account_header *header_r)
@@ -104,8 +131,34 @@ int account_next(struct kv_txn *kv, uint32_t after, struct account_header *heade
 	if (rc == 0)
 		rc = kv_cursor_seek(cursor, account_key(key, after + 1));
 	if (rc == 0)
-		rc = account_header_decode(kv_cursor_value(cursor), header_r);
+		rc = header_load(kv, kv_cursor_value(cursor), header_r);
 	kv_cursor_close(&cursor);
+	return rc;
+}
+
+static int sum_deleted(void *context, const struct message_record *message)
+{
+	uint64_t *sum = context;
+
+	if (message_has_flag(message, BYTES_LITERAL("\\Deleted")))
+		*sum += message->size;
+	return 0;
+}
+
+/* Decodes it; what an older version did not count is counted now. */
+static int mailbox_load(
+	struct kv_txn *kv, uint32_t account, struct bytes value, struct mailbox_record *mailbox_r)
+{
+	int rc = mailbox_decode(value, mailbox_r);
+	struct arena *arena;
+
+	if (rc < 0 || mailbox_r->deleted_byte_count != MAILBOX_BYTES_UNKNOWN)
+		return rc;
+	arena = arena_new();
+	mailbox_r->deleted_byte_count = 0;
+	rc = account_each_message(kv, account, mailbox_r->id, 1, UINT32_MAX, arena, sum_deleted,
+		&mailbox_r->deleted_byte_count);
+	arena_free(&arena);
 	return rc;
 }
 
@@ -116,7 +169,7 @@ int account_get_mailbox(struct kv_txn *kv, uint32_t account, struct id128 id, st
 	struct bytes value;
 	int rc = kv_get(kv, MAIL_TABLE_MAILBOX, mailbox_key(key, account, id), &value);
 
-	return rc < 0 ? rc : mailbox_decode(arena_copy(arena, value), mailbox_r);
+	return rc < 0 ? rc : mailbox_load(kv, account, arena_copy(arena, value), mailbox_r);
 }
 
 int account_find_mailbox(struct kv_txn *kv, uint32_t account, struct bytes name,
@@ -251,7 +304,7 @@ static int visit_mailbox(void *context, struct bytes key, struct bytes value)
 {
 	struct each_context *each = context;
 	struct mailbox_record mailbox;
-	int rc = mailbox_decode(arena_copy(each->arena, value), &mailbox);
+	int rc = mailbox_load(each->kv, each->account, arena_copy(each->arena, value), &mailbox);
 
 	(void)key;
 	return rc < 0 ? rc : each->mailbox(each->context, &mailbox);
@@ -260,7 +313,11 @@ static int visit_mailbox(void *context, struct bytes key, struct bytes value)
 int account_each_mailbox(struct kv_txn *kv, uint32_t account, struct arena *arena,
 	account_mailbox_function *function, void *context)
 {
-	struct each_context each = { .arena = arena, .mailbox = function, .context = context };
+	struct each_context each = { .kv = kv,
+		.account = account,
+		.arena = arena,
+		.mailbox = function,
+		.context = context };
 	unsigned char key[4];
 	struct bytes prefix = account_key(key, account);
 
@@ -331,6 +388,20 @@ int account_each_mailbox_register(struct kv_txn *kv, uint32_t account, enum reco
 	struct bytes prefix = register_key(key, account, kind, mailbox, bytes_of(NULL, 0));
 
 	return each_entry(kv, MAIL_TABLE_REGISTER, prefix, prefix, visit_register, &each);
+}
+
+int account_each_register_of(struct kv_txn *kv, uint32_t account, enum record_kind kind,
+	struct id128 mailbox, struct bytes prefix, struct arena *arena,
+	account_register_function *function, void *context)
+{
+	struct each_context each = { .arena = arena, .record = function, .context = context };
+	unsigned char at[REGISTER_KEY_SIZE];
+	struct bytes start;
+
+	if (prefix.len > REGISTER_KEY_SIZE_MAX)
+		return 0;
+	start = register_key(at, account, kind, mailbox, prefix);
+	return each_entry(kv, MAIL_TABLE_REGISTER, start, start, visit_register, &each);
 }
 
 static int visit_message_change(struct each_context *each, struct bytes value)

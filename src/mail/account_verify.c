@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/pack.h"
 #include "mail/account_private.h"
+#include "mail/annotation.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ struct verify {
 	struct arena *scratch;      /* of the message being checked */
 	struct mailbox_record sums; /* counts and digest as they should be */
 	struct digest digest;
-	uint64_t record_count, message_count, byte_count;
+	uint64_t record_count, message_count, byte_count, annotation_byte_count;
+	uint32_t mailbox_count;
 };
 
 __attribute__((format(printf, 2, 3))) static void finding(
@@ -101,6 +103,8 @@ static int check_message(void *context, const struct message_record *message)
 	sums->unseen_count += !message_has_flag(message, BYTES_LITERAL("\\Seen"));
 	sums->deleted_count += message_has_flag(message, BYTES_LITERAL("\\Deleted"));
 	sums->byte_count += message->size;
+	if (message_has_flag(message, BYTES_LITERAL("\\Deleted")))
+		sums->deleted_byte_count += message->size;
 	if (message->modseq > sums->highestmodseq)
 		sums->highestmodseq = message->modseq;
 	if (message->uid >= sums->uidnext)
@@ -122,13 +126,16 @@ static void compare_sums(struct verify *verify, const struct mailbox_record *mai
 	if (sums->message_count != mailbox->message_count ||
 		sums->unseen_count != mailbox->unseen_count ||
 		sums->deleted_count != mailbox->deleted_count ||
-		sums->byte_count != mailbox->byte_count)
+		sums->byte_count != mailbox->byte_count ||
+		sums->deleted_byte_count != mailbox->deleted_byte_count)
 		finding(verify,
-			"mailbox %.*s: counts are %u messages, %u unseen, %u deleted, %llu bytes "
-			"instead of %u, %u, %u, %llu",
+			"mailbox %.*s: counts are %u messages, %u unseen, %u deleted (%llu bytes), "
+			"%llu bytes instead of %u, %u, %u (%llu), %llu",
 			BYTES_ARGS(mailbox->name), mailbox->message_count, mailbox->unseen_count,
-			mailbox->deleted_count, (unsigned long long)mailbox->byte_count,
-			sums->message_count, sums->unseen_count, sums->deleted_count,
+			mailbox->deleted_count, (unsigned long long)mailbox->deleted_byte_count,
+			(unsigned long long)mailbox->byte_count, sums->message_count,
+			sums->unseen_count, sums->deleted_count,
+			(unsigned long long)sums->deleted_byte_count,
 			(unsigned long long)sums->byte_count);
 	if (sums->highestmodseq > mailbox->highestmodseq || sums->uidnext > mailbox->uidnext)
 		finding(verify, "mailbox %.*s: a message is above its UIDNEXT or HIGHESTMODSEQ",
@@ -166,6 +173,7 @@ static int check_mailbox(void *context, const struct mailbox_record *mailbox)
 	digest_add(&verify->digest, verify->sums.digest);
 	verify->message_count += verify->sums.message_count;
 	verify->byte_count += verify->sums.byte_count;
+	verify->mailbox_count += mailbox_is_live(mailbox);
 	return 0;
 }
 
@@ -179,6 +187,7 @@ static int check_register(void *context, const struct register_record *record)
 	else if (rc < 0)
 		return rc;
 	digest_add(&verify->digest, register_term(record));
+	verify->annotation_byte_count += annotation_message_size(record);
 	return 0;
 }
 
@@ -232,6 +241,14 @@ static int verify_account(struct verify *verify)
 			(unsigned long long)verify->header.byte_count,
 			(unsigned long long)verify->message_count,
 			(unsigned long long)verify->byte_count);
+	if (verify->mailbox_count != verify->header.mailbox_count ||
+		verify->annotation_byte_count != verify->header.annotation_byte_count)
+		finding(verify,
+			"the account counts %u mailboxes and %llu bytes of annotations, there are "
+			"%u and %llu",
+			verify->header.mailbox_count,
+			(unsigned long long)verify->header.annotation_byte_count,
+			verify->mailbox_count, (unsigned long long)verify->annotation_byte_count);
 	return 0;
 }
 

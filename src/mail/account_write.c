@@ -10,6 +10,7 @@
 #include "base/pack.h"
 #include "mail/account_mode.h"
 #include "mail/account_private.h"
+#include "mail/annotation.h"
 #include "mail/mail.h"
 
 #include <stdlib.h>
@@ -31,13 +32,20 @@ struct account_floor {
 int account_write_begin(struct account_write *write, struct store_write *store, uint64_t node,
 	uint64_t now_ms, uint32_t account)
 {
+	int rc;
+
 	*write = (struct account_write){ 0 };
 	write->store = store;
 	write->kv = store_write_kv(store);
 	write->node = node;
 	write->now_ms = now_ms;
 	write->arena = arena_new();
-	return account_load(write->kv, account, &write->header);
+	rc = account_load(write->kv, account, &write->header);
+	write->before.message_count = write->header.message_count;
+	write->before.byte_count = write->header.byte_count;
+	write->before.mailbox_count = write->header.mailbox_count;
+	write->before.annotation_byte_count = write->header.annotation_byte_count;
+	return rc;
 }
 
 /* The mailbox as this write has it; loads it on first use. `exists` tells whether there is one. */
@@ -430,6 +438,8 @@ int account_put_mailbox(struct account_write *write, const struct mailbox_record
 	rc = name_row_replace(write, floor->exists ? now : NULL, mailbox);
 	if (rc < 0)
 		return rc;
+	write->header.mailbox_count += mailbox_is_live(mailbox);
+	write->header.mailbox_count -= floor->exists && mailbox_is_live(now);
 	uidnext = mailbox->uidnext > 0 ? mailbox->uidnext : 1;
 	now->name_stamp = mailbox->name_stamp;
 	now->name = arena_copy(write->arena, mailbox->name);
@@ -504,6 +514,8 @@ int account_put_register(struct account_write *write, const struct register_reco
 	digest_subtract(&write->header.digest, term);
 	term = register_term(&after);
 	digest_add(&write->header.digest, term);
+	write->header.annotation_byte_count += annotation_message_size(&after);
+	write->header.annotation_byte_count -= annotation_message_size(&before);
 	modseq_shown(write, record->modseq);
 	register_encode(&value, &after);
 	rc = store_put(write->store, MAIL_TABLE_REGISTER,
@@ -544,8 +556,10 @@ static void counts_change(struct account_write *write, struct account_floor *flo
 	mailbox->message_count += (uint32_t)by;
 	if (!message_has_flag(message, BYTES_LITERAL("\\Seen")))
 		mailbox->unseen_count += (uint32_t)by;
-	if (message_has_flag(message, BYTES_LITERAL("\\Deleted")))
+	if (message_has_flag(message, BYTES_LITERAL("\\Deleted"))) {
 		mailbox->deleted_count += (uint32_t)by;
+		mailbox->deleted_byte_count += (uint64_t)((int64_t)by * (int64_t)message->size);
+	}
 	mailbox->byte_count += (uint64_t)((int64_t)by * (int64_t)message->size);
 	write->header.message_count += (uint64_t)(int64_t)by;
 	write->header.byte_count += (uint64_t)((int64_t)by * (int64_t)message->size);

@@ -2,6 +2,7 @@
 #include "mail/mail_private.h"
 
 #include "base/error.h"
+#include "mail/quota.h"
 
 #define SHARED_KEY BYTES_LITERAL("shared")
 
@@ -23,6 +24,7 @@ int accounts_write_get(
 	rc = account_write_begin(write, accounts->store, mail_node(accounts->mail),
 		mail_now_ms(accounts->mail), account);
 	write->user_error = &accounts->refusal;
+	write->quota_defaults = mail_quota_defaults(accounts->mail);
 	return rc;
 }
 
@@ -45,6 +47,8 @@ static int commit_run(struct store_write *store, void *context)
 	for (size_t i = 0; i < accounts.count; i++) {
 		struct account_write *write = &accounts.writes[i];
 
+		if (rc == 0)
+			rc = quota_enforce(write);
 		if (rc == 0)
 			rc = account_write_flush(write);
 		commit->numbers[i] = write->header.number;

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "mail/mail_private.h"
+#include "mail/quota.h"
 #include "mail/tables.h"
 
 #include <pthread.h>
@@ -25,6 +26,7 @@ struct mail {
 	struct node_name name;
 	mail_acknowledger *acknowledger;
 	void *acknowledger_context;
+	struct quota_limits quota_defaults;
 	pthread_mutex_t
 		watch_lock; /* held while watchers are called: mail_watch_free() waits for them */
 	struct mail_watch *watches[WATCH_BUCKET_COUNT];
@@ -62,6 +64,8 @@ int mail_open(struct store *store, const struct clock *clock, struct mail **mail
 	mail->store = store;
 	mail->clock = clock;
 	mail->node = store_node_id(store);
+	for (int i = 0; i < QUOTA_RESOURCE_COUNT; i++)
+		mail->quota_defaults.of[i] = QUOTA_UNLIMITED;
 	pthread_mutex_init(&mail->watch_lock, NULL);
 	mail->summaries = mail_summaries_new();
 	store_listen(store, store_changed, mail);
@@ -93,6 +97,16 @@ uint64_t mail_node(const struct mail *mail)
 struct mail_summaries *mail_summaries(struct mail *mail)
 {
 	return mail->summaries;
+}
+
+void mail_quota_configure(struct mail *mail, const struct quota_limits *defaults)
+{
+	mail->quota_defaults = *defaults;
+}
+
+const struct quota_limits *mail_quota_defaults(const struct mail *mail)
+{
+	return &mail->quota_defaults;
 }
 
 uint64_t mail_now_ms(const struct mail *mail)
@@ -157,8 +171,14 @@ static int commit_run(struct store_write *store, void *context)
 
 	commit->refusal = (struct error){ 0 };
 	write.user_error = commit->is_user ? &commit->refusal : NULL;
+	write.quota_defaults = &commit->mail->quota_defaults;
 	if (rc == 0)
 		rc = commit->run(&write, commit->context);
+	if (rc >= 0 && commit->is_user) {
+		int enforced = quota_enforce(&write);
+
+		rc = enforced < 0 ? enforced : rc;
+	}
 	if (rc >= 0) {
 		int flushed = account_write_flush(&write);
 

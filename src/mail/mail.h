@@ -89,6 +89,10 @@ int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struc
 /* Children follow. INBOX: its messages are moved to the new mailbox (RFC 3501, 6.3.5). */
 int mailbox_rename(struct mail *mail, uint32_t account, struct bytes from, struct bytes to,
 	struct error *error, uint64_t *position_r);
+/* `special_use` is canonical, or empty for none. ERR_EXISTS: another mailbox has it; ERR_NOT_FOUND.
+ */
+int mailbox_set_special_use(struct mail *mail, uint32_t account, struct id128 mailbox,
+	struct bytes special_use, struct error *error, uint64_t *position_r);
 int mailbox_subscribe(struct mail *mail, uint32_t account, struct bytes name, bool subscribed,
 	struct error *error, uint64_t *position_r);
 /* 0, or ERR_INVALID with the reason: empty, too long, empty level, control characters, not UTF-8.

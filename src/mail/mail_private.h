@@ -10,6 +10,8 @@
 #define MAIL_STEP_COUNT_MAX 1000
 
 uint64_t mail_now_ms(const struct mail *mail);
+/* The limits of accounts that have none of their own; the mail's. */
+const struct quota_limits *mail_quota_defaults(const struct mail *mail);
 
 /* Summaries that were made of late and are not stored yet (mail_summary.c). */
 struct mail_summaries;

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "mail/acl.h"
+#include "mail/annotation.h"
 #include "mail/mail_private.h"
 
 #include <stdlib.h>
@@ -196,6 +197,8 @@ static int delete_run(struct account_write *write, void *context)
 	free(shown.messages);
 	if (rc == 0)
 		rc = acl_clear(write, mailbox.id);
+	if (rc == 0)
+		rc = annotations_clear_mailbox(write, mailbox.id);
 	if (rc < 0)
 		return rc;
 	mailbox.deleted = account_stamp(write);
@@ -347,6 +350,47 @@ int mailbox_rename(struct mail *mail, uint32_t account, struct bytes from, struc
 	if (rc == ERR_TOO_LARGE)
 		return error_set(error, ERR_INVALID, "a child's name would become too long");
 	return rc;
+}
+
+static int find_special_use(void *context, const struct mailbox_record *mailbox)
+{
+	const struct mailbox_context *change = context;
+
+	return mailbox_is_live(mailbox) && !id128_equal(mailbox->id, change->id) &&
+	       bytes_equal(mailbox->special_use, change->to);
+}
+
+static int special_use_run(struct account_write *write, void *context)
+{
+	struct mailbox_context *change = context;
+	struct mailbox_record mailbox;
+	int rc = account_get_mailbox(
+		write->kv, write->header.number, change->id, write->arena, &mailbox);
+
+	if (rc < 0 || !mailbox_is_live(&mailbox))
+		return rc < 0 ? rc : ERR_NOT_FOUND;
+	if (bytes_equal(mailbox.special_use, change->to))
+		return 0;
+	if (change->to.len > 0)
+		rc = account_each_mailbox(
+			write->kv, write->header.number, write->arena, find_special_use, change);
+	if (rc != 0)
+		return rc < 0 ? rc : ERR_EXISTS;
+	mailbox.special_use = change->to;
+	mailbox.special_use_stamp = account_stamp(write);
+	mailbox.modseq = mailbox.special_use_stamp.modseq;
+	return account_put_mailbox(write, &mailbox);
+}
+
+int mailbox_set_special_use(struct mail *mail, uint32_t account, struct id128 mailbox,
+	struct bytes special_use, struct error *error, uint64_t *position_r)
+{
+	struct mailbox_context change = { .id = mailbox, .to = special_use };
+	int rc = mail_commit(mail, account, special_use_run, &change, error, position_r);
+
+	if (rc == ERR_EXISTS)
+		return error_set(error, rc, "another mailbox has that special use");
+	return rc == ERR_NOT_FOUND ? error_set(error, rc, "no such mailbox") : rc;
 }
 
 static int subscribe_run(struct account_write *write, void *context)

@@ -3,7 +3,9 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "mail/annotation.h"
 #include "mail/mail_private.h"
+#include "mail/quota.h"
 
 #include <stdlib.h>
 
@@ -123,7 +125,9 @@ static int deliver_one(struct account_write *write, const struct append_message 
 	int rc = account_find_mailbox(
 		write->kv, write->header.number, BYTES_LITERAL("INBOX"), write->arena, &inbox);
 
-	return rc < 0 ? rc : append_one(write, inbox.id, inbox.uidnext, message);
+	if (rc == 0)
+		rc = append_one(write, inbox.id, inbox.uidnext, message);
+	return rc < 0 ? rc : quota_enforce(write);
 }
 
 static int deliver_run(struct store_write *store, void *context)
@@ -137,6 +141,7 @@ static int deliver_run(struct store_write *store, void *context)
 		rc = account_write_begin(&write, store, mail_node(deliver->mail),
 			mail_now_ms(deliver->mail), deliver->accounts[i]);
 		write.user_error = &deliver->refusal;
+		write.quota_defaults = mail_quota_defaults(deliver->mail);
 		if (rc == 0)
 			rc = deliver_one(&write, deliver->message);
 		if (rc == 0)
@@ -335,12 +340,14 @@ int message_store(struct mail *mail, uint32_t account, struct id128 mailbox,
 int message_remove(struct account_write *write, const struct message_record *message)
 {
 	struct message_record gone = *message;
+	int rc;
 
 	gone.placed = account_stamp(write);
 	gone.placed_in = gone.mailbox = (struct id128){ { 0 } };
 	gone.uid = 0;
 	gone.modseq = gone.placed.modseq;
-	return account_put_message(write, &gone);
+	rc = account_put_message(write, &gone);
+	return rc < 0 ? rc : annotations_clear_message(write, message);
 }
 
 struct expunge_context {
@@ -387,8 +394,10 @@ struct copy_context {
 static int copy_one(struct account_write *write, struct copy_context *copy,
 	struct message_record message, struct id128 to, uint32_t uid)
 {
+	const struct message_record original = message;
 	struct flag_state *flags;
 	size_t count = 0;
+	int rc;
 
 	message.uid = uid;
 	if (copy->is_move) {
@@ -406,7 +415,8 @@ static int copy_one(struct account_write *write, struct copy_context *copy,
 			flags[count++] = message.flags[i];
 	message.flags = flags;
 	message.flag_count = count;
-	return message_append(write, to, &message);
+	rc = message_append(write, to, &message);
+	return rc < 0 ? rc : annotations_copy(write, write->header.number, &original, &message);
 }
 
 static int copy_run(struct account_write *write, void *context)

@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/pack.h"
 
-#define MAILBOX_VERSION 1
+#define MAILBOX_VERSION 2 /* 1 had no deleted_byte_count */
 #define MESSAGE_VERSION 1
 #define REGISTER_VERSION 1
 
@@ -153,16 +153,19 @@ void mailbox_encode(struct buffer *out, const struct mailbox_record *mailbox)
 	pack_varint(out, mailbox->unseen_count);
 	pack_varint(out, mailbox->deleted_count);
 	pack_varint(out, mailbox->byte_count);
+	pack_varint(out, mailbox->deleted_byte_count);
 	pack_digest(out, mailbox->digest);
 }
 
 int mailbox_decode(struct bytes in, struct mailbox_record *mailbox_r)
 {
 	struct mailbox_record mailbox = { 0 };
-	int rc = check_version(&in, MAILBOX_VERSION);
+	uint8_t version;
 
-	if (rc < 0)
-		return rc;
+	if (unpack_u8(&in, &version) < 0)
+		return ERR_CORRUPT;
+	if (version == 0 || version > MAILBOX_VERSION)
+		return ERR_VERSION;
 	if (unpack_id(&in, &mailbox.id) < 0 || unpack_stamp(&in, &mailbox.name_stamp) < 0 ||
 		unpack_bytes(&in, &mailbox.name) < 0 ||
 		unpack_varint32(&in, &mailbox.uidvalidity) < 0 ||
@@ -177,9 +180,12 @@ int mailbox_decode(struct bytes in, struct mailbox_record *mailbox_r)
 		unpack_varint32(&in, &mailbox.unseen_count) < 0 ||
 		unpack_varint32(&in, &mailbox.deleted_count) < 0 ||
 		unpack_varint(&in, &mailbox.byte_count) < 0 ||
+		(version > 1 && unpack_varint(&in, &mailbox.deleted_byte_count) < 0) ||
 		unpack_u64(&in, &mailbox.digest.high) < 0 ||
 		unpack_u64(&in, &mailbox.digest.low) < 0 || in.len != 0)
 		return ERR_CORRUPT;
+	if (version == 1 && mailbox.deleted_count > 0)
+		mailbox.deleted_byte_count = MAILBOX_BYTES_UNKNOWN;
 	*mailbox_r = mailbox;
 	return 0;
 }

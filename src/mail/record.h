@@ -68,14 +68,19 @@ struct mailbox_record {
 	uint32_t uidnext; /* travels with the record; joined by the greater */
 
 	/* Local to this copy, not part of the canonical form. */
-	uint64_t sequence;      /* of this record's last write, UIDNEXT included */
-	uint64_t highestmodseq; /* greatest ever shown in it, vanished UIDs included */
-	uint32_t message_count; /* shown now */
-	uint32_t unseen_count;  /* of them without \Seen */
-	uint32_t deleted_count; /* of them with \Deleted */
-	uint64_t byte_count;    /* sum of their sizes */
-	struct digest digest;   /* this record's and its shown messages' */
+	uint64_t sequence;           /* of this record's last write, UIDNEXT included */
+	uint64_t highestmodseq;      /* greatest ever shown in it, vanished UIDs included */
+	uint32_t message_count;      /* shown now */
+	uint32_t unseen_count;       /* of them without \Seen */
+	uint32_t deleted_count;      /* of them with \Deleted */
+	uint64_t byte_count;         /* sum of their sizes */
+	uint64_t deleted_byte_count; /* of those with \Deleted */
+	struct digest digest;        /* this record's and its shown messages' */
 };
+
+/* In deleted_byte_count of what was stored before it was counted, until account_get_mailbox() and
+ * its like have counted it. */
+#define MAILBOX_BYTES_UNKNOWN UINT64_MAX
 
 static inline bool mailbox_is_live(const struct mailbox_record *mailbox)
 {

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "mail/annotation.h"
 #include "mail/mail_private.h"
 #include "mail/seen.h"
 
@@ -376,6 +377,9 @@ static int copy_one(struct copy_context *copy, const struct message_record *mess
 		keep_flags(copy, target->arena, &copied);
 		copied.uid = uid;
 		rc = message_append(target, to, &copied);
+		if (rc == 0)
+			rc = annotations_copy(
+				target, copy->source->header.number, message, &copied);
 		if (rc == 0 && copy->is_move)
 			rc = message_remove(copy->source, message);
 	}

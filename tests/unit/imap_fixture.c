@@ -48,6 +48,7 @@ static void start_server(struct imap_fixture *fixture, bool allow_plaintext, siz
 		.is_peer = is_peer,
 		.may_create = may_create,
 		.append_size_max = append_size_max,
+		.quota_warning_percent = 90,
 		.allow_plaintext = allow_plaintext,
 		.version = "test" };
 	struct net_server_options net = { .io_thread_count = 1,

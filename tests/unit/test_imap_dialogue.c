@@ -9,6 +9,8 @@
  *	E:                          the server has closed
  *	login 2                     client 2 connects and logs in as alice
  *	append INBOX 3              client 1 puts 3 small messages there
+ *	quota alice MESSAGE 5       the operator limits alice's account; what is not named is
+ *unlimited
  *
  * "{~}" and "{~+}" at the end of a C: line announce the L: lines that follow as a literal, without
  *the last CRLF; after them comes a C: line with the rest of the command. "{~}" waits for "+". A
@@ -17,6 +19,7 @@
 #include "imap_fixture.h"
 
 #include "base/mem.h"
+#include "mail/quota.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -288,6 +291,32 @@ static void append(struct dialogue *dialogue, const char *arguments)
 	}
 }
 
+static void limit(struct dialogue *dialogue, const char *arguments)
+{
+	struct quota_changes changes;
+	char user[64], name[64];
+	unsigned long long number;
+	uint32_t account;
+	int used;
+
+	for (int i = 0; i < QUOTA_RESOURCE_COUNT; i++) {
+		changes.change[i] = QUOTA_SET;
+		changes.limits.of[i] = QUOTA_UNLIMITED;
+	}
+	assert_int_equal(sscanf(arguments, "%63s%n", user, &used), 1);
+	for (arguments += used; sscanf(arguments, "%63s %llu%n", name, &number, &used) == 2;
+		arguments += used) {
+		enum quota_resource resource = quota_resource_find(bytes_of_string(name));
+
+		assert_int_not_equal(resource, QUOTA_RESOURCE_COUNT);
+		changes.limits.of[resource] = number;
+	}
+	assert_int_equal(mail_account_open(dialogue->server.mail, bytes_of_string(user), false,
+				 NULL, &account),
+		0);
+	assert_int_equal(quota_set(dialogue->server.mail, account, &changes, NULL, NULL), 0);
+}
+
 static void play_line(struct dialogue *dialogue)
 {
 	const char *line = dialogue->line;
@@ -303,6 +332,10 @@ static void play_line(struct dialogue *dialogue)
 	}
 	if (strncmp(line, "append ", 7) == 0) {
 		append(dialogue, line + 7);
+		return;
+	}
+	if (strncmp(line, "quota ", 6) == 0) {
+		limit(dialogue, line + 6);
 		return;
 	}
 	rest = line + 1;

@@ -42,6 +42,8 @@ static const struct {
 	{ "broken", 0, ERR_IO },
 	{ "big", 0, ERR_TOO_LARGE },
 	{ "busy", 0, ERR_UNAVAILABLE },
+	{ "overfull", 0, ERR_OVERQUOTA },
+	{ "stuffed", ERR_OVERQUOTA, 0 },
 	{ "closed", ERR_REFUSED, 0 },
 	{ "later", ERR_UNAVAILABLE, 0 },
 };
@@ -84,14 +86,15 @@ static int deliver(void *context, struct bytes message, const struct lmtp_recipi
 	return fixture->result;
 }
 
-static int set_up(void **state)
+static int set_up_with(void **state, bool quota_is_permanent)
 {
 	struct fixture *fixture = mem_zalloc(sizeof(*fixture));
 	struct lmtp_options options = { .backend = { .context = fixture,
 						.recipient_check = recipient_check,
 						.deliver = deliver },
 		.host_name = "mx.example",
-		.message_size_max = MESSAGE_SIZE_MAX };
+		.message_size_max = MESSAGE_SIZE_MAX,
+		.quota_is_permanent = quota_is_permanent };
 	struct net_server_options server_options = { .worker_count = 2 };
 	struct net_listener_options listener = { .address = "127.0.0.1", .tls = NET_TLS_START };
 	struct net_listener_options socket_listener = { .path = fixture->files.socket_path };
@@ -113,6 +116,16 @@ static int set_up(void **state)
 		fail_msg("%s", error.text);
 	*state = fixture;
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	return set_up_with(state, false);
+}
+
+static int set_up_permanent(void **state)
+{
+	return set_up_with(state, true);
 }
 
 static int tear_down(void **state)
@@ -218,6 +231,32 @@ static void each_recipient_hears_his_own_result(void **state)
 	finish(client);
 	assert_int_equal(fixture->delivery_count, 1);
 	assert_string_equal(content_of(fixture, 0, ""), "x\r\n");
+}
+
+static void expect_quota(struct fixture *fixture, const char *at_rcpt, const char *after_data)
+{
+	struct net_client *client = greeted(fixture);
+
+	test_send(client, "MAIL FROM:<>\r\nRCPT TO:<stuffed>\r\nRCPT TO:<overfull>\r\n"
+			  "RCPT TO:<anna>\r\nDATA\r\nx\r\n.\r\n");
+	test_expect_start(client, "250 ");
+	test_expect(client, at_rcpt);
+	test_expect_start(client, "250 ");
+	test_expect_start(client, "250 ");
+	test_expect_start(client, "354 ");
+	test_expect(client, after_data);
+	test_expect_start(client, "250 2.1.5 <anna> ");
+	finish(client);
+}
+
+static void mail_over_a_quota_waits_at_its_sender(void **state)
+{
+	expect_quota(*state, "452 4.2.2 mailbox full", "452 4.2.2 <overfull> over quota");
+}
+
+static void mail_over_a_quota_goes_back_where_the_operator_says_so(void **state)
+{
+	expect_quota(*state, "552 5.2.2 mailbox full", "552 5.2.2 <overfull> over quota");
 }
 
 static void the_header_of_ours_says_where_the_client_was(void **state)
@@ -608,6 +647,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_message_is_delivered_to_each_recipient_and_stored_once),
 		TEST(each_recipient_hears_his_own_result),
+		TEST(mail_over_a_quota_waits_at_its_sender),
+		cmocka_unit_test_setup_teardown(
+			mail_over_a_quota_goes_back_where_the_operator_says_so, set_up_permanent,
+			tear_down),
 		TEST(the_header_of_ours_says_where_the_client_was),
 		TEST(a_store_that_fails_as_a_whole_fails_for_all),
 		TEST(the_same_place_twice_gets_one_message_and_two_answers),

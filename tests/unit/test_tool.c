@@ -46,6 +46,8 @@ static void commands_of_one_and_two_words_are_known(void **state)
 		{ "conflict list --account anna", TOOL_CONFLICT_LIST },
 		{ "help", TOOL_HELP },
 		{ "--help", TOOL_HELP },
+		{ "quota", TOOL_QUOTA },
+		{ "quota anna --storage 10G --messages none", TOOL_QUOTA },
 		{ "rebuild", TOOL_REBUILD },
 		{ "status", TOOL_STATUS },
 		{ "verify", TOOL_VERIFY },

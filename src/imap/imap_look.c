@@ -168,7 +168,8 @@ static void tell_progress(struct imap_look *look, uint64_t now_ms)
 {
 	struct imap_session *session = look->session;
 
-	if (now_ms - look->told_ms < session->options->progress_interval_ms)
+	if (now_ms - look->told_ms < session->options->progress_interval_ms ||
+		look->looked_count >= look->scope_count)
 		return;
 	look->told_ms = now_ms;
 	imap_put(session, "* OK [INPROGRESS (");

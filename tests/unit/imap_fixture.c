@@ -50,6 +50,7 @@ static void start_server(struct imap_fixture *fixture, bool allow_plaintext, siz
 		.append_size_max = append_size_max,
 		.quota_warning_percent = 90,
 		.allow_plaintext = allow_plaintext,
+		.progress_interval_ms = fixture->progress_interval_ms,
 		.version = "test" };
 	struct net_server_options net = { .io_thread_count = 1,
 		.worker_count = 4,
@@ -67,19 +68,32 @@ static void start_server(struct imap_fixture *fixture, bool allow_plaintext, siz
 		fail_msg("%s", error.text);
 }
 
-void imap_fixture_start_with(
+static void fixture_start(
 	struct imap_fixture *fixture, bool allow_plaintext, size_t append_size_max)
 {
 	struct password_parameters cheap = password_parameters_cheap();
 	struct sasl_options options = { .lookup = lookup, .context = fixture, .parameters = cheap };
 
-	memset(fixture, 0, sizeof(*fixture));
 	test_files_make(&fixture->files);
 	assert_int_equal(
 		credentials_make(BYTES_LITERAL("secret"), &cheap, &fixture->credentials, NULL), 0);
 	fixture->authority = sasl_authority_new(&options);
 	open_store(fixture);
 	start_server(fixture, allow_plaintext, append_size_max);
+}
+
+void imap_fixture_start_with(
+	struct imap_fixture *fixture, bool allow_plaintext, size_t append_size_max)
+{
+	memset(fixture, 0, sizeof(*fixture));
+	fixture_start(fixture, allow_plaintext, append_size_max);
+}
+
+void imap_fixture_start_telling(struct imap_fixture *fixture)
+{
+	memset(fixture, 0, sizeof(*fixture));
+	fixture->progress_interval_ms = 1;
+	fixture_start(fixture, true, 0);
 }
 
 void imap_fixture_start(struct imap_fixture *fixture)

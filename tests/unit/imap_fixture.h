@@ -18,12 +18,15 @@ struct imap_fixture {
 	struct imap_server *imap;
 	struct net_server *net;
 	uint16_t port;
+	unsigned progress_interval_ms; /* 0: the server's own */
 };
 
 /* Makes and starts it, with logins allowed without TLS. */
 void imap_fixture_start(struct imap_fixture *fixture);
 void imap_fixture_start_with(
 	struct imap_fixture *fixture, bool allow_plaintext, size_t append_size_max);
+/* One that tells of a search's progress whenever it can. */
+void imap_fixture_start_telling(struct imap_fixture *fixture);
 void imap_fixture_stop(struct imap_fixture *fixture);
 
 #endif

@@ -64,8 +64,9 @@ static void passwords_are_refused_without_tls(void **state)
 	(void)state;
 	imap_fixture_start_with(&server, false, 0);
 	client = test_connect(server.port);
-	test_expect_start(client, "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE STARTTLS "
-				  "LOGINDISABLED AUTH=SCRAM-SHA-256]");
+	test_expect_start(client,
+		"* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE STARTTLS "
+		"LOGINDISABLED AUTH=SCRAM-SHA-256]");
 	test_send(client, "a LOGIN alice secret\r\n");
 	test_expect_start(client, "a NO [PRIVACYREQUIRED] ");
 	test_send(client, "b AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n");
@@ -76,7 +77,8 @@ static void passwords_are_refused_without_tls(void **state)
 	test_send(client, "d STARTTLS\r\n");
 	test_expect_start(client, "d BAD ");
 	test_send(client, "e CAPABILITY\r\n");
-	test_expect_start(client, "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE AUTH=");
+	test_expect_start(
+		client, "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE AUTH=");
 	test_expect_start(client, "e OK ");
 	log_in(client);
 	net_client_free(&client);
@@ -196,6 +198,42 @@ static void changes_of_many_messages_are_told_in_full(void **state)
 	imap_fixture_stop(&server);
 }
 
+/* RFC 9585. Other clients change the mailbox meanwhile, and some go. */
+static void a_long_search_tells_how_far_it_is(void **state)
+{
+	struct imap_fixture server;
+	struct net_client *client, *other;
+
+	(void)state;
+	imap_fixture_start_telling(&server);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	log_in(client);
+	fill_inbox(client);
+	other = test_connect(server.port);
+	expect_greeting(other);
+	log_in(other);
+	test_send(other, "o SELECT INBOX\r\n");
+	read_up_to(other, "o OK ");
+	test_send(client, "s SEARCH TEXT nothing\r\n");
+	test_expect_start(client, "* OK [INPROGRESS (\"s\" 500 1500)] ");
+	test_send(other, "p UID STORE 1,1500 +FLAGS.SILENT (\\Deleted)\r\nq EXPUNGE\r\n");
+	read_up_to(other, "q OK ");
+	test_expect_start(client, "* OK [INPROGRESS (\"s\" 1000 1500)] ");
+	test_expect(client, "* SEARCH");
+	read_up_to(client, "s OK ");
+	test_send(client, "t NOOP\r\n");
+	read_up_to(client, "t OK ");
+	test_send(client, "u UID SORT (SUBJECT) UTF-8 TEXT nothing\r\n");
+	test_expect_start(client, "* OK [INPROGRESS (\"u\" 500 1498)] ");
+	net_client_free(&client);
+	test_send(other, "r SEARCH RETURN (COUNT) ALL\r\n");
+	test_expect(other, "* ESEARCH (TAG \"r\") COUNT 1498");
+	test_expect_start(other, "r OK ");
+	net_client_free(&other);
+	imap_fixture_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +242,7 @@ int main(void)
 		cmocka_unit_test(a_slow_client_gets_all_in_order),
 		cmocka_unit_test(a_client_that_goes_in_the_midst_of_an_answer_is_no_harm),
 		cmocka_unit_test(changes_of_many_messages_are_told_in_full),
+		cmocka_unit_test(a_long_search_tells_how_far_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

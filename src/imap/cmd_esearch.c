@@ -313,16 +313,17 @@ static int place_open(struct esearch_work *work, const struct place *place)
 	imap_search_bind(&work->search, view);
 	work->look.session = session;
 	work->look.search = &work->search;
+	work->look.is_of_many = work->place_count > 1;
 	return 0;
 }
 
 static void place_close(struct esearch_work *work)
 {
-	uint64_t told_ms = work->look.told_ms;
+	uint64_t told_ms = work->look.told_ms, looked_count = work->look.looked_count;
 
 	imap_look_deinit(&work->look);
-	/* Progress is told of the whole command, at its pace. */
-	work->look = (struct imap_look){ .told_ms = told_ms };
+	/* Progress is told of the whole command. */
+	work->look = (struct imap_look){ .told_ms = told_ms, .looked_count = looked_count };
 	imap_view_free(&work->view);
 	work->at++;
 }

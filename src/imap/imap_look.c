@@ -168,15 +168,23 @@ static void tell_progress(struct imap_look *look, uint64_t now_ms)
 {
 	struct imap_session *session = look->session;
 
-	if (now_ms - look->told_ms < session->options->progress_interval_ms ||
-		look->looked_count >= look->scope_count)
+	if (now_ms - look->told_ms < session->options->progress_interval_ms)
+		return;
+	if (!look->is_of_many && look->looked_count >= look->scope_count)
 		return;
 	look->told_ms = now_ms;
 	imap_put(session, "* OK [INPROGRESS (");
 	imap_put_string(&session->out, bytes_of_string(session->tag));
-	imap_printf(session, " %llu %llu)] Looked at %llu of %llu messages\r\n",
-		(unsigned long long)look->looked_count, (unsigned long long)look->scope_count,
-		(unsigned long long)look->looked_count, (unsigned long long)look->scope_count);
+	if (look->is_of_many)
+		imap_printf(session, " %llu NIL)] Looked at %llu messages\r\n",
+			(unsigned long long)look->looked_count,
+			(unsigned long long)look->looked_count);
+	else
+		imap_printf(session, " %llu %llu)] Looked at %llu of %llu messages\r\n",
+			(unsigned long long)look->looked_count,
+			(unsigned long long)look->scope_count,
+			(unsigned long long)look->looked_count,
+			(unsigned long long)look->scope_count);
 }
 
 static int look_begin(struct imap_look *look)

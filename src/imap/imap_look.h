@@ -15,7 +15,7 @@ struct imap_match {
 	uint64_t modseq; /* 0 if UIDs alone decided */
 };
 
-struct imap_look { /* zeroed, then the first four set by the one who asks */
+struct imap_look { /* zeroed, then the first five set by the one who asks */
 	struct imap_session *session;
 	struct imap_search *search; /* bound to the view that is searched */
 	/*
@@ -24,6 +24,7 @@ struct imap_look { /* zeroed, then the first four set by the one who asks */
 	 */
 	int (*found)(void *context, struct kv_txn *kv, const struct message_record *message);
 	void *context;
+	bool is_of_many; /* other mailboxes follow: how much there is to do is not known */
 
 	struct imap_match *matches; /* in order of UIDs */
 	size_t match_count;

@@ -108,6 +108,11 @@ int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **bo
 void mail_body_free(struct mail_body **body);
 const struct guid *mail_body_guid(const struct mail_body *body);
 uint64_t mail_body_size(const struct mail_body *body); /* bytes, as received */
+/*
+ * The thread that it belongs to by what it says itself: derived from the first id of its
+ * References, else of its In-Reply-To, else its own; none if it has none. So all nodes agree.
+ */
+struct id128 mail_body_thread(const struct mail_body *body);
 /* Inside a commit: makes the body known to it, so that account_put_message() stores it with the
  * first message that shows it. A body that no message comes to show is not stored. `body` must
  * outlive the commit. */

@@ -2,7 +2,9 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/pack.h"
 #include "mail/mail_private.h"
+#include "mail/mime_sort.h"
 #include "mail/mime_summary.h"
 #include "mail/tables.h"
 
@@ -42,6 +44,23 @@ void mail_body_free(struct mail_body **body)
 const struct guid *mail_body_guid(const struct mail_body *body)
 {
 	return store_body_guid(body->stored);
+}
+
+struct id128 mail_body_thread(const struct mail_body *body)
+{
+	struct mime_summary summary;
+	struct mime_sort sort;
+	unsigned char key[16];
+	struct digest first;
+
+	if (mime_summary_open(buffer_bytes(&body->summary), &summary) < 0 ||
+		mime_sort_open(summary.sort, &sort) < 0 ||
+		(sort.reference_count == 0 && !sort.has_message_id))
+		return (struct id128){ { 0 } };
+	first = sort.reference_count > 0 ? mime_sort_reference(&sort, 0) : sort.message_id;
+	put_u64(key, first.high);
+	put_u64(key + 8, first.low);
+	return id128_derive("thread", bytes_of(key, sizeof(key)));
 }
 
 uint64_t mail_body_size(const struct mail_body *body)

@@ -59,6 +59,7 @@ static int append_one(struct account_write *write, struct id128 mailbox, uint32_
 {
 	struct message_record message = { .guid = *mail_body_guid(from->body),
 		.size = mail_body_size(from->body),
+		.thread = mail_body_thread(from->body),
 		.internaldate = from->internaldate,
 		.internaldate_zone = from->internaldate_zone,
 		.uid = uid };

@@ -136,11 +136,11 @@ static void *channel_run(void *context)
 }
 
 /* On the committer's thread. */
-static void wake(void *context, const struct bytes *keys, size_t count)
+static void wake(void *context, const struct feed_news *news, size_t count)
 {
 	struct channel *channel = context;
 
-	(void)keys;
+	(void)news;
 	(void)count;
 	pthread_mutex_lock(&channel->lock);
 	if (channel->client != NULL)

@@ -30,6 +30,7 @@ imap_run cmd_lsub;
 imap_run cmd_move;
 imap_run cmd_namespace;
 imap_run cmd_noop;
+imap_run cmd_notify;
 imap_run cmd_rename;
 imap_run cmd_replace;
 imap_run cmd_search;

@@ -38,6 +38,7 @@ static const struct imap_command commands[] = {
 	{ "MOVE", IMAP_SELECTED, NUMBERS | WRITES, cmd_move },
 	{ "NAMESPACE", USER, 0, cmd_namespace },
 	{ "NOOP", ANY, 0, cmd_noop },
+	{ "NOTIFY", USER, 0, cmd_notify },
 	{ "RENAME", USER, 0, cmd_rename },
 	{ "REPLACE", IMAP_SELECTED, NUMBERS | WRITES, cmd_replace },
 	{ "SEARCH", IMAP_SELECTED, SEQ, cmd_search },

@@ -61,6 +61,8 @@ struct imap_fetch { /* lives in an arena */
 
 /* All after the sequence set and its blank. */
 int imap_parse_fetch(struct imap_parser *args, struct imap_fetch *fetch_r);
+/* A parenthesised list of items alone, as NOTIFY has it. */
+int imap_parse_fetch_list(struct imap_parser *args, struct imap_fetch *fetch_r);
 /* "HEADER.FIELDS (From)]" after "[". *label gets the canonical text with "]" at its end. */
 int imap_parse_section(
 	struct imap_parser *args, struct mime_section *section_r, struct buffer *label);

@@ -332,6 +332,19 @@ static int parse_modifiers(struct imap_parser *args, struct imap_fetch *fetch)
 	return imap_parse_expect(args, ')');
 }
 
+int imap_parse_fetch_list(struct imap_parser *args, struct imap_fetch *fetch_r)
+{
+	struct imap_fetch fetch = { .items = NULL };
+
+	if (bytes_peek(args->rest) != '(')
+		return imap_parse_expect(args, '(');
+	fetch.items = arena_alloc(args->arena, IMAP_FETCH_ITEM_MAX * sizeof(*fetch.items));
+	if (parse_items(args, &fetch) < 0)
+		return ERR_INVALID;
+	*fetch_r = fetch;
+	return 0;
+}
+
 int imap_parse_fetch(struct imap_parser *args, struct imap_fetch *fetch_r)
 {
 	struct imap_fetch fetch = { .items = NULL };

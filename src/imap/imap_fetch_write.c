@@ -223,8 +223,7 @@ static int load_summary(struct fetched *fetched)
 static int put_items(const struct fetched *fetched, const struct imap_fetch *fetch, bool with_flags)
 {
 	struct imap_session *session = fetched->session;
-	bool is_uid = !session->is_uidonly &&
-		      ((session->command->flags & COMMAND_IS_UID) != 0 || session->is_qresync);
+	bool is_uid = imap_tells_uid(session);
 	const char *blank = "";
 	bool has_uid = false;
 

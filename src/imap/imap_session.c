@@ -1,9 +1,11 @@
 #include "imap/imap_session.h"
 
 #include "imap/imap_capability.h"
+#include "imap/imap_notify.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_server_private.h"
 #include "imap/imap_update.h"
+#include "imap/imap_watch.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -22,11 +24,16 @@ void imap_wrote(struct imap_session *session, uint64_t position)
 {
 	if (position > session->position)
 		session->position = position;
+	if (session->notify != NULL && position != 0)
+		watch_own_add(&session->own, position);
 }
 
 void imap_catch_up(struct imap_session *session)
 {
-	imap_wrote(session, mail_position(session->mail));
+	uint64_t position = mail_position(session->mail);
+
+	if (position > session->position)
+		session->position = position;
 }
 
 bool imap_session_is_private(const struct imap_session *session)
@@ -53,8 +60,10 @@ void imap_command_end(struct imap_session *session)
 	session->work = NULL;
 	session->work_free = NULL;
 	session->resume = NULL;
-	if (session->answer == NULL)
+	if (session->answer == NULL) {
 		session->command = NULL;
+		imap_watch_adjust(session);
+	}
 	arena_reset(session->arena);
 	/* An idle session costs kilobytes. */
 	if (session->out.room > OUTPUT_KEEP_SIZE)
@@ -145,15 +154,16 @@ static enum net_result session_resume(void *context)
 	return piece_end(session, session->resume(session));
 }
 
-/* Only IDLE watches, so only there news are wanted. */
+/* Only IDLE and NOTIFY watch, so only there news are wanted. */
 static enum net_result session_wake(void *context)
 {
 	struct imap_session *session = context;
 	enum net_result result;
 
-	if (session->watch == NULL || session->view == NULL)
+	if (session->watches == NULL)
 		return NET_DONE;
-	result = imap_update_begin(session);
+	imap_notify_tell(session);
+	result = session->selected_watch != NULL ? imap_update_begin(session) : NET_DONE;
 	imap_flush(session);
 	return result;
 }
@@ -192,12 +202,12 @@ static void session_free(void *context)
 
 	log_logout(session);
 	session->answer = NULL;
+	session->is_idling = false;
+	imap_view_free(&session->view);
 	imap_command_end(session);
-	if (session->watch != NULL)
-		mail_watch_free(session->mail, &session->watch);
+	imap_watch_end(session);
 	sasl_server_free(&session->sasl);
 	sync_session_free(&session->sync);
-	imap_view_free(&session->view);
 	imap_body_deinit(&session->body);
 	buffer_deinit(&session->out);
 	buffer_deinit(&session->ending);

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "mail/identity.h"
+#include "mail/watch.h"
 #include "sync/responder.h"
 
 #define IMAP_TAG_SIZE_MAX 256               /* bytes; longer tags are refused */
@@ -74,7 +75,14 @@ struct imap_session {
 	char tag[IMAP_TAG_SIZE_MAX + 1];
 	const struct imap_command *command; /* running; NULL in between */
 	struct imap_view *view;             /* the selected mailbox, or NULL */
-	struct mail_watch *watch;           /* during IDLE */
+	bool is_idling;                     /* between IDLE and DONE */
+
+	struct imap_notify *notify;   /* what NOTIFY asked for, or NULL */
+	struct watch_set *watches;    /* what wakes the session, or NULL */
+	struct watch *selected_watch; /* of them: the selected mailbox's, or NULL ... */
+	struct id128 watched_mailbox; /* ... which was this one ... */
+	uint32_t watched_account;     /* ... of this account */
+	struct watch_own own;         /* the last own writes, not to be told of; with NOTIFY only */
 
 	enum net_result (*resume)(struct imap_session *session);
 	enum net_result (*answer)(struct imap_session *session, struct bytes line);

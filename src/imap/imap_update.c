@@ -1,12 +1,14 @@
 #include "imap/imap_update.h"
 
 #include "imap/imap_context.h"
+#include "imap/imap_notify.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_sequence.h"
 #include "imap/imap_server_private.h"
 
 #define SYSTEM_FLAGS "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
-#define STEP_COUNT 500 /* messages per snapshot */
+#define STEP_COUNT 500          /* messages per snapshot */
+#define STEP_SIZE (256u * 1024) /* bytes of output after which a snapshot ends */
 
 void imap_put_flags(struct imap_session *session, const struct message_record *message)
 {
@@ -81,6 +83,11 @@ static void tell_vanished(struct imap_session *session)
 	uid_set_deinit(&view->vanished);
 }
 
+static bool has_new_items(const struct imap_session *session)
+{
+	return session->notify != NULL && session->notify->fetch.item_count > 0;
+}
+
 static void tell_counts(struct imap_session *session, size_t told_before)
 {
 	struct imap_view *view = session->view;
@@ -93,13 +100,82 @@ static void tell_counts(struct imap_session *session, size_t told_before)
 		imap_printf(session, "* %zu EXISTS\r\n", view->count);
 	if (recent_count != view->recent_told)
 		imap_printf(session, "* %zu RECENT\r\n", recent_count);
+	if (view->count > told_before && has_new_items(session) && view->new_next == 0)
+		view->new_next = view->uids[told_before];
 	view->told_count = view->count;
 	view->recent_told = recent_count;
 }
 
+/* Between commands a client may be about to use message numbers, unless he said that he does not.
+ */
 static bool may_expunge(const struct imap_session *session)
 {
-	return session->command == NULL || (session->command->flags & COMMAND_USES_SEQ) == 0;
+	if (session->command == NULL)
+		return session->notify != NULL && session->notify->is_immediate;
+	return (session->command->flags & COMMAND_USES_SEQ) == 0;
+}
+
+/* What NOTIFY left out is told with the next command: then the client asks for the whole state. */
+static bool may_tell_flags(const struct imap_session *session)
+{
+	const struct imap_notify *notify = session->notify;
+
+	if (notify == NULL || !notify->has_selected)
+		return true;
+	return (notify->selected_events & NOTIFY_FLAG_CHANGE) != 0 ||
+	       (session->command != NULL && !session->is_idling);
+}
+
+bool imap_tells_uid(const struct imap_session *session)
+{
+	if (session->is_uidonly)
+		return false; /* it stands where the number did */
+	return session->is_qresync || (session->notify != NULL && session->notify->has_selected) ||
+	       (session->command != NULL && (session->command->flags & COMMAND_IS_UID) != 0);
+}
+
+/* ---- what NOTIFY asked for of new messages ---- */
+
+struct new_messages {
+	struct imap_session *session;
+	struct kv_txn *kv;
+	size_t count;
+};
+
+static int tell_new(void *context, const struct message_record *message)
+{
+	struct new_messages *new_messages = context;
+	struct imap_session *session = new_messages->session;
+	struct imap_view *view = session->view;
+	size_t index;
+	int rc = 0;
+
+	view->new_next = (uint64_t)message->uid + 1;
+	if (imap_view_has(view, message->uid, &index))
+		rc = imap_fetch_write(
+			session, &session->notify->fetch, new_messages->kv, message, false);
+	/* It is there all the same, and can be asked for. */
+	if (rc < 0)
+		imap_log_failure(session, rc, NULL);
+	return ++new_messages->count == STEP_COUNT || session->out.len >= STEP_SIZE ? 1 : 0;
+}
+
+static int new_step(struct imap_session *session, struct kv_txn *kv, struct arena *arena)
+{
+	struct new_messages new_messages = { .session = session, .kv = kv };
+	struct imap_view *view = session->view;
+	int rc = 0;
+
+	if (has_new_items(session) && view->count > 0 &&
+		view->new_next <= view->uids[view->count - 1])
+		rc = account_each_message(kv, view->account, view->mailbox,
+			(uint32_t)view->new_next, view->uids[view->count - 1], arena, tell_new,
+			&new_messages);
+	if (rc != 1) {
+		view->new_next = 0;
+		imap_body_deinit(&session->body);
+	}
+	return rc < 0 ? rc : 1; /* flags come next */
 }
 
 /* ---- flags ---- */
@@ -125,10 +201,6 @@ static int tell_message(void *context, const struct message_record *message)
 	struct imap_view *view = session->view;
 	bool is_told = uid_set_has(&view->told, message->uid);
 	bool is_silent = uid_set_has(&view->silent, message->uid);
-	bool is_uid =
-		!session->is_uidonly &&
-		(session->is_qresync || (session->command != NULL &&
-						(session->command->flags & COMMAND_IS_UID) != 0));
 	size_t index;
 
 	view->announce_next = (uint64_t)message->uid + 1;
@@ -143,7 +215,7 @@ static int tell_message(void *context, const struct message_record *message)
 	if (!is_silent)
 		imap_tell_keywords(session, message);
 	imap_put_fetch(session, index, message->uid);
-	if (is_uid)
+	if (imap_tells_uid(session))
 		imap_printf(session, "UID %u ", message->uid);
 	if (session->is_condstore)
 		imap_printf(session, "MODSEQ (%llu)%s", (unsigned long long)message->modseq,
@@ -195,7 +267,8 @@ static enum net_result update_end(struct imap_session *session)
 	struct imap_view *view = session->view;
 
 	if (view != NULL) {
-		uid_set_deinit(&view->changed);
+		if (may_tell_flags(session))
+			uid_set_deinit(&view->changed);
 		uid_set_deinit(&view->told);
 		uid_set_deinit(&view->silent);
 		uid_set_deinit(&view->recheck);
@@ -218,6 +291,13 @@ static void note_recheck(struct imap_view *view, size_t told_before)
 		uid_set_add(&view->recheck, view->uids[i], view->uids[i]);
 }
 
+static bool has_more(const struct imap_session *session)
+{
+	const struct imap_view *view = session->view;
+
+	return view->new_next != 0 || (view->changed.count > 0 && may_tell_flags(session));
+}
+
 static enum net_result update_run(struct imap_session *session)
 {
 	int rc = imap_contexts_step(session);
@@ -232,13 +312,14 @@ static enum net_result update_run(struct imap_session *session)
 	uid_set_deinit(&session->view->recheck);
 	rc = 1;
 
-	while (session->view->changed.count > 0 && rc > 0) {
+	while (rc > 0 && has_more(session)) {
 		struct arena *arena = arena_new();
 		struct kv_txn *kv;
 
 		rc = imap_read_begin(session, &kv);
 		if (rc == 0) {
-			rc = tell_step(session, kv, arena);
+			rc = session->view->new_next != 0 ? new_step(session, kv, arena)
+							  : tell_step(session, kv, arena);
 			mail_read_end(&kv);
 		}
 		arena_free(&arena);

@@ -14,6 +14,8 @@
 /* Tells all that may be told, then sends session->ending (nothing if it is empty). */
 enum net_result imap_update_begin(struct imap_session *session);
 
+/* Whether unasked FETCH responses name the UID. */
+bool imap_tells_uid(const struct imap_session *session);
 /* "FLAGS (\Seen foo)". */
 void imap_put_flags(struct imap_session *session, const struct message_record *message);
 /* Sends FLAGS and PERMANENTFLAGS if the message has keywords that they did not name before. */

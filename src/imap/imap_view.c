@@ -145,7 +145,8 @@ int imap_view_gather(struct imap_view *view, struct kv_txn *kv)
 		rc = ERR_NOT_FOUND;
 		goto out;
 	}
-	view->told_since = view->modseq;
+	if (view->changed.count == 0) /* else NOTIFY left out what changed before */
+		view->told_since = view->modseq;
 	if (mailbox.highestmodseq == view->modseq)
 		goto out;
 	rc = account_each_uid_change(

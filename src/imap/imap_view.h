@@ -43,6 +43,8 @@ struct imap_view {
 	uint64_t announce_next; /* where telling `changed` goes on */
 	size_t announce_count;  /* messages looked at in this step */
 
+	uint64_t new_next; /* new messages from here on are to be told as NOTIFY asked; 0: none */
+
 	struct uid_set saved; /* "$", the result of the last SEARCH RETURN (SAVE) */
 
 	struct imap_context *contexts; /* searches whose results are kept up to date */

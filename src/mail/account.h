@@ -167,6 +167,8 @@ struct account_write {
 	 * NULL: it is the node's own doing, or a peer's. */
 	struct error *user_error;
 	bool user_is_checked;
+	struct buffer notes; /* of registers, for watches (mail/watch_note.h) */
+	size_t note_count;
 };
 
 int account_write_begin(struct account_write *write, struct store_write *store, uint64_t node,

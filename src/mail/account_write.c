@@ -12,6 +12,7 @@
 #include "mail/account_private.h"
 #include "mail/annotation.h"
 #include "mail/mail.h"
+#include "mail/watch_note.h"
 
 #include <stdlib.h>
 
@@ -27,6 +28,13 @@ struct account_floor {
 	bool is_changed;    /* the record or its UIDNEXT: peers must hear of it */
 	bool is_counted;    /* only local counts and the digest */
 	bool has_lost_name; /* another mailbox took its name: it must get another, or go */
+
+	/* For watches: as it was before, and what was done. */
+	struct bytes name_before;
+	uint32_t uidvalidity_before;
+	bool was_live;
+	unsigned changes; /* of enum watch_change */
+	bool is_touched;
 };
 
 int account_write_begin(struct account_write *write, struct store_write *store, uint64_t node,
@@ -70,6 +78,9 @@ static int floor_get(struct account_write *write, struct id128 id, struct accoun
 	floor->mailbox.id = id;
 	floor->uidnext_before = floor->exists ? floor->mailbox.uidnext : 1;
 	floor->highest_before = floor->mailbox.highestmodseq;
+	floor->name_before = floor->mailbox.name;
+	floor->uidvalidity_before = floor->mailbox.uidvalidity;
+	floor->was_live = floor->exists && mailbox_is_live(&floor->mailbox);
 	if (floor->exists)
 		floor->term = mailbox_term(&floor->mailbox);
 	mem_grow(&floors, &write->floor_room, write->floor_count + 1,
@@ -173,6 +184,7 @@ static int floor_flush(struct account_write *write, struct account_floor *floor)
 		mailbox_key(key, write->header.number, floor->mailbox.id), buffer_bytes(&value));
 	buffer_deinit(&value);
 	floor->is_changed = floor->is_counted = false;
+	floor->is_touched = true;
 	floor->exists = true;
 	return rc;
 }
@@ -229,6 +241,40 @@ static int release_bodies(struct account_write *write)
 	return rc;
 }
 
+/* What watches are told of a mailbox that this write touched. */
+static void mailbox_note(struct account_write *write, const struct account_floor *floor)
+{
+	const struct mailbox_record *mailbox = &floor->mailbox;
+	bool is_live = mailbox_is_live(mailbox);
+	struct watch_event event = { .kind = RECORD_MAILBOX,
+		.mailbox = mailbox->id,
+		.changes = floor->changes,
+		.was_there = floor->was_live,
+		.name = floor->name_before,
+		.position = store_write_position(write->store) };
+
+	if (is_live != floor->was_live || !bytes_equal(mailbox->name, floor->name_before))
+		event.changes |= WATCH_NAME;
+	if (floor->was_live && is_live && mailbox->uidvalidity != floor->uidvalidity_before)
+		event.changes |= WATCH_MESSAGE_NEW | WATCH_MESSAGE_EXPUNGE;
+	watch_note_put(write->store, write->header.number, &event);
+}
+
+static void notes_put(struct account_write *write)
+{
+	unsigned char key[4];
+	struct bytes notes = buffer_bytes(&write->notes), note;
+
+	for (size_t i = 0; i < write->floor_count; i++) {
+		if (write->floors[i]->is_touched)
+			mailbox_note(write, write->floors[i]);
+	}
+	while (notes.len > 0 && unpack_bytes(&notes, &note) == 0)
+		feed_note(write->store, account_key(key, write->header.number), note);
+	if (write->note_count > WATCH_EVENT_COUNT_MAX)
+		watch_note_put(write->store, write->header.number, &(struct watch_event){ 0 });
+}
+
 int account_write_end(struct account_write *write, int rc)
 {
 	if (rc >= 0 && write->arena != NULL) {
@@ -239,12 +285,15 @@ int account_write_end(struct account_write *write, int rc)
 			ended = release_bodies(write);
 		if (ended == 0 && write->is_dirty)
 			ended = header_put(write->store, &write->header);
+		if (ended == 0)
+			notes_put(write);
 		if (ended < 0)
 			rc = ended;
 	}
 	free(write->floors);
 	free(write->bodies);
 	free(write->releases);
+	buffer_deinit(&write->notes);
 	arena_free(&write->arena);
 	*write = (struct account_write){ 0 };
 	return rc;
@@ -477,6 +526,26 @@ int account_raise_uidnext(struct account_write *write, struct id128 mailbox, uin
 	return 0;
 }
 
+/* Kept until the write has succeeded. */
+static void register_note(struct account_write *write, const struct register_record *before,
+	const struct register_record *after)
+{
+	struct watch_event event = { .kind = after->kind,
+		.mailbox = after->mailbox,
+		.was_there = before->is_set,
+		.name = after->key,
+		.position = store_write_position(write->store) };
+	struct buffer note = { 0 };
+
+	if (after->kind == RECORD_ACL && before->is_set)
+		event.value = before->value;
+	if (++write->note_count > WATCH_EVENT_COUNT_MAX)
+		return; /* see notes_put() */
+	watch_note_encode(&note, &event);
+	pack_bytes(&write->notes, buffer_bytes(&note));
+	buffer_deinit(&note);
+}
+
 int account_put_register(struct account_write *write, const struct register_record *record)
 {
 	unsigned char key[REGISTER_KEY_SIZE], entry[17 + REGISTER_KEY_SIZE_MAX];
@@ -510,6 +579,7 @@ int account_put_register(struct account_write *write, const struct register_reco
 	rc = register_index_change(write, &before, &after);
 	if (rc < 0)
 		return rc;
+	register_note(write, &before, &after);
 	term = register_term(&before);
 	digest_subtract(&write->header.digest, term);
 	term = register_term(&after);
@@ -597,6 +667,7 @@ static int message_unshow(struct account_write *write, const struct message_reco
 	counts_change(write, floor, before, -1);
 	if (!vanishes)
 		return 0;
+	floor->changes |= WATCH_MESSAGE_EXPUNGE;
 	highest_raise(floor, modseq);
 	rc = store_delete(write->store, MAIL_TABLE_MESSAGE,
 		message_key(key, account, before->mailbox, before->uid));
@@ -645,6 +716,8 @@ static int message_show(struct account_write *write, const struct message_record
 	}
 	if (is_new_place)
 		floor->given_count++;
+	if (is_new_place || is_changed)
+		floor->changes |= is_new_place ? WATCH_MESSAGE_NEW : WATCH_FLAGS;
 	highest_raise(floor, after->modseq);
 	counts_change(write, floor, after, 1);
 	rc = store_put(write->store, MAIL_TABLE_MODSEQ,

@@ -6,18 +6,9 @@
 #include "mail/mail_private.h"
 #include "mail/quota.h"
 #include "mail/tables.h"
+#include "mail/watch_note.h"
 
-#include <pthread.h>
 #include <stdlib.h>
-
-#define WATCH_BUCKET_COUNT 1024
-
-struct mail_watch {
-	struct mail_watch *next;
-	uint32_t account;
-	void (*function)(void *context);
-	void *context;
-};
 
 struct mail {
 	struct store *store;
@@ -27,34 +18,20 @@ struct mail {
 	mail_acknowledger *acknowledger;
 	void *acknowledger_context;
 	struct quota_limits quota_defaults;
-	pthread_mutex_t
-		watch_lock; /* held while watchers are called: mail_watch_free() waits for them */
-	struct mail_watch *watches[WATCH_BUCKET_COUNT];
+	struct watchers *watchers;
 	struct mail_summaries *summaries;
 };
 
-static struct mail_watch **watch_bucket(struct mail *mail, uint32_t account)
-{
-	return &mail->watches[account % WATCH_BUCKET_COUNT];
-}
-
-static void store_changed(void *context, const struct bytes *keys, size_t count)
+static void store_changed(void *context, const struct feed_news *news, size_t count)
 {
 	struct mail *mail = context;
 
-	pthread_mutex_lock(&mail->watch_lock);
-	for (size_t i = 0; i < count; i++) {
-		uint32_t account;
+	watchers_tell(mail->watchers, news, count);
+}
 
-		if (keys[i].len != 4)
-			continue;
-		account = get_u32(keys[i].ptr);
-		for (struct mail_watch *watch = *watch_bucket(mail, account); watch != NULL;
-			watch = watch->next)
-			if (watch->account == account)
-				watch->function(watch->context);
-	}
-	pthread_mutex_unlock(&mail->watch_lock);
+struct watchers *mail_watchers(struct mail *mail)
+{
+	return mail->watchers;
 }
 
 int mail_open(struct store *store, const struct clock *clock, struct mail **mail_r)
@@ -66,7 +43,7 @@ int mail_open(struct store *store, const struct clock *clock, struct mail **mail
 	mail->node = store_node_id(store);
 	for (int i = 0; i < QUOTA_RESOURCE_COUNT; i++)
 		mail->quota_defaults.of[i] = QUOTA_UNLIMITED;
-	pthread_mutex_init(&mail->watch_lock, NULL);
+	mail->watchers = watchers_new();
 	mail->summaries = mail_summaries_new();
 	store_listen(store, store_changed, mail);
 	*mail_r = mail;
@@ -78,7 +55,7 @@ void mail_close(struct mail **mail)
 	if (*mail == NULL)
 		return;
 	store_unlisten((*mail)->store, store_changed, *mail);
-	pthread_mutex_destroy(&(*mail)->watch_lock);
+	watchers_free(&(*mail)->watchers);
 	mail_summaries_free(&(*mail)->summaries);
 	free(*mail);
 	*mail = NULL;
@@ -309,37 +286,4 @@ int mail_credentials_set(
 	rc = mail_read_begin(mail, position, &kv);
 	mail_read_end(&kv);
 	return rc;
-}
-
-struct mail_watch *mail_watch_new(
-	struct mail *mail, uint32_t account, void (*function)(void *context), void *context)
-{
-	struct mail_watch *watch = mem_zalloc(sizeof(*watch));
-	struct mail_watch **bucket = watch_bucket(mail, account);
-
-	watch->account = account;
-	watch->function = function;
-	watch->context = context;
-	pthread_mutex_lock(&mail->watch_lock);
-	watch->next = *bucket;
-	*bucket = watch;
-	pthread_mutex_unlock(&mail->watch_lock);
-	return watch;
-}
-
-void mail_watch_free(struct mail *mail, struct mail_watch **watch)
-{
-	if (*watch == NULL)
-		return;
-	pthread_mutex_lock(&mail->watch_lock);
-	for (struct mail_watch **at = watch_bucket(mail, (*watch)->account); *at != NULL;
-		at = &(*at)->next) {
-		if (*at == *watch) {
-			*at = (*watch)->next;
-			break;
-		}
-	}
-	pthread_mutex_unlock(&mail->watch_lock);
-	free(*watch);
-	*watch = NULL;
 }

@@ -71,14 +71,6 @@ int mail_credentials_set(
 int mail_account_mark_shared(struct mail *mail, uint32_t account, struct error *error);
 int account_is_shared(struct kv_txn *kv, uint32_t account, bool *is_shared_r);
 
-/* Calls `function` on the committer's thread after changes of the account became visible; it must
- * not block and must not call mail. */
-struct mail_watch;
-struct mail_watch *mail_watch_new(
-	struct mail *mail, uint32_t account, void (*function)(void *context), void *context);
-/* After it returns, the function is not running and will not be called again. */
-void mail_watch_free(struct mail *mail, struct mail_watch **watch);
-
 /* ---- mailboxes ---- names are UTF-8; parents that are missing are made by create and rename */
 int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struct bytes special_use,
 	struct error *error, struct id128 *id_r,

@@ -64,20 +64,25 @@ void txn_abandon(struct store *store)
 
 void listeners_call(struct store *store, struct bytes fed)
 {
-	struct bytes *keys = NULL;
+	struct feed_news *news = NULL;
 	size_t count = 0, room = 0;
-	struct bytes key;
+	struct feed_news one;
+	uint8_t has_note;
 
-	while (fed.len > 0 && unpack_bytes(&fed, &key) == 0) {
-		mem_grow((void **)&keys, &room, count + 1, sizeof(*keys));
-		keys[count++] = key;
+	while (fed.len > 0) {
+		one.note = (struct bytes){ NULL, 0 };
+		if (unpack_bytes(&fed, &one.key) < 0 || unpack_u8(&fed, &has_note) < 0 ||
+			(has_note != 0 && unpack_bytes(&fed, &one.note) < 0))
+			break;
+		mem_grow((void **)&news, &room, count + 1, sizeof(*news));
+		news[count++] = one;
 	}
 	pthread_mutex_lock(&store->listener_lock);
 	for (struct listener *listener = store->listeners; listener != NULL && count > 0;
 		listener = listener->next)
-		listener->function(listener->context, keys, count);
+		listener->function(listener->context, news, count);
 	pthread_mutex_unlock(&store->listener_lock);
-	free(keys);
+	free(news);
 }
 
 int txn_apply(struct store *store)

@@ -151,9 +151,22 @@ int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct bu
 /* The last entry's sequence; 0 if there is none. */
 int feed_last(struct kv_txn *kv, uint64_t *sequence_r);
 
-/* Called on the committer's thread with the keys fed, after they became visible to readers; must
- * not block. */
-typedef void store_listener(void *context, const struct bytes *keys, size_t count);
+/*
+ * Says of the key what no record keeps: what was before, who did it. Listeners get it when this
+ * commit becomes visible; it is in memory only. `position` of this commit: store_write_position().
+ */
+void feed_note(struct store_write *write, struct bytes key, struct bytes note);
+/* What store_commit() will give for this commit; 0 in a store in memory. */
+uint64_t store_write_position(const struct store_write *write);
+
+struct feed_news {
+	struct bytes key;
+	struct bytes note; /* of feed_note(); NULL: the key was marked */
+};
+
+/* Called on the committer's thread with the keys fed and the notes, after they became visible to
+ * readers; must not block. */
+typedef void store_listener(void *context, const struct feed_news *news, size_t count);
 void store_listen(struct store *store, store_listener *listener, void *context);
 /* After it returns the listener is not running and will not be called again. */
 void store_unlisten(struct store *store, store_listener *listener, void *context);

@@ -85,7 +85,7 @@ struct store_write {
 	struct buffer undo_bytes;
 	struct undo_entry *undo;
 	size_t undo_count, undo_room;
-	struct buffer fed; /* keys fed, packed */
+	struct buffer fed; /* keys fed, and notes; packed */
 	bool is_broken;    /* it failed and could not be undone: the transaction must be aborted */
 };
 
@@ -137,7 +137,7 @@ struct store {
 	struct kv_txn *txn; /* the open index transaction, or NULL */
 	uint64_t txn_since_ms;
 	uint64_t txn_bytes;
-	struct buffer fed;                    /* keys fed since the last apply, packed */
+	struct buffer fed;                    /* keys fed and notes since the last apply */
 	uint64_t feed_sequence, feed_applied; /* the last given, the last that readers can see */
 	bool is_txn_lost; /* a transaction was given up: counts in memory are to be read anew */
 	bool is_behind;   /* the last try to commit the index failed */

@@ -237,6 +237,15 @@ int write_replay(struct store *store, struct kv_txn *kv, struct bytes payload)
 
 /* ---- the feed ---- */
 
+/* A note is packed behind its key, with a byte that says whether there is one. */
+static void news_add(struct store_write *write, struct bytes key, struct bytes note)
+{
+	pack_bytes(&write->fed, key);
+	pack_u8(&write->fed, note.ptr != NULL);
+	if (note.ptr != NULL)
+		pack_bytes(&write->fed, note);
+}
+
 int feed_mark(struct store_write *write, struct bytes key)
 {
 	struct store *store = write->store;
@@ -253,8 +262,18 @@ int feed_mark(struct store_write *write, struct bytes key)
 		if (rc < 0)
 			return rc;
 	}
-	pack_bytes(&write->fed, key);
+	news_add(write, key, (struct bytes){ NULL, 0 });
 	return 0;
+}
+
+void feed_note(struct store_write *write, struct bytes key, struct bytes note)
+{
+	news_add(write, key, note);
+}
+
+uint64_t store_write_position(const struct store_write *write)
+{
+	return write->store->is_memory ? 0 : write->sequence;
 }
 
 int feed_next(struct kv_txn *kv, uint64_t after, uint64_t *sequence_r, struct buffer *key_r)

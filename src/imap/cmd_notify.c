@@ -1,0 +1,112 @@
+/* NOTIFY (RFC 5465). */
+#include "imap/imap_commands.h"
+#include "imap/imap_list.h"
+#include "imap/imap_notify.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_status.h"
+#include "imap/imap_watch.h"
+
+#define STEP_COUNT 500 /* mailboxes per snapshot */
+
+#define EVENT_NAMES                                                                                \
+	"MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange"                      \
+	" MailboxMetadataChange ServerMetadataChange"
+
+struct notify_work {
+	struct imap_list list;
+	size_t next;
+};
+
+static int put_status(
+	struct imap_session *session, struct kv_txn *kv, const struct imap_list_entry *entry)
+{
+	const struct imap_target *target = entry->target;
+	const struct imap_view *view = session->view;
+
+	if (target == NULL || (target->rights & ACL_READ) == 0 ||
+		(view != NULL && view->account == target->account &&
+			id128_equal(view->mailbox, target->mailbox.id)) ||
+		(imap_notify_events(session, kv, session->notify, entry->name) &
+			NOTIFY_MESSAGE_EVENTS) == 0)
+		return 0;
+	return imap_put_status(session, kv, entry->name, target, imap_status_brief(session));
+}
+
+/* The state of all mailboxes that messages are watched in; what changes from here on is told. */
+static enum net_result status_run(struct imap_session *session)
+{
+	struct notify_work *work = session->work;
+	int rc = 0;
+
+	while (work->next < work->list.count) {
+		size_t end = work->list.count - work->next > STEP_COUNT ? work->next + STEP_COUNT
+									: work->list.count;
+		struct kv_txn *kv;
+
+		rc = imap_read_begin(session, &kv);
+		if (rc < 0)
+			return imap_fail(session, rc, NULL);
+		for (; work->next < end && rc == 0; work->next++)
+			rc = put_status(session, kv, &work->list.entries[work->next]);
+		mail_read_end(&kv);
+		if (rc < 0)
+			return imap_fail(session, rc, NULL);
+		if (imap_is_full(session)) {
+			session->resume = status_run;
+			return NET_AGAIN;
+		}
+	}
+	return imap_ok(session, "Notifying");
+}
+
+static enum net_result notify_set(struct imap_session *session, struct imap_notify *notify)
+{
+	struct notify_work *work = arena_zalloc(session->arena, sizeof(*work));
+	struct kv_txn *kv;
+	int rc;
+
+	imap_watch_end(session);
+	session->notify = notify;
+	/* First the watches, then the look: nothing is missed in between. */
+	imap_catch_up(session);
+	rc = imap_read_begin(session, &kv);
+	if (rc == 0) {
+		rc = imap_list_read(session, kv, &work->list);
+		if (rc == 0)
+			imap_notify_watch(session, &work->list);
+		mail_read_end(&kv);
+	}
+	if (rc < 0) {
+		imap_watch_end(session);
+		return imap_fail(session, rc, NULL);
+	}
+	if (!notify->wants_status)
+		return imap_ok(session, "Notifying");
+	session->work = work;
+	return status_run(session);
+}
+
+enum net_result cmd_notify(struct imap_session *session, struct imap_parser *args)
+{
+	struct imap_notify *notify = NULL;
+	int rc;
+
+	if (imap_parse_space(args) < 0)
+		return imap_bad_args(session, args);
+	if (imap_parse_take_word(args, "NONE")) {
+		if (imap_parse_end(args) < 0)
+			return imap_bad_args(session, args);
+		imap_watch_end(session);
+		return imap_ok(session, "No notifications");
+	}
+	if (!imap_parse_take_word(args, "SET")) {
+		imap_parse_fail(args, ERR_INVALID, "Expected SET or NONE");
+		return imap_bad_args(session, args);
+	}
+	rc = imap_notify_parse(args, &notify);
+	if (rc == ERR_REFUSED)
+		return imap_no(session, "[BADEVENT (" EVENT_NAMES ")] Unknown event");
+	if (rc < 0)
+		return imap_bad_args(session, args);
+	return notify_set(session, notify);
+}

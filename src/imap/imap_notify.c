@@ -1,0 +1,321 @@
+/*
+ * Telling what NOTIFY asked for. The selected mailbox is imap_update's; here is all else: STATUS
+ * for messages, LIST for names and subscriptions, METADATA for annotations.
+ */
+#include "imap/imap_notify.h"
+
+#include "imap/imap_list.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_status.h"
+#include "imap/imap_watch.h"
+
+struct telling {
+	struct imap_session *session;
+	struct kv_txn *kv;
+	uint32_t account; /* the events' */
+};
+
+/* ---- which mailboxes ---- */
+
+static int is_subscribed(
+	struct imap_session *session, struct kv_txn *kv, struct bytes name, bool *answer_r)
+{
+	struct register_record record;
+	int rc = account_get_register(kv, session->identity.account, RECORD_SUBSCRIPTION,
+		(struct id128){ { 0 } }, name, session->arena, &record);
+
+	*answer_r = rc == 0 && record.is_set;
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static bool is_own(struct imap_session *session, struct kv_txn *kv, struct bytes name)
+{
+	struct imap_target target;
+
+	return imap_target_resolve(session, kv, name, &target) == 0 && target.is_own;
+}
+
+/* What the client calls it. ERR_NOT_FOUND: he has no name for it. */
+static int client_name(struct imap_session *session, struct kv_txn *kv, uint32_t account,
+	struct bytes name, struct bytes *name_r)
+{
+	(void)kv;
+	if (account != session->identity.account)
+		return ERR_NOT_FOUND;
+	*name_r = name;
+	return 0;
+}
+
+static bool is_in_tree(struct bytes name, struct bytes top)
+{
+	return bytes_start_with(name, top) &&
+	       (name.len == top.len || top.len == 0 || name.ptr[top.len] == '/');
+}
+
+static bool is_among(const struct imap_notify_group *group, struct bytes name)
+{
+	for (size_t i = 0; i < group->name_count; i++) {
+		if (group->filter == NOTIFY_SUBTREE ? is_in_tree(name, group->names[i])
+						    : bytes_equal(name, group->names[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool group_has(struct imap_session *session, struct kv_txn *kv,
+	const struct imap_notify_group *group, struct bytes name)
+{
+	bool answer = false;
+
+	switch (group->filter) {
+	case NOTIFY_INBOXES: /* that is where mail is delivered to */
+		return bytes_equal_string(name, "INBOX");
+	case NOTIFY_PERSONAL:
+		return is_own(session, kv, name);
+	case NOTIFY_SUBSCRIBED:
+		return is_subscribed(session, kv, name, &answer) == 0 && answer;
+	default:
+		return is_among(group, name);
+	}
+}
+
+unsigned imap_notify_events(struct imap_session *session, struct kv_txn *kv,
+	const struct imap_notify *notify, struct bytes name)
+{
+	unsigned events = 0;
+
+	for (size_t i = 0; i < notify->group_count; i++) {
+		const struct imap_notify_group *group = &notify->groups[i];
+
+		if ((group->events & ~events) != 0 && group_has(session, kv, group, name))
+			events |= group->events;
+	}
+	return events;
+}
+
+static void watch_account_once(
+	struct imap_session *session, uint32_t account, uint32_t *watched, size_t *watched_count)
+{
+	for (size_t i = 0; i < *watched_count; i++) {
+		if (watched[i] == account)
+			return;
+	}
+	watched[(*watched_count)++] = account;
+	watch_add(imap_watch_set(session), account, WATCH_EVENTS, (struct id128){ { 0 } });
+}
+
+void imap_notify_watch(struct imap_session *session, const struct imap_list *list)
+{
+	uint32_t *watched = arena_alloc(session->arena, (list->count + 1) * sizeof(*watched));
+	size_t watched_count = 0;
+
+	if (session->notify->group_count == 0)
+		return;
+	watch_account_once(session, session->identity.account, watched, &watched_count);
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->entries[i].target != NULL)
+			watch_account_once(
+				session, list->entries[i].target->account, watched, &watched_count);
+	}
+}
+
+/* ---- what is told ---- */
+
+static void put_list(struct telling *telling, struct bytes name, bool exists,
+	struct bytes special_use, struct bytes old_name)
+{
+	struct imap_session *session = telling->session;
+	bool subscribed = false;
+	const char *blank = "";
+
+	imap_put(session, "* LIST (");
+	if (!exists) {
+		imap_put(session, "\\NonExistent");
+		blank = " ";
+	}
+	if (is_subscribed(session, telling->kv, name, &subscribed) == 0 && subscribed) {
+		imap_printf(session, "%s\\Subscribed", blank);
+		blank = " ";
+	}
+	if (exists && special_use.len > 0) {
+		imap_put(session, blank);
+		imap_put_bytes(session, special_use);
+	}
+	imap_put(session, ") \"/\" ");
+	imap_put_mailbox(session, name);
+	if (old_name.len > 0) {
+		imap_put(session, " (\"OLDNAME\" (");
+		imap_put_mailbox(session, old_name);
+		imap_put(session, "))");
+	}
+	imap_put(session, "\r\n");
+}
+
+static bool is_selected(const struct telling *telling, struct id128 mailbox)
+{
+	const struct imap_view *view = telling->session->view;
+
+	return view != NULL && view->account == telling->account &&
+	       id128_equal(view->mailbox, mailbox);
+}
+
+/* The mailbox as the client knows it. ERR_NOT_FOUND: he may not know of it, or it is gone. */
+static int target_of(struct telling *telling, struct id128 id, struct imap_target *target_r,
+	struct bytes *name_r)
+{
+	struct imap_session *session = telling->session;
+	struct mailbox_record record;
+	int rc = account_get_mailbox(telling->kv, telling->account, id, session->arena, &record);
+
+	if (rc == 0 && !mailbox_is_live(&record))
+		rc = ERR_NOT_FOUND;
+	if (rc == 0)
+		rc = client_name(session, telling->kv, telling->account, record.name, name_r);
+	if (rc == 0)
+		rc = imap_target_resolve(session, telling->kv, *name_r, target_r);
+	if (rc == 0 && (!target_r->exists || !id128_equal(target_r->mailbox.id, id) ||
+			       (target_r->rights & ACL_LOOKUP) == 0))
+		rc = ERR_NOT_FOUND;
+	return rc;
+}
+
+static int tell_name(struct telling *telling, const struct watch_event *event,
+	const struct imap_target *target, struct bytes name)
+{
+	struct imap_session *session = telling->session;
+	struct bytes old_name = { NULL, 0 };
+	struct imap_target other;
+	unsigned events;
+	int rc = 0;
+
+	if (event->was_there)
+		rc = client_name(session, telling->kv, telling->account, event->name, &old_name);
+	if (rc < 0)
+		return rc;
+	events = imap_notify_events(
+		session, telling->kv, session->notify, target != NULL ? name : old_name);
+	if (event->was_there)
+		events |= imap_notify_events(session, telling->kv, session->notify, old_name);
+	if ((events & NOTIFY_MAILBOX_NAME) == 0)
+		return 0;
+	if (target != NULL) {
+		if (!event->was_there || !bytes_equal(name, old_name))
+			put_list(telling, name, true, target->mailbox.special_use, old_name);
+		return 0;
+	}
+	/* Of two united mailboxes the name lives on. */
+	rc = imap_target_resolve(session, telling->kv, old_name, &other);
+	if (rc == 0 && !other.exists && (other.rights & ACL_LOOKUP) != 0)
+		put_list(telling, old_name, false, old_name, (struct bytes){ NULL, 0 });
+	return rc;
+}
+
+static int tell_messages(struct telling *telling, const struct watch_event *event,
+	const struct imap_target *target, struct bytes name)
+{
+	struct imap_session *session = telling->session;
+	unsigned events = imap_notify_events(session, telling->kv, session->notify, name);
+	unsigned wanted = 0;
+
+	if ((events & NOTIFY_MESSAGE_NEW) != 0)
+		wanted |= WATCH_MESSAGE_NEW | WATCH_MESSAGE_EXPUNGE;
+	if ((events & NOTIFY_FLAG_CHANGE) != 0)
+		wanted |= WATCH_FLAGS;
+	if ((event->changes & wanted) == 0 || (target->rights & ACL_READ) == 0 ||
+		is_selected(telling, event->mailbox))
+		return 0;
+	return imap_put_status(session, telling->kv, name, target, imap_status_brief(session));
+}
+
+static int tell_mailbox(struct telling *telling, const struct watch_event *event)
+{
+	struct imap_target target;
+	struct bytes name = { NULL, 0 };
+	int rc = target_of(telling, event->mailbox, &target, &name);
+	bool exists = rc == 0;
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	rc = 0;
+	if ((event->changes & WATCH_NAME) != 0 && (exists || event->was_there))
+		rc = tell_name(telling, event, exists ? &target : NULL, name);
+	if (rc == 0 && exists)
+		rc = tell_messages(telling, event, &target, name);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int tell_subscription(struct telling *telling, const struct watch_event *event)
+{
+	struct imap_session *session = telling->session;
+	struct imap_target target;
+	bool is_now;
+	int rc;
+
+	if (telling->account != session->identity.account ||
+		(imap_notify_events(session, telling->kv, session->notify, event->name) &
+			NOTIFY_SUBSCRIPTION) == 0)
+		return 0;
+	rc = is_subscribed(session, telling->kv, event->name, &is_now);
+	if (rc < 0 || is_now == event->was_there)
+		return rc;
+	rc = imap_target_resolve(session, telling->kv, event->name, &target);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	put_list(telling, event->name,
+		rc == 0 && target.exists && (target.rights & ACL_LOOKUP) != 0,
+		(struct bytes){ NULL, 0 }, (struct bytes){ NULL, 0 });
+	return 0;
+}
+
+static int tell_event(struct telling *telling, const struct watch_event *event)
+{
+	switch (event->kind) {
+	case RECORD_MAILBOX:
+		return tell_mailbox(telling, event);
+	case RECORD_SUBSCRIPTION:
+		return tell_subscription(telling, event);
+	default:
+		return 0;
+	}
+}
+
+static void overflow(struct imap_session *session)
+{
+	imap_put(session, "* OK [NOTIFICATIONOVERFLOW] Too much changed, NOTIFY is off\r\n");
+	imap_watch_end(session);
+}
+
+/* Whether notifications go on. */
+static bool tell_news(
+	struct imap_session *session, const struct watch *watch, const struct watch_news *news)
+{
+	struct telling telling = { .session = session, .account = watch_account(watch) };
+	int rc = 0;
+
+	if (news->is_overflow)
+		return false;
+	if (news->count > 0)
+		rc = imap_read_begin(session, &telling.kv);
+	for (size_t i = 0; i < news->count && rc == 0; i++)
+		rc = tell_event(&telling, &news->events[i]);
+	mail_read_end(&telling.kv);
+	if (rc < 0)
+		imap_log_failure(session, rc, NULL);
+	return rc == 0; /* what could not be read is not told: he must look himself */
+}
+
+void imap_notify_tell(struct imap_session *session)
+{
+	struct watch_news news;
+	struct watch *watch;
+
+	while (session->watches != NULL) {
+		watch = watch_next(session->watches, session->arena, &session->own, &news);
+		if (watch == NULL)
+			break;
+		if (!tell_news(session, watch, &news))
+			overflow(session);
+	}
+	arena_reset(session->arena);
+	imap_watch_adjust(session);
+}

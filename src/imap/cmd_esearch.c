@@ -359,6 +359,8 @@ static enum net_result esearch_run(struct imap_session *session)
 			session->resume = esearch_run;
 			return NET_AGAIN;
 		}
+		if (net_connection_is_gone(session->connection))
+			return NET_CLOSE;
 		if (rc == 0)
 			rc = work->look.rc;
 		if (rc == 0)

@@ -134,6 +134,8 @@ static enum net_result search_run(struct imap_session *session)
 		session->resume = search_run;
 		return NET_AGAIN;
 	}
+	if (net_connection_is_gone(session->connection))
+		return NET_CLOSE;
 	/* A message that cannot be read must not look as if it did not match. */
 	if (rc == 0)
 		rc = work->look.rc;

@@ -250,19 +250,32 @@ static size_t place_of_uid(const struct imap_context *context, uint32_t uid)
 	return low;
 }
 
-static bool is_result(const struct imap_context *context, uint32_t uid)
+static int message_order(const void *key, const void *member)
 {
-	size_t at;
+	uint32_t uid = *(const uint32_t *)key;
+	const struct message_record *message = member;
 
-	if (!context->is_sort) {
-		at = place_of_uid(context, uid);
-		return at < context->count && context->uids[at] == uid;
+	return uid < message->uid ? -1 : uid > message->uid;
+}
+
+/* Which of the messages, that are in order of UIDs, are results as yet. */
+static void results_mark(const struct step *step, bool *marks)
+{
+	const struct imap_context *context = step->context;
+
+	memset(marks, 0, step->message_count * sizeof(*marks));
+	for (size_t i = 0; i < step->message_count && !context->is_sort; i++) {
+		size_t at = place_of_uid(context, step->messages[i].uid);
+
+		marks[i] = at < context->count && context->uids[at] == step->messages[i].uid;
 	}
-	for (at = 0; at < context->count; at++) {
-		if (context->uids[at] == uid)
-			return true;
+	for (size_t i = 0; i < context->count && context->is_sort; i++) {
+		const struct message_record *found = bsearch(&context->uids[i], step->messages,
+			step->message_count, sizeof(*step->messages), message_order);
+
+		if (found != NULL)
+			marks[found - step->messages] = true;
 	}
-	return false;
 }
 
 /* Whether the result at `at` comes before the message with `key`. */
@@ -364,13 +377,17 @@ static void context_step(struct step *step)
 	struct imap_context *context = step->context;
 	struct telling telling = { .session = step->session, .context = context };
 	struct uid_set gone = { 0 }, added = { 0 };
+	bool marks[STEP_COUNT];
 	int rc;
 
+	if (step->message_count == 0)
+		return;
+	results_mark(step, marks);
 	context->search.now_ms = clock_now_ms(clock_system());
 	imap_search_bind(&context->search, step->session->view);
 	for (size_t i = 0; i < step->message_count; i++) {
 		const struct message_record *message = &step->messages[i];
-		bool was_result = is_result(context, message->uid);
+		bool was_result = marks[i];
 
 		rc = imap_search_match(&context->search, step->kv, message);
 		if (rc < 0 && step->rc == 0)

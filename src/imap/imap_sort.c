@@ -21,6 +21,15 @@ static const struct {
 
 #define SORT_WORD_COUNT (sizeof(sort_words) / sizeof(sort_words[0]))
 
+static bool is_named(const struct imap_sort *sort, enum imap_sort_field field)
+{
+	for (size_t i = 0; i < sort->count; i++) {
+		if (sort->criteria[i].field == field)
+			return true;
+	}
+	return false;
+}
+
 static int parse_criterion(struct imap_parser *args, struct imap_sort *sort)
 {
 	bool is_reversed = imap_parse_take_word(args, "REVERSE");
@@ -30,8 +39,8 @@ static int parse_criterion(struct imap_parser *args, struct imap_sort *sort)
 	for (size_t i = 0; i < SORT_WORD_COUNT; i++) {
 		if (!imap_parse_take_word(args, sort_words[i].name))
 			continue;
-		if (sort->count == IMAP_SORT_CRITERION_MAX)
-			return imap_parse_fail(args, ERR_TOO_LARGE, "Too many sort criteria");
+		if (is_named(sort, sort_words[i].field))
+			return 0;
 		sort->criteria[sort->count].field = sort_words[i].field;
 		sort->criteria[sort->count++].is_reversed = is_reversed;
 		sort->needs_summary = sort->needs_summary || sort_words[i].needs_summary;
@@ -102,6 +111,8 @@ static void put_field(struct buffer *out, enum imap_sort_field field,
 		break;
 	case SORT_TO:
 		put_text(out, sort->to);
+		break;
+	case SORT_FIELD_COUNT:
 		break;
 	}
 }

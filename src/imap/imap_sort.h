@@ -11,8 +11,6 @@
 #include "mail/mime_sort.h"
 #include "mail/mime_summary.h"
 
-#define IMAP_SORT_CRITERION_MAX 32
-
 enum imap_sort_field {
 	SORT_ARRIVAL,
 	SORT_CC,
@@ -22,19 +20,20 @@ enum imap_sort_field {
 	SORT_FROM,
 	SORT_SIZE,
 	SORT_SUBJECT,
-	SORT_TO
+	SORT_TO,
+	SORT_FIELD_COUNT
 };
 
 struct imap_sort {
 	struct {
 		enum imap_sort_field field;
 		bool is_reversed;
-	} criteria[IMAP_SORT_CRITERION_MAX];
+	} criteria[SORT_FIELD_COUNT];
 	size_t count;
 	bool needs_summary;
 };
 
-/* "(REVERSE DATE SUBJECT)" */
+/* "(REVERSE DATE SUBJECT)". What is named again orders nothing more, and is left out. */
 int imap_parse_sort(struct imap_parser *args, struct imap_sort *sort_r);
 
 /* Appends the message's key. Errors are those of message_summary(). */

@@ -89,6 +89,28 @@ static void unknown_charsets_are_refused(void **state)
 	mime_needle_deinit(&needle);
 }
 
+/* What SEARCH says that it knows (the code BADCHARSET). */
+static void charsets_of_mail_are_known(void **state)
+{
+	static const char *const names[] = { "US-ASCII", "UTF-8", "UTF-7", "ISO-8859-1",
+		"ISO-8859-2", "ISO-8859-3", "ISO-8859-4", "ISO-8859-5", "ISO-8859-6", "ISO-8859-7",
+		"ISO-8859-8", "ISO-8859-9", "ISO-8859-10", "ISO-8859-13", "ISO-8859-14",
+		"ISO-8859-15", "ISO-8859-16", "WINDOWS-1250", "WINDOWS-1251", "WINDOWS-1252",
+		"WINDOWS-1253", "WINDOWS-1254", "WINDOWS-1255", "WINDOWS-1256", "WINDOWS-1257",
+		"WINDOWS-1258", "KOI8-R", "KOI8-U", "GB2312", "GBK", "GB18030", "BIG5",
+		"BIG5-HKSCS", "SHIFT_JIS", "EUC-JP", "EUC-KR", "EUC-TW", "ISO-2022-JP",
+		"ISO-2022-KR", "TIS-620", "MACINTOSH" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct mime_needle needle;
+
+		if (mime_needle_init(&needle, BYTES_LITERAL("a"), bytes_of_string(names[i])) < 0)
+			fail_msg("%s", names[i]);
+		mime_needle_deinit(&needle);
+	}
+}
+
 static const char searched[] =
 	"Subject: =?utf-8?q?GR=C3=96SSE?= of\r\n things\r\n"
 	"Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n"
@@ -204,6 +226,7 @@ int main(void)
 		cmocka_unit_test(encoded_words_are_decoded_as_in_rfc_2047),
 		cmocka_unit_test(transfer_encodings_are_removed_leniently),
 		cmocka_unit_test(unknown_charsets_are_refused),
+		cmocka_unit_test(charsets_of_mail_are_known),
 		cmocka_unit_test(searching_decodes_and_disregards_case),
 		cmocka_unit_test(a_needle_is_found_over_the_edge_of_a_block),
 		cmocka_unit_test(real_mail_keeps_the_invariants),

@@ -107,6 +107,18 @@ enum net_result cmd_login(struct imap_session *session, struct imap_parser *args
 	}
 }
 
+/* RFC 8437: another user may log in. TLS and compression stay. */
+enum net_result cmd_unauthenticate(struct imap_session *session, struct imap_parser *args)
+{
+	if (imap_parse_end(args) < 0)
+		return imap_bad_args(session, args);
+	imap_session_forget_user(session);
+	imap_printf(session, "%s OK [CAPABILITY ", session->tag);
+	imap_put_capabilities(session);
+	imap_put(session, "] Logged out, log in again\r\n");
+	return NET_DONE;
+}
+
 /* ---- AUTHENTICATE ---- */
 
 static enum net_result authenticate_answer(struct imap_session *session, struct bytes line);

@@ -10,6 +10,7 @@ imap_run cmd_cancelupdate;
 imap_run cmd_capability;
 imap_run cmd_check;
 imap_run cmd_close;
+imap_run cmd_compress;
 imap_run cmd_copy;
 imap_run cmd_create;
 imap_run cmd_delete;
@@ -45,6 +46,7 @@ imap_run cmd_subscribe;
 imap_run cmd_sync;
 imap_run cmd_thread;
 imap_run cmd_uid_expunge;
+imap_run cmd_unauthenticate;
 imap_run cmd_unselect;
 imap_run cmd_unsubscribe;
 

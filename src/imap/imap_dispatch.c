@@ -10,6 +10,8 @@
 #define UID COMMAND_IS_UID
 #define NUMBERS COMMAND_NUMBERS
 
+#define COMMAND_NAME_SIZE_MAX 14 /* bytes of one word */
+
 static const struct imap_command commands[] = {
 	/* name          allowed in states       preconditions   handler */
 	{ "APPEND", USER, 0, cmd_append },
@@ -18,6 +20,7 @@ static const struct imap_command commands[] = {
 	{ "CAPABILITY", ANY, 0, cmd_capability },
 	{ "CHECK", IMAP_SELECTED, 0, cmd_check },
 	{ "CLOSE", IMAP_SELECTED, 0, cmd_close },
+	{ "COMPRESS", USER, 0, cmd_compress },
 	{ "COPY", IMAP_SELECTED, NUMBERS, cmd_copy },
 	{ "CREATE", USER, 0, cmd_create },
 	{ "DELETE", USER, 0, cmd_delete },
@@ -61,6 +64,7 @@ static const struct imap_command commands[] = {
 	{ "UID SORT", IMAP_SELECTED, UID, cmd_sort },
 	{ "UID STORE", IMAP_SELECTED, WRITES | UID, cmd_store },
 	{ "UID THREAD", IMAP_SELECTED, UID, cmd_thread },
+	{ "UNAUTHENTICATE", USER, 0, cmd_unauthenticate },
 	{ "UNSELECT", IMAP_SELECTED, 0, cmd_unselect },
 	{ "UNSUBSCRIBE", USER, 0, cmd_unsubscribe },
 };
@@ -72,12 +76,12 @@ static const struct imap_command *find_command(struct imap_parser *parser)
 	struct bytes word;
 	int len;
 
-	if (imap_parse_atom(parser, &word) < 0 || word.len > 12)
+	if (imap_parse_atom(parser, &word) < 0 || word.len > COMMAND_NAME_SIZE_MAX)
 		return NULL;
 	len = snprintf(name, sizeof(name), "%.*s", BYTES_ARGS(word));
 	if (bytes_equal_string_nocase(word, "UID")) {
 		if (imap_parse_space(parser) < 0 || imap_parse_atom(parser, &word) < 0 ||
-			word.len > 12)
+			word.len > COMMAND_NAME_SIZE_MAX)
 			return NULL;
 		len = snprintf(name, sizeof(name), "UID %.*s", BYTES_ARGS(word));
 	}

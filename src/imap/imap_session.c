@@ -196,19 +196,44 @@ static void log_logout(const struct imap_session *session)
 		net_connection_id(session->connection), "in", input, "out", output, NULL);
 }
 
+/* What has to do with the user, and not with the connection. */
+static void user_deinit(struct imap_session *session)
+{
+	log_logout(session);
+	session->is_idling = false;
+	imap_view_free(&session->view);
+	imap_watch_end(session);
+	session->own = (struct watch_own){ 0 };
+	sasl_server_free(&session->sasl);
+	sync_session_free(&session->sync);
+	imap_body_deinit(&session->body);
+}
+
+void imap_session_forget_user(struct imap_session *session)
+{
+	const struct imap_server_options *options = session->options;
+
+	user_deinit(session);
+	session->identity = (struct identity){ .account = 0 };
+	session->is_peer = false;
+	session->is_condstore = session->is_qresync = session->is_uidonly = false;
+	session->is_rev2 = session->is_utf8 = session->is_utf8_only = false;
+	session->position = 0;
+	session->input_size = session->output_size = 0;
+	session->state = IMAP_NOT_AUTHENTICATED;
+	net_connection_set_idle_timeout(session->connection, options->login_timeout_s);
+	net_connection_set_deadline(session->connection, options->login_timeout_s);
+}
+
 static void session_free(void *context)
 {
 	struct imap_session *session = context;
 
-	log_logout(session);
 	session->answer = NULL;
 	session->is_idling = false;
 	imap_view_free(&session->view);
 	imap_command_end(session);
-	imap_watch_end(session);
-	sasl_server_free(&session->sasl);
-	sync_session_free(&session->sync);
-	imap_body_deinit(&session->body);
+	user_deinit(session);
 	buffer_deinit(&session->out);
 	buffer_deinit(&session->ending);
 	arena_free(&session->arena);

@@ -105,6 +105,9 @@ void imap_command_end(struct imap_session *session);
 
 /* Whether a password may be sent now. */
 bool imap_session_is_private(const struct imap_session *session);
+/* To the state before the login, as UNAUTHENTICATE wants it (RFC 8437): nothing of the user, or of
+ * what he enabled, is left. */
+void imap_session_forget_user(struct imap_session *session);
 /* Leaves the selected mailbox, if any. */
 void imap_session_unselect(struct imap_session *session);
 

@@ -344,6 +344,18 @@ int net_client_start_tls(struct net_client *client, const struct net_client_tls 
 	return rc;
 }
 
+int net_client_start_compression(struct net_client *client, struct error *error)
+{
+	struct bytes early = buffer_bytes(&client->input);
+
+	if (client->input_start > 0)
+		bytes_skip(&early, client->input_start);
+	if (net_stream_compress(&client->stream, early, 0) < 0)
+		return error_set(error, ERR_UNAVAILABLE, "%s: no memory to compress", client->host);
+	client->input.len -= early.len;
+	return 0;
+}
+
 bool net_client_is_tls(const struct net_client *client)
 {
 	return client->stream.ssl != NULL && SSL_is_init_finished(client->stream.ssl);
@@ -484,7 +496,7 @@ int net_client_write(
 	uint64_t limit_ms = limit_from(timeout_ms);
 	int rc = interrupted(client, error);
 
-	while (rc == 0 && bytes.len > 0) {
+	while (rc == 0 && (bytes.len > 0 || net_stream_unsent(&client->stream) > 0)) {
 		size_t n;
 		enum net_io io = net_stream_write(&client->stream, bytes, &n);
 

@@ -59,6 +59,9 @@ int net_client_connect(struct net_client *client, const char *host, uint16_t por
  */
 int net_client_start_tls(struct net_client *client, const struct net_client_tls *tls,
 	int timeout_ms, struct error *error);
+/* After the peer has agreed to it: all from here on is compressed, in both directions (RFC 4978).
+ */
+int net_client_start_compression(struct net_client *client, struct error *error);
 bool net_client_is_tls(const struct net_client *client);
 /* SHA-256 of the peer's certificate. ERR_NOT_FOUND without TLS. */
 int net_client_peer_pin(const struct net_client *client, unsigned char pin_r[NET_PIN_SIZE]);

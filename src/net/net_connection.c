@@ -106,7 +106,8 @@ void connection_post(struct net_connection *connection)
 
 size_t connection_pending(const struct net_connection *connection)
 {
-	return connection->output.len - connection->output_start;
+	return connection->output.len - connection->output_start +
+	       net_stream_unsent(&connection->stream);
 }
 
 static void output_drop(struct net_connection *connection)
@@ -125,7 +126,8 @@ void connection_flush(struct net_connection *connection)
 		enum net_io io;
 		size_t n;
 
-		bytes_skip(&rest, connection->output_start);
+		if (connection->output_start > 0)
+			bytes_skip(&rest, connection->output_start);
 		io = net_stream_write(&connection->stream, rest, &n);
 		if (io == NET_IO_WANT_WRITE || io == NET_IO_WANT_READ) {
 			connection->is_blocked = true;
@@ -263,7 +265,29 @@ bool net_connection_is_tls(const struct net_connection *connection)
 bool net_connection_can_start_tls(const struct net_connection *connection)
 {
 	return connection->tls_mode == NET_TLS_START && !atomic_load(&connection->is_tls) &&
-	       connection->server->certificate_path != NULL;
+	       connection->stream.deflate == NULL && connection->server->certificate_path != NULL;
+}
+
+bool net_connection_is_compressed(const struct net_connection *connection)
+{
+	const struct net_stream *stream = &connection->stream;
+
+	return stream->deflate != NULL ||
+	       (stream->ssl != NULL && SSL_get_current_compression(stream->ssl) != NULL);
+}
+
+int net_connection_start_compression(struct net_connection *connection)
+{
+	struct bytes early = connection_input(connection);
+	int rc;
+
+	bytes_skip(&early, connection->unit_len);
+	pthread_mutex_lock(&connection->mutex);
+	rc = net_stream_compress(&connection->stream, early, connection_pending(connection));
+	pthread_mutex_unlock(&connection->mutex);
+	if (rc == 0)
+		connection->input.len -= early.len;
+	return rc;
 }
 
 const char *net_connection_tls_text(const struct net_connection *connection)

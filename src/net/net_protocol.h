@@ -156,6 +156,15 @@ void net_connection_penalize(struct net_connection *connection);
 void net_connection_forgive(struct net_connection *connection);
 
 /*
+ * In command(): what is put out and read from now on is compressed (RFC 4978); what the client sent
+ * behind this unit is taken for compressed already. ERR_UNAVAILABLE: no memory. Not twice, and not
+ * with NET_START_TLS after it.
+ */
+int net_connection_start_compression(struct net_connection *connection);
+/* By that or by TLS; session's callbacks only. */
+bool net_connection_is_compressed(const struct net_connection *connection);
+
+/*
  * ---- Constant facts, and what any thread may do that holds a reference ----
  */
 

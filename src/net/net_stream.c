@@ -1,5 +1,8 @@
 #include "net/net_stream_private.h"
 
+#include "base/error.h"
+#include "net/net_deflate_private.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
@@ -107,7 +110,7 @@ enum net_io net_stream_handshake(struct net_stream *stream)
 	return ssl_result(stream, SSL_do_handshake(stream->ssl));
 }
 
-enum net_io net_stream_read(struct net_stream *stream, void *ptr, size_t room, size_t *len_r)
+enum net_io net_stream_read_raw(struct net_stream *stream, void *ptr, size_t room, size_t *len_r)
 {
 	ssize_t n;
 
@@ -127,7 +130,7 @@ enum net_io net_stream_read(struct net_stream *stream, void *ptr, size_t room, s
 	return n == 0 ? NET_IO_END : NET_IO_OK;
 }
 
-enum net_io net_stream_write(struct net_stream *stream, struct bytes bytes, size_t *len_r)
+enum net_io net_stream_write_raw(struct net_stream *stream, struct bytes bytes, size_t *len_r)
 {
 	ssize_t n;
 
@@ -147,9 +150,36 @@ enum net_io net_stream_write(struct net_stream *stream, struct bytes bytes, size
 	return NET_IO_OK;
 }
 
+int net_stream_compress(struct net_stream *stream, struct bytes early, size_t plain_size)
+{
+	assert(stream->deflate == NULL);
+	stream->deflate = net_deflate_new(early, plain_size);
+	return stream->deflate != NULL ? 0 : ERR_UNAVAILABLE;
+}
+
+enum net_io net_stream_read(struct net_stream *stream, void *ptr, size_t room, size_t *len_r)
+{
+	if (stream->deflate == NULL)
+		return net_stream_read_raw(stream, ptr, room, len_r);
+	return net_deflate_read(stream->deflate, stream, ptr, room, len_r);
+}
+
+enum net_io net_stream_write(struct net_stream *stream, struct bytes bytes, size_t *len_r)
+{
+	if (stream->deflate == NULL)
+		return net_stream_write_raw(stream, bytes, len_r);
+	return net_deflate_write(stream->deflate, stream, bytes, len_r);
+}
+
+size_t net_stream_unsent(const struct net_stream *stream)
+{
+	return stream->deflate != NULL ? net_deflate_unsent(stream->deflate) : 0;
+}
+
 bool net_stream_has_buffered(const struct net_stream *stream)
 {
-	return stream->ssl != NULL && SSL_has_pending(stream->ssl);
+	return (stream->ssl != NULL && SSL_has_pending(stream->ssl)) ||
+	       (stream->deflate != NULL && net_deflate_has_buffered(stream->deflate));
 }
 
 void net_stream_shutdown(struct net_stream *stream)
@@ -166,6 +196,7 @@ void net_stream_shutdown(struct net_stream *stream)
 void net_stream_close(struct net_stream *stream)
 {
 	ERR_clear_error();
+	net_deflate_free(&stream->deflate);
 	SSL_free(stream->ssl);
 	stream->ssl = NULL;
 	if (stream->fd != -1)

@@ -8,13 +8,15 @@
  *	S*: a OK ...                all lines up to one like this
  *	E:                          the server has closed
  *	login 2                     client 2 connects and logs in as alice
+ *	compress 1                  all between client 1 and the server is compressed from here on
  *	append INBOX 3              client 1 puts 3 small messages there
  *	quota alice MESSAGE 5       the operator limits alice's account; what is not named is
  *unlimited
  *
  * "{~}" and "{~+}" at the end of a C: line announce the L: lines that follow as a literal, without
  *the last CRLF; after them comes a C: line with the rest of the command. "{~}" waits for "+". A
- *line that begins with '#', and empty ones, are for the reader. "\0" is NUL, in L: and S: lines.
+ *line that begins with '#', and empty ones, are for the reader. "\0" is NUL, and in
+ *C: and L: lines "\xe9" is that byte.
  */
 #include "imap_fixture.h"
 
@@ -204,13 +206,22 @@ static void expect(struct dialogue *dialogue, unsigned client, const char *patte
 		dialogue->line_number, pattern, BYTES_ARGS(line));
 }
 
-static void append_with_nul(struct buffer *out, const char *text)
+/* With "\0" and "\xe9" as the bytes that they stand for. */
+static void append_with_bytes(struct buffer *out, const char *text)
 {
-	for (const char *nul; (nul = strstr(text, "\\0")) != NULL; text = nul + 2) {
-		buffer_append(out, text, (size_t)(nul - text));
-		buffer_append_byte(out, '\0');
+	for (; *text != '\0'; text++) {
+		unsigned byte;
+
+		if (strncmp(text, "\\0", 2) == 0) {
+			buffer_append_byte(out, '\0');
+			text++;
+		} else if (strncmp(text, "\\x", 2) == 0 && sscanf(text + 2, "%2x", &byte) == 1) {
+			buffer_append_byte(out, (int)byte);
+			text += 3;
+		} else {
+			buffer_append_byte(out, *text);
+		}
 	}
-	buffer_append_string(out, text);
 }
 
 /* The L: lines, with CRLF in between. */
@@ -225,7 +236,7 @@ static void read_literal(struct dialogue *dialogue, struct buffer *literal)
 		}
 		if (!is_first)
 			buffer_append_string(literal, "\r\n");
-		append_with_nul(literal, line[2] == ' ' ? line + 3 : line + 2);
+		append_with_bytes(literal, line[2] == ' ' ? line + 3 : line + 2);
 	}
 }
 
@@ -249,12 +260,13 @@ static void append_with_values(struct dialogue *dialogue, struct buffer *out, co
 
 static void say(struct dialogue *dialogue, unsigned client, const char *line)
 {
-	struct buffer out = { NULL, 0, 0 }, literal = { NULL, 0, 0 };
+	struct buffer plain = { NULL, 0, 0 }, out = { NULL, 0, 0 }, literal = { NULL, 0, 0 };
 	const char *mark = strstr(line, "{~");
 	size_t mark_size = mark != NULL ? strlen(mark) : 0;
 	bool waits = mark != NULL && mark[2] != '+';
 
-	append_with_values(dialogue, &out, line);
+	append_with_values(dialogue, &plain, line);
+	append_with_bytes(&out, buffer_string(&plain));
 	if (mark == NULL) {
 		buffer_append_string(&out, "\r\n");
 		send_bytes(dialogue, client, buffer_bytes(&out));
@@ -267,6 +279,7 @@ static void say(struct dialogue *dialogue, unsigned client, const char *line)
 			expect(dialogue, client, "+ OK", false);
 		send_bytes(dialogue, client, buffer_bytes(&literal));
 	}
+	buffer_deinit(&plain);
 	buffer_deinit(&out);
 	buffer_deinit(&literal);
 }
@@ -328,6 +341,12 @@ static void play_line(struct dialogue *dialogue)
 		return;
 	if (strncmp(line, "login ", 6) == 0) {
 		log_in(dialogue, (unsigned)atoi(line + 6));
+		return;
+	}
+	if (strncmp(line, "compress ", 9) == 0) {
+		assert_int_equal(net_client_start_compression(
+					 client_of(dialogue, (unsigned)atoi(line + 9)), NULL),
+			0);
 		return;
 	}
 	if (strncmp(line, "append ", 7) == 0) {

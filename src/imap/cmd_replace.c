@@ -7,6 +7,8 @@
 
 #include "mail/shared.h"
 
+#define EXPUNGE_RIGHTS (ACL_MARK | ACL_EXPUNGE)
+
 static enum net_result replace_done(
 	struct imap_session *session, uint32_t uidvalidity, uint32_t uid)
 {
@@ -29,6 +31,8 @@ static enum net_result replace_run(
 	uint64_t position = 0;
 	int rc;
 
+	if ((view->rights & EXPUNGE_RIGHTS) != EXPUNGE_RIGHTS)
+		return imap_no(session, "[NOPERM] You may not expunge this message");
 	rc = imap_target_find(session, NULL, name, ACL_INSERT, &target, &error);
 	if (rc == ERR_NOT_FOUND)
 		return imap_no(session, "[TRYCREATE] No such mailbox");

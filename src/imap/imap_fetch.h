@@ -70,7 +70,8 @@ int imap_parse_section(
 /*
  * Appends the FETCH response for a message to session->out. `with_flags`: the flags too, as they
  * were just changed. On an error nothing is appended. Errors are those of reading bodies, and
- * ERR_INVALID: a part of which BINARY was asked has an encoding that is not known.
+ * ERR_INVALID: a part of which BINARY was asked has an encoding that is not known;
+ * ERR_TOO_LARGE: the answer would be many times as large as the message.
  */
 int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetch,
 	struct kv_txn *kv, const struct message_record *message, bool with_flags);

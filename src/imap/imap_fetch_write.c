@@ -3,6 +3,13 @@
 #include "imap/imap_reply.h"
 #include "imap/imap_update.h"
 
+/*
+ * One answer about a message, which is held in memory until the client takes it, may be so many
+ * times as large as the message; clients that want all of it in several forms need some.
+ */
+#define ANSWER_FACTOR_MAX 4
+#define ANSWER_SIZE_SLACK (16u * 1024 * 1024)
+
 /* What one message's answer is made from. */
 struct fetched {
 	struct imap_session *session;
@@ -224,6 +231,8 @@ static int put_items(const struct fetched *fetched, const struct imap_fetch *fet
 {
 	struct imap_session *session = fetched->session;
 	bool is_uid = imap_tells_uid(session);
+	size_t start = session->out.len;
+	size_t size_max = ANSWER_FACTOR_MAX * fetched->message->size + ANSWER_SIZE_SLACK;
 	const char *blank = "";
 	bool has_uid = false;
 
@@ -232,6 +241,8 @@ static int put_items(const struct fetched *fetched, const struct imap_fetch *fet
 
 		imap_put(session, blank);
 		rc = put_item(fetched, &fetch->items[i]);
+		if (rc == 0 && session->out.len - start > size_max)
+			rc = ERR_TOO_LARGE;
 		if (rc < 0)
 			return rc;
 		has_uid = has_uid || fetch->items[i].kind == FETCH_UID;

@@ -123,6 +123,13 @@ struct envelope {
 	struct buffer lists[LIST_COUNT];
 };
 
+static struct bytes cut(struct bytes value, size_t size_max)
+{
+	if (value.len > size_max)
+		value.len = size_max;
+	return value;
+}
+
 static void envelope_take(struct envelope *envelope, const struct mime_field *field)
 {
 	int i;
@@ -130,11 +137,13 @@ static void envelope_take(struct envelope *envelope, const struct mime_field *fi
 	for (i = 0; i < TEXT_COUNT; i++) {
 		if (envelope->texts[i].ptr == NULL &&
 			bytes_equal_string_nocase(field->name, text_names[i]))
-			envelope->texts[i] = field->value;
+			envelope->texts[i] = cut(field->value, MIME_ENVELOPE_TEXT_SIZE_MAX);
 	}
 	for (i = 0; i < LIST_COUNT; i++) {
-		if (bytes_equal_string_nocase(field->name, list_names[i]))
-			addresses_append(field->value, &envelope->lists[i]);
+		if (bytes_equal_string_nocase(field->name, list_names[i]) &&
+			envelope->lists[i].len < MIME_ENVELOPE_LIST_SIZE_MAX)
+			addresses_append(cut(field->value, MIME_ENVELOPE_LIST_SIZE_MAX),
+				&envelope->lists[i]);
 	}
 }
 

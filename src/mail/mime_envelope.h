@@ -11,6 +11,9 @@
 #include "base/buffer.h"
 
 #define MIME_ADDRESSES_MAX 10000 /* of one field; the others are not seen */
+/* Bytes of one text, and of the addresses of one kind; what is beyond is not seen. */
+#define MIME_ENVELOPE_TEXT_SIZE_MAX (64u * 1024)
+#define MIME_ENVELOPE_LIST_SIZE_MAX (1024u * 1024)
 
 /*
  * Appends the parenthesised envelope of the header. Sender and Reply-To that are missing or empty

@@ -1,8 +1,11 @@
 #include "mail/mime_section.h"
 
 #include "base/error.h"
+#include "base/mem.h"
 #include "mail/mime_header.h"
 #include "mail/mime_text.h"
+
+#include <stdlib.h>
 
 static const struct {
 	const char *text;
@@ -171,30 +174,38 @@ static const struct mime_part *part_find(
 	return part;
 }
 
-static bool name_is_among(struct bytes name, const struct bytes *names, size_t count)
+/* By length first: most names that differ are told apart without looking at them. */
+static int name_order(const void *a, const void *b)
 {
-	size_t i;
+	const struct bytes *x = a, *y = b;
 
-	for (i = 0; i < count; i++) {
-		if (bytes_equal_nocase(name, names[i]))
-			return true;
-	}
-	return false;
+	if (x->len != y->len)
+		return x->len < y->len ? -1 : 1;
+	return x->len == 0 ? 0 : strncasecmp((const char *)x->ptr, (const char *)y->ptr, x->len);
 }
 
 void mime_header_fields(struct bytes header, const struct bytes *names, size_t name_count,
 	bool except, struct buffer *out)
 {
+	struct bytes *sorted = mem_alloc((name_count + 1) * sizeof(*sorted));
 	struct mime_field field;
 
+	/* A header may have very many fields, and a client may name very many. */
+	if (name_count > 0)
+		memcpy(sorted, names, name_count * sizeof(*sorted));
+	qsort(sorted, name_count, sizeof(*sorted), name_order);
 	while (mime_field_next(&header, &field)) {
-		if (name_is_among(field.name, names, name_count) == except)
+		bool is_named = bsearch(&field.name, sorted, name_count, sizeof(*sorted),
+					name_order) != NULL;
+
+		if (is_named == except)
 			continue;
 		buffer_append_bytes(out, field.raw);
 		if (field.raw.ptr[field.raw.len - 1] != '\n') /* the message ends here */
 			buffer_append_string(out, "\r\n");
 	}
 	buffer_append_string(out, "\r\n");
+	free(sorted);
 }
 
 static void fields_get(struct bytes header, const struct mime_section *section,

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "chapar/tool_options.h"
 #include "chapar/tool_password.h"
+#include "chapar/tool_records.h"
 #include "chapar/tool_run.h"
 #include "chapard/admin.h"
 #include "chapard/config.h"
@@ -157,7 +158,9 @@ static int named_run(struct node *node, const char *command, const struct tool_o
 {
 	struct words words = { { command }, 1 };
 
-	if (options->name_count >= sizeof(words.list) / sizeof(words.list[0]))
+	if (options->is_json)
+		word_add(&words, "--json");
+	if (options->name_count + words.count >= sizeof(words.list) / sizeof(words.list[0]))
 		return error_set(error, ERR_INVALID, "too many arguments");
 	for (size_t i = 0; i < options->name_count; i++)
 		word_add(&words, options->names[i]);
@@ -203,6 +206,8 @@ static int command_run(struct node *node, const struct tool_options *options, st
 	case TOOL_ACCOUNT_ADD:
 		return options->from_file != NULL ? file_add(node, options, error)
 						  : names_add(node, options, error);
+	case TOOL_ACCOUNT_DELETE:
+		return named_run(node, "account-delete", options, error);
 	case TOOL_ACCOUNT_LIST:
 		return simple_run(node, "account-list", options, error);
 	case TOOL_ACCOUNT_PASSWD:
@@ -224,9 +229,21 @@ static int command_run(struct node *node, const struct tool_options *options, st
 	case TOOL_COMPACT:
 		return simple_run(node, "compact", options, error);
 	case TOOL_CONFLICT_LIST:
-		return simple_run(node, "conflict-list", options, error);
+		return tool_conflict_list(node, options, error);
 	case TOOL_QUOTA:
 		return quota_run(node, options, error);
+	case TOOL_SCRIPT_ACTIVATE:
+		return named_run(node, "script-activate", options, error);
+	case TOOL_SCRIPT_DELETE:
+		return named_run(node, "script-delete", options, error);
+	case TOOL_SCRIPT_GET:
+		return named_run(node, "script-get", options, error);
+	case TOOL_SCRIPT_LIST:
+		return named_run(node, "script-list", options, error);
+	case TOOL_SCRIPT_PUT:
+		return tool_script_put(node, options, error);
+	case TOOL_UNDELETE:
+		return tool_undelete(node, options, error);
 	case TOOL_STATUS:
 		return simple_run(node, "status", options, error);
 	case TOOL_VERIFY:
@@ -245,7 +262,9 @@ static int tool_run(
 	if (rc < 0)
 		return rc;
 	if (options->command == TOOL_REBUILD)
-		return node_rebuild(config, stdout, error);
+		return node_rebuild(config, options->skips_damage, stdout, error);
+	if (options->command == TOOL_RENEW_ID)
+		return node_renew_id(config, stdout, error);
 	rc = node_open(config, &node, error);
 	if (rc < 0)
 		return rc;

@@ -14,6 +14,7 @@
 
 enum tool_command_id {
 	TOOL_ACCOUNT_ADD,
+	TOOL_ACCOUNT_DELETE,
 	TOOL_ACCOUNT_LIST,
 	TOOL_ACCOUNT_MODE,
 	TOOL_ACCOUNT_PASSWD,
@@ -28,7 +29,14 @@ enum tool_command_id {
 	TOOL_HELP,
 	TOOL_QUOTA,
 	TOOL_REBUILD,
+	TOOL_RENEW_ID,
+	TOOL_SCRIPT_ACTIVATE,
+	TOOL_SCRIPT_DELETE,
+	TOOL_SCRIPT_GET,
+	TOOL_SCRIPT_LIST,
+	TOOL_SCRIPT_PUT,
 	TOOL_STATUS,
+	TOOL_UNDELETE,
 	TOOL_VERIFY,
 	TOOL_VERSION
 };
@@ -44,6 +52,10 @@ struct tool_options {
 	const char *account;       /* NULL: all */
 	/* Limits: "10G", "none" or "default"; NULL: as they are. */
 	const char *quota_storage, *quota_messages, *quota_mailboxes, *quota_annotations;
+	const char *mailbox, *to;  /* NULL: not given */
+	const char *since;
+	bool is_list;
+	bool skips_damage;
 	const char *const *names; /* of accounts */
 	size_t name_count;
 };

@@ -137,15 +137,33 @@ int node_run(
 	return rc;
 }
 
-int node_rebuild(const struct config *config, FILE *out, struct error *error)
+int node_rebuild(const struct config *config, bool skips_damage, FILE *out, struct error *error)
 {
 	uint64_t commit_count;
-	int rc = storage_rebuild(config, error, &commit_count);
+	int rc = storage_rebuild(config, skips_damage, error, &commit_count);
 
 	if (rc == ERR_UNAVAILABLE)
 		return error_set(error, rc, "the store %s is in use: stop the daemon first",
 			config->store_path);
 	if (rc == 0)
 		fprintf(out, "rebuilt from %llu commits\n", (unsigned long long)commit_count);
+	return rc;
+}
+
+int node_renew_id(const struct config *config, FILE *out, struct error *error)
+{
+	struct store *store = NULL;
+	int rc = storage_open(config, &store, error);
+
+	if (rc == ERR_UNAVAILABLE)
+		return error_set(error, rc, "the store %s is in use: stop the daemon first",
+			config->store_path);
+	if (rc < 0)
+		return rc;
+	rc = store_renew_node_id(store, error);
+	if (rc == 0)
+		fprintf(out, "the node id is %016llx now\n",
+			(unsigned long long)store_node_id(store));
+	store_close(&store);
 	return rc;
 }

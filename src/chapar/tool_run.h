@@ -20,6 +20,9 @@ int node_run(
 
 /* Makes the index anew from the segments. ERR_UNAVAILABLE: the store is open elsewhere; those of
  * store_rebuild(). */
-int node_rebuild(const struct config *config, FILE *out, struct error *error);
+int node_rebuild(const struct config *config, bool skips_damage, FILE *out, struct error *error);
+
+/* Gives the store a new node id. ERR_UNAVAILABLE: it is open elsewhere. */
+int node_renew_id(const struct config *config, FILE *out, struct error *error);
 
 #endif

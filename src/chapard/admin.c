@@ -10,6 +10,7 @@ static const struct admin_command commands[] = {
 	/* name, options, number of arguments: at least, at most */
 	{ "account-add", 0, 2, ADMIN_ARGUMENT_COUNT_MAX, admin_account_add }, /* NAME PASSWORD … */
 	{ "account-passwd", 0, 2, 2, admin_account_passwd },                  /* NAME PASSWORD */
+	{ "account-delete", 0, 1, 1, admin_account_delete },                  /* NAME */
 	{ "account-list", ADMIN_OPTION_JSON, 0, 0, admin_account_list },
 	{ "account-mode", 0, 2, 3, admin_account_mode },     /* PATTERN multi|master [NODE] */
 	{ "account-switch", 0, 1, 2, admin_account_switch }, /* NAME [NODE] */
@@ -20,11 +21,18 @@ static const struct admin_command commands[] = {
 	{ "channel-remove", 0, 1, 1, admin_channel_remove },
 	{ "channel-pause", 0, 1, 1, admin_channel_pause },
 	{ "channel-resume", 0, 1, 1, admin_channel_resume },
-	{ "conflict-list", ADMIN_OPTION_JSON, 0, 1, admin_conflict_list }, /* [NAME] */
+	{ "conflict-list", ADMIN_OPTION_JSON, 0, 2, admin_conflict_list }, /* [NAME] [since=MS] */
 	{ "quota", ADMIN_OPTION_JSON, 0, 1, admin_quota },                 /* [NAME] */
 	{ "quota-set", 0, 3, 1 + 2 * QUOTA_RESOURCE_COUNT,
 		admin_quota_set }, /* NAME RESOURCE LIMIT … */
 	{ "compact", 0, 0, 0, admin_compact },
+	{ "script-activate", 0, 1, 2, admin_script_activate }, /* NAME [SCRIPT] */
+	{ "script-delete", 0, 2, 2, admin_script_delete },     /* NAME SCRIPT */
+	{ "script-get", 0, 2, 2, admin_script_get },           /* NAME SCRIPT */
+	{ "script-list", ADMIN_OPTION_JSON, 1, 1, admin_script_list },
+	{ "script-put", 0, 3, 3, admin_script_put },                    /* NAME SCRIPT TEXT */
+	{ "undelete", 0, 1, ADMIN_ARGUMENT_COUNT_MAX, admin_undelete }, /* NAME KEY=VALUE … */
+	{ "undelete-list", ADMIN_OPTION_JSON, 1, 4, admin_undelete_list },
 };
 
 static const struct {

@@ -177,15 +177,17 @@ static void account_tell(
 	struct admin_call *call, const struct account_header *header, struct buffer *out)
 {
 	if (!admin_has(call, ADMIN_OPTION_JSON)) {
-		buffer_printf(out, "%-32s %10llu messages %14llu bytes\n", header->name,
+		buffer_printf(out, "%-32s %10llu messages %14llu bytes%s\n", header->name,
 			(unsigned long long)header->message_count,
-			(unsigned long long)header->byte_count);
+			(unsigned long long)header->byte_count,
+			header->is_deleted ? ", deleted" : "");
 		return;
 	}
 	json_member_string(
 		out, call->item_count == 0 ? "[{" : ",{", "name", bytes_of_string(header->name));
 	json_member_number(out, ",", "messages", header->message_count);
 	json_member_number(out, ",", "bytes", header->byte_count);
+	json_member_bool(out, ",", "deleted", header->is_deleted);
 	json_member_number(out, ",", "highestmodseq", header->highest);
 	json_member_number(out, ",", "sequence", header->sequence);
 	buffer_printf(out, ",\"digest\":\"%016llx%016llx\"}\n",

@@ -3,6 +3,7 @@
 #include "chapard/json.h"
 #include "sync/conflict.h"
 
+#include <stdlib.h>
 #include <time.h>
 
 struct conflict_context {
@@ -50,6 +51,9 @@ static int conflict_tell(void *function_context, const struct conflict_entry *en
 			context->out, ",", "account", bytes_of_string(context->header->name));
 		json_member_string(context->out, ",", "mailbox", mailbox);
 		json_member_number(context->out, ",", "uid", entry->conflict.uid);
+		json_member_string(context->out, ",", "name", entry->conflict.name);
+		buffer_printf(context->out, ",\"node-id\":\"%016llx\"",
+			(unsigned long long)mail_node(call->admin->mail));
 		buffer_printf(
 			context->out, ",\"peer-id\":\"%016llx\"", (unsigned long long)entry->peer);
 		json_member_string(context->out, ",", "outcome", bytes_of_string(text));
@@ -60,6 +64,8 @@ static int conflict_tell(void *function_context, const struct conflict_entry *en
 			buffer_printf(context->out, " \"%.*s\"", BYTES_ARGS(mailbox));
 		if (entry->conflict.uid != 0)
 			buffer_printf(context->out, " UID %u", entry->conflict.uid);
+		if (entry->conflict.name.len > 0)
+			buffer_printf(context->out, " %.*s", BYTES_ARGS(entry->conflict.name));
 		buffer_printf(context->out, ": %s (peer %016llx)\n", text,
 			(unsigned long long)entry->peer);
 	}
@@ -67,13 +73,27 @@ static int conflict_tell(void *function_context, const struct conflict_entry *en
 	return 0;
 }
 
+/* Takes since=MS, which comes last, off the arguments. */
+static void since_take(struct admin_call *call)
+{
+	const char *last =
+		call->argument_count > 0 ? call->arguments[call->argument_count - 1] : "";
+
+	if (strncmp(last, "since=", 6) != 0)
+		return;
+	call->since_ms = strtoull(last + 6, NULL, 10);
+	call->argument_count--;
+}
+
 /* Arguments: the account's name, or none for all. One account is one step. */
 int admin_conflict_list(struct admin_call *call, struct buffer *out, struct error *error)
 {
 	struct conflict_context context = { .call = call, .out = out };
 	struct account_header header;
-	int rc = admin_account_next(call, &header, error);
+	int rc;
 
+	since_take(call);
+	rc = admin_account_next(call, &header, error);
 	if (rc == ERR_NOT_FOUND && error->code == 0) {
 		if (admin_has(call, ADMIN_OPTION_JSON))
 			buffer_append_string(out, call->finding_count == 0 ? "[]\n" : "]\n");
@@ -85,7 +105,8 @@ int admin_conflict_list(struct admin_call *call, struct buffer *out, struct erro
 	context.arena = arena_new();
 	rc = mail_read_begin(call->admin->mail, 0, &context.kv);
 	if (rc == 0)
-		rc = conflict_each(context.kv, header.number, 0, conflict_tell, &context);
+		rc = conflict_each(
+			context.kv, header.number, call->since_ms * 1024, conflict_tell, &context);
 	mail_read_end(&context.kv);
 	arena_free(&context.arena);
 	if (rc < 0)

@@ -35,6 +35,8 @@ struct admin_call {
 	uint32_t account;
 	uint64_t item_count; /* accounts told or looked at */
 	uint64_t message_count, byte_count;
+	uint64_t kept_count, kept_bytes;
+	uint64_t since_ms;      /* conflicts: told from then on */
 	uint64_t finding_count; /* of verify; conflicts told */
 };
 
@@ -47,6 +49,11 @@ static inline bool admin_has(const struct admin_call *call, enum admin_option op
 admin_step_function admin_account_add, admin_account_list, admin_account_passwd;
 /* admin_mode.c */
 admin_step_function admin_account_mode, admin_account_switch;
+/* admin_deletion.c */
+admin_step_function admin_account_delete, admin_undelete, admin_undelete_list;
+/* admin_script.c */
+admin_step_function admin_script_activate, admin_script_delete, admin_script_get, admin_script_list,
+	admin_script_put;
 /* admin_store.c */
 admin_step_function admin_verify, admin_compact, admin_status;
 /* admin_channel.c */

@@ -102,6 +102,8 @@ static int totals_add(struct admin_call *call, struct error *error)
 		call->item_count++;
 		call->message_count += header.message_count;
 		call->byte_count += header.byte_count;
+		call->kept_count += header.kept_count;
+		call->kept_bytes += header.kept_bytes;
 	}
 	mail_read_end(&kv);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
@@ -120,6 +122,8 @@ static void status_json(struct admin_call *call, struct buffer *out)
 	json_member_number(out, ",", "accounts", call->item_count);
 	json_member_number(out, ",", "messages", call->message_count);
 	json_member_number(out, ",", "bytes", call->byte_count);
+	json_member_number(out, ",", "deleted-messages-kept", call->kept_count);
+	json_member_number(out, ",", "deleted-bytes-kept", call->kept_bytes);
 	store_get_status(mail_store(admin->mail), &store);
 	json_member_number(out, ",\n\"store\":{", "segments", store.segment_count);
 	json_member_number(out, ",", "log-bytes", store.log_bytes);
@@ -148,6 +152,8 @@ static void status_text(struct admin_call *call, struct buffer *out)
 	buffer_printf(out, "accounts  %llu with %llu messages, %llu bytes\n",
 		(unsigned long long)call->item_count, (unsigned long long)call->message_count,
 		(unsigned long long)call->byte_count);
+	buffer_printf(out, "deleted   %llu messages of %llu bytes can be brought back\n",
+		(unsigned long long)call->kept_count, (unsigned long long)call->kept_bytes);
 	store_get_status(mail_store(admin->mail), &store);
 	buffer_printf(out, "store     %llu segments of %llu bytes, %llu of them live bodies%s%s\n",
 		(unsigned long long)store.segment_count, (unsigned long long)store.log_bytes,

@@ -94,6 +94,8 @@ struct config {
 	uint64_t io_threads;
 	uint64_t connections_max;
 	uint64_t stop_timeout_s;
+	uint64_t horizon_days;
+	uint64_t keep_expunged_days;
 	char *user;     /* NULL: stay who we are */
 	char *pid_file; /* NULL: none */
 

@@ -69,6 +69,14 @@ static const struct config_key root_keys[] = {
 		.minimum = 1, .maximum = 1000000,
 		.help = "Number of clients served at one time; further ones are told to come "
 			"back." },
+	{ "horizon", CONFIG_NUMBER, AT(config, horizon_days), .default_text = "30", .minimum = 1,
+		.maximum = 36500,
+		.help = "Days for which what was deleted is kept and can be brought back; a node "
+			"may be away for so long." },
+	{ "keep-expunged", CONFIG_NUMBER, AT(config, keep_expunged_days), .default_text = "36500",
+		.minimum = 0, .maximum = 36500,
+		.help = "Days for which messages deleted by clients of this node can be brought "
+			"back, if less than horizon." },
 	{ "stop-timeout", CONFIG_NUMBER, AT(config, stop_timeout_s), .default_text = "10",
 		.minimum = 0, .maximum = 600,
 		.help = "Seconds that clients are given to take their last words when the daemon "

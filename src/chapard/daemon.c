@@ -188,6 +188,7 @@ int daemon_wait(struct daemon *daemon)
 		if (number == SIGHUP)
 			tls_reload(daemon);
 		held_bodies_sweep(daemon, &next_sweep_ms);
+		daemon_expire(daemon);
 		store_get_status(daemon->store, &status);
 		if (status.failure != 0) {
 			log_event(LOG_LEVEL_ERROR, "store-failed", "error",
@@ -218,6 +219,7 @@ void daemon_stop(struct daemon **daemon_p)
 	daemon_login_close(daemon);
 	mail_close(&daemon->mail);
 	store_close(&daemon->store);
+	buffer_deinit(&daemon->expired_locally);
 	if (daemon->has_pid_file)
 		unlink(daemon->config->pid_file);
 	if (daemon->is_ready)

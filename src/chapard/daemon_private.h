@@ -59,6 +59,9 @@ struct daemon {
 	uint16_t *ports; /* of the listeners */
 	struct daemon_peers peers;
 
+	struct buffer expired_locally; /* how far daemon_expire() came with local bodies */
+	uint64_t next_expire_ms;       /* monotonic */
+
 	struct admin admin;
 	struct admin_live live;
 	bool has_pid_file; /* it is ours to remove */
@@ -74,6 +77,9 @@ bool daemon_is_peer(void *context, const char *user_name);
 /* daemon_fronts.c: the IMAP and LMTP servers, and how mail gets from LMTP to the accounts */
 void daemon_fronts_open(struct daemon *daemon);
 void daemon_fronts_close(struct daemon *daemon);
+
+/* daemon_expire.c: forgets what is older than the horizon, for some moments at a time */
+void daemon_expire(struct daemon *daemon);
 
 /* daemon_listen.c */
 int daemon_server_new(struct daemon *daemon, struct error *error);

@@ -27,12 +27,14 @@ int storage_open(const struct config *config, struct store **store_r, struct err
 	return rc < 0 ? store_prefix(config, rc, error) : 0;
 }
 
-int storage_rebuild(const struct config *config, struct error *error, uint64_t *commit_count_r)
+int storage_rebuild(const struct config *config, bool skips_damage, struct error *error,
+	uint64_t *commit_count_r)
 {
 	struct store_options options = options_of(config);
 	int rc;
 
 	options.create = false;
+	options.skip_damage = skips_damage;
 	rc = store_rebuild(&options, error, commit_count_r);
 	return rc < 0 ? store_prefix(config, rc, error) : 0;
 }

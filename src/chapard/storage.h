@@ -13,6 +13,7 @@
  */
 int storage_open(const struct config *config, struct store **store_r, struct error *error);
 /* store_rebuild() of the configured store. */
-int storage_rebuild(const struct config *config, struct error *error, uint64_t *commit_count_r);
+int storage_rebuild(const struct config *config, bool skips_damage, struct error *error,
+	uint64_t *commit_count_r);
 
 #endif

@@ -171,5 +171,7 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 			"[UIDREQUIRED] Message numbers are not allowed once UIDONLY is enabled");
 	if ((command->flags & COMMAND_WRITES) != 0 && session->view->is_read_only)
 		return refuse_write(session);
+	if (imap_account_is_deleted(session))
+		return imap_bye(session, IMAP_ACCOUNT_DELETED_TEXT);
 	return command->run(session, &parser);
 }

@@ -36,6 +36,21 @@ void imap_catch_up(struct imap_session *session)
 		session->position = position;
 }
 
+bool imap_account_is_deleted(struct imap_session *session)
+{
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc;
+
+	if (session->identity.account == 0 || session->is_peer)
+		return false;
+	rc = mail_read_begin(session->mail, session->position, &kv);
+	if (rc == 0)
+		rc = account_load(kv, session->identity.account, &header);
+	mail_read_end(&kv);
+	return rc == 0 && header.is_deleted;
+}
+
 bool imap_session_is_private(const struct imap_session *session)
 {
 	const struct imap_server_options *options = session->options;
@@ -162,8 +177,12 @@ static enum net_result session_wake(void *context)
 
 	if (session->watches == NULL)
 		return NET_DONE;
-	imap_notify_tell(session);
-	result = session->selected_watch != NULL ? imap_update_begin(session) : NET_DONE;
+	if (imap_account_is_deleted(session)) {
+		result = imap_bye(session, IMAP_ACCOUNT_DELETED_TEXT);
+	} else {
+		imap_notify_tell(session);
+		result = session->selected_watch != NULL ? imap_update_begin(session) : NET_DONE;
+	}
 	imap_flush(session);
 	return result;
 }

@@ -32,6 +32,8 @@ struct quota_limits; /* mail/quota.h */
 /* Key of an account-level register that is written by each merge that changes something for both
  * sides. */
 #define ACCOUNT_MERGED_KEY "merged"
+/* Key of the account-level register that is set while the account is deleted (mail/deletion.h). */
+#define ACCOUNT_DELETED_KEY "deleted"
 
 struct account_header {
 	uint32_t number; /* this store's short name for it; never on the wire */
@@ -47,6 +49,9 @@ struct account_header {
 	uint32_t mailbox_count;         /* live ones */
 	uint64_t annotation_byte_count; /* values of annotations of messages (mail/annotation.h) */
 	struct digest digest;           /* of all live records */
+	uint64_t kept_count;  /* messages that are gone and whose bodies are kept ... */
+	uint64_t kept_bytes;  /* ... and the sum of their sizes */
+	bool is_deleted;      /* ACCOUNT_DELETED_KEY is set */
 };
 
 /* ---- finding and reading ---- */
@@ -129,6 +134,13 @@ int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 ma
 int account_each_uid_change_roaming(struct kv_txn *kv, uint32_t account, struct id128 mailbox,
 	uint64_t after, account_uid_function *function, void *context);
 
+/*
+ * Messages that are not shown any more, in order of instance, after *after, which is moved on. At
+ * most `row_count` rows are looked at; returns 1 if there are more, or what the callback returned.
+ */
+int account_each_gone(struct kv_txn *kv, uint32_t account, struct stamp *after, size_t row_count,
+	struct arena *arena, account_message_function *function, void *context);
+
 /* Sum of message terms of the UIDs first..last of a mailbox, and how many there are. */
 int account_range_digest(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t first,
 	uint32_t last, struct digest *digest_r, uint32_t *count_r);
@@ -151,7 +163,8 @@ struct account_write {
 	struct guid *releases; /* of bodies no more shown: given up at the end, for the same commit
 				  may show them elsewhere */
 	size_t release_count, release_room;
-	bool is_merge; /* ACCOUNT_MERGED_KEY was written */
+	bool is_merge;   /* ACCOUNT_MERGED_KEY was written */
+	bool is_counted; /* the header changed in what only this copy knows */
 	/* Set by merges: account_put_message() counts the placement, or (mailbox, UID), as having
 	 * come with this write, though it stays as it is. */
 	bool renews_placed, renews_shown;
@@ -209,7 +222,7 @@ void account_observe(struct account_write *write, uint64_t modseq);
  * on this copy or on one that has synced, has a greater modseq. ERR_NOT_FOUND; ERR_ILLEGAL.
  */
 int account_announce(struct account_write *write, struct id128 mailbox, uint64_t modseq);
-/* Drops message tombstones whose placement stamp is below `modseq`. */
-int account_expire(struct account_write *write, uint64_t modseq);
+/* Gives up the body that is kept for a message that is gone. */
+int account_give_up_kept(struct account_write *write, const struct message_record *message);
 
 #endif

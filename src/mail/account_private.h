@@ -27,4 +27,18 @@ int register_index_check(struct kv_txn *kv, uint32_t account, const struct regis
 struct bytes sequence_value_mailbox(unsigned char at[17], struct id128 id);
 struct bytes sequence_value_message(unsigned char at[17], struct stamp instance);
 
+/*
+ * Inside account_put_*(): fills the record's gone_* fields and keeps the index of what is gone.
+ * `before` is the record that is replaced; NULL if there is none (of a register: zeroed).
+ */
+int expiry_note_message(struct account_write *write, const struct message_record *before,
+	struct message_record *after);
+int expiry_note_register(struct account_write *write, const struct register_record *before,
+	struct register_record *after);
+/* The tombstone has its row in the index. */
+bool expiry_has_message(struct kv_txn *kv, uint32_t account, const struct message_record *message);
+/* Gives up the body kept for a tombstone, if any, at the end of the commit; the record stays as it
+ * is. */
+int account_release_kept(struct account_write *write, const struct message_record *message);
+
 #endif

@@ -7,7 +7,8 @@
 #include <ctype.h>
 #include <limits.h>
 
-#define HEADER_VERSION 2 /* 1 did not count mailboxes and annotations */
+/* 1 did not count mailboxes and annotations, 2 not what is kept of what is gone */
+#define HEADER_VERSION 3
 
 void account_header_encode(struct buffer *out, const struct account_header *header)
 {
@@ -26,6 +27,21 @@ void account_header_encode(struct buffer *out, const struct account_header *head
 	pack_varint(out, header->annotation_byte_count);
 	pack_u64(out, header->digest.high);
 	pack_u64(out, header->digest.low);
+	pack_varint(out, header->kept_count);
+	pack_varint(out, header->kept_bytes);
+	pack_u8(out, header->is_deleted);
+}
+
+static int header_decode_new(struct bytes *in, struct account_header *header)
+{
+	uint8_t is_deleted;
+
+	if (unpack_varint(in, &header->kept_count) < 0 ||
+		unpack_varint(in, &header->kept_bytes) < 0 || unpack_u8(in, &is_deleted) < 0 ||
+		is_deleted > 1)
+		return ERR_CORRUPT;
+	header->is_deleted = is_deleted == 1;
+	return 0;
 }
 
 int account_header_decode(struct bytes in, struct account_header *header_r)
@@ -50,8 +66,9 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 		unpack_varint(&in, &header.byte_count) < 0 ||
 		(version > 1 && (unpack_varint32(&in, &header.mailbox_count) < 0 ||
 					unpack_varint(&in, &header.annotation_byte_count) < 0)) ||
-		unpack_u64(&in, &header.digest.high) < 0 ||
-		unpack_u64(&in, &header.digest.low) < 0 || in.len != 0)
+		unpack_u64(&in, &header.digest.high) < 0 || unpack_u64(&in, &header.digest.low) < 0)
+		return ERR_CORRUPT;
+	if ((version > 2 && header_decode_new(&in, &header) < 0) || in.len != 0)
 		return ERR_CORRUPT;
 	memcpy(header.name, name.ptr, name.len);
 	*header_r = header;
@@ -572,6 +589,45 @@ int account_each_uid_change_roaming(struct kv_txn *kv, uint32_t account, struct 
 		rc = account_each_uid_change(kv, account, mailbox, after, tell_shown, &shown);
 	arena_free(&arena);
 	return rc;
+}
+
+struct gone_context {
+	struct each_context each;
+	struct stamp *after;
+	size_t row_count;
+};
+
+static int visit_instance(void *context, struct bytes key, struct bytes value)
+{
+	struct gone_context *gone = context;
+	struct message_record message;
+	uint8_t kind;
+	int rc;
+
+	if (gone->row_count-- == 0)
+		return 1;
+	bytes_skip(&key, 4);
+	if (unpack_u64(&key, &gone->after->modseq) < 0 ||
+		unpack_u64(&key, &gone->after->node) < 0 || unpack_u8(&value, &kind) < 0)
+		return ERR_CORRUPT;
+	if (kind != ENTRY_TOMBSTONE)
+		return 0;
+	rc = message_decode(arena_copy(gone->each.arena, value), gone->each.arena, &message);
+	return rc < 0 ? rc : gone->each.message(gone->each.context, &message);
+}
+
+int account_each_gone(struct kv_txn *kv, uint32_t account, struct stamp *after, size_t row_count,
+	struct arena *arena, account_message_function *function, void *context)
+{
+	struct gone_context gone = { { .arena = arena, .message = function, .context = context },
+		after, row_count };
+	unsigned char prefix[4], start[INSTANCE_KEY_SIZE];
+	struct stamp next = { after->modseq, after->node + 1 };
+
+	if (next.node == 0)
+		next.modseq++;
+	return each_entry(kv, MAIL_TABLE_INSTANCE, account_key(prefix, account),
+		instance_key(start, account, next), visit_instance, &gone);
 }
 
 struct range_context {

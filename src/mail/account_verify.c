@@ -23,7 +23,7 @@ struct verify {
 	struct arena *scratch;      /* of the message being checked */
 	struct mailbox_record sums; /* counts and digest as they should be */
 	struct digest digest;
-	uint64_t record_count, message_count, byte_count, annotation_byte_count;
+	uint64_t record_count, message_count, byte_count, annotation_byte_count, kept_count, kept_bytes;
 	uint32_t mailbox_count;
 };
 
@@ -191,33 +191,42 @@ static int check_register(void *context, const struct register_record *record)
 	return 0;
 }
 
-static int count_mailbox(void *context, const struct mailbox_record *mailbox)
+static int skip_mailbox(void *context, const struct mailbox_record *mailbox)
 {
+	(void)context;
 	(void)mailbox;
-	++*(uint64_t *)context;
 	return 0;
 }
 
-static int count_message(void *context, const struct message_record *message)
+static int check_gone(void *context, const struct message_record *message)
 {
-	(void)message;
-	++*(uint64_t *)context;
+	struct verify *verify = context;
+
+	if (message_is_shown(message) || message->gone_ms == 0)
+		return 0;
+	if (!expiry_has_message(verify->kv, verify->header.number, message))
+		finding(verify, "a message that is gone is not in the index of what expires");
+	if (!message->has_body)
+		return 0;
+	verify->kept_count++;
+	verify->kept_bytes += message->size;
+	if (store_body_exists(verify->kv, &message->guid, NULL) < 0)
+		finding(verify, "the body kept for a message that is gone is not there");
 	return 0;
 }
 
-static int count_register(void *context, const struct register_record *record)
+static int skip_register(void *context, const struct register_record *record)
 {
+	(void)context;
 	(void)record;
-	++*(uint64_t *)context;
 	return 0;
 }
 
 static int verify_account(struct verify *verify)
 {
-	static const struct account_change_functions count = { count_mailbox, count_message,
-		count_register };
+	static const struct account_change_functions check = { skip_mailbox, check_gone,
+		skip_register };
 	uint32_t account = verify->header.number;
-	uint64_t changes = 0;
 	int rc = account_each_mailbox(verify->kv, account, verify->arena, check_mailbox, verify);
 
 	for (int kind = RECORD_ACCOUNT; kind <= RECORD_SCRIPT && rc == 0; kind++)
@@ -226,13 +235,18 @@ static int verify_account(struct verify *verify)
 	/* Reads every record that the sequence index names: one that is not there is ERR_CORRUPT.
 	 */
 	if (rc == 0)
-		rc = account_each_change(verify->kv, account, 0, verify->arena, &count, &changes);
+		rc = account_each_change(verify->kv, account, 0, verify->arena, &check, verify);
 	if (rc < 0) {
 		finding(verify, "a record cannot be read: %s", error_name(rc));
 		return rc;
 	}
 	if (!digest_equal(verify->digest, verify->header.digest))
 		finding(verify, "the account's digest is not that of its records");
+	if (verify->kept_count != verify->header.kept_count ||
+		verify->kept_bytes != verify->header.kept_bytes)
+		finding(verify, "the account counts %llu kept bodies, there are %llu",
+			(unsigned long long)verify->header.kept_count,
+			(unsigned long long)verify->kept_count);
 	if (verify->message_count != verify->header.message_count ||
 		verify->byte_count != verify->header.byte_count)
 		finding(verify,

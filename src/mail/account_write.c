@@ -215,7 +215,14 @@ static int header_put(struct store_write *store, const struct account_header *he
 	rc = store_put(
 		store, MAIL_TABLE_ACCOUNT, account_key(key, header->number), buffer_bytes(&value));
 	buffer_deinit(&value);
-	return rc < 0 ? rc : feed_mark(store, account_key(key, header->number));
+	return rc;
+}
+
+static int account_feed(struct store_write *store, uint32_t account)
+{
+	unsigned char key[4];
+
+	return feed_mark(store, account_key(key, account));
 }
 
 /* See account_each_uid_change_roaming(). */
@@ -283,8 +290,10 @@ int account_write_end(struct account_write *write, int rc)
 		vanished_floor_raise(write);
 		if (ended == 0)
 			ended = release_bodies(write);
-		if (ended == 0 && write->is_dirty)
+		if (ended == 0 && (write->is_dirty || write->is_counted))
 			ended = header_put(write->store, &write->header);
+		if (ended == 0 && write->is_dirty)
+			ended = account_feed(write->store, write->header.number);
 		if (ended == 0)
 			notes_put(write);
 		if (ended < 0)
@@ -349,6 +358,8 @@ int account_create(struct store_write *store, uint64_t node, uint64_t now_ms, st
 	rc = store_put(store, MAIL_TABLE_ACCOUNT_NAME, name, account_key(key, header.number));
 	if (rc == 0)
 		rc = header_put(store, &header);
+	if (rc == 0)
+		rc = account_feed(store, header.number);
 	if (rc < 0)
 		return rc;
 	inbox = inbox_record(name);
@@ -571,11 +582,15 @@ int account_put_register(struct account_write *write, const struct register_reco
 	if (record->key.len > 0)
 		memcpy(entry + 17, record->key.ptr, record->key.len);
 	after.sequence = before.sequence;
-	rc = sequence_renew(write, &after.sequence, bytes_of(entry, 17 + record->key.len));
+	rc = expiry_note_register(write, &before, &after);
+	if (rc == 0)
+		rc = sequence_renew(write, &after.sequence, bytes_of(entry, 17 + record->key.len));
 	if (rc < 0)
 		return rc;
 	if (record->kind == RECORD_ACCOUNT && bytes_equal_string(record->key, ACCOUNT_MERGED_KEY))
 		write->is_merge = true;
+	if (record->kind == RECORD_ACCOUNT && bytes_equal_string(record->key, ACCOUNT_DELETED_KEY))
+		write->header.is_deleted = record->is_set;
 	rc = register_index_change(write, &before, &after);
 	if (rc < 0)
 		return rc;
@@ -761,22 +776,59 @@ static bool message_may_follow(
 	return after->modseq >= before->modseq && stamp_compare(after->placed, before->placed) >= 0;
 }
 
+static void release_later(struct account_write *write, const struct guid *guid)
+{
+	void *releases = write->releases;
+
+	mem_grow(&releases, &write->release_room, write->release_count + 1,
+		sizeof(*write->releases));
+	write->releases = releases;
+	write->releases[write->release_count++] = *guid;
+}
+
+static void kept_change(struct account_write *write, const struct message_record *message, int by)
+{
+	write->header.kept_count += (uint64_t)(int64_t)by;
+	write->header.kept_bytes += (uint64_t)((int64_t)by * (int64_t)message->size);
+	write->is_counted = true;
+}
+
+/* A message holds its body while it is shown, and its tombstone as long as it can be brought back.
+ */
 static int bodies_change(struct account_write *write, const struct message_record *before,
 	const struct message_record *after)
 {
-	bool was_shown = before != NULL && message_is_shown(before);
+	bool was_kept = before != NULL && before->has_body;
+	bool had_body = was_kept || (before != NULL && message_is_shown(before));
+	bool has_body = message_is_shown(after) || after->has_body;
 
-	if (message_is_shown(after) && !was_shown)
+	if (was_kept != after->has_body)
+		kept_change(write, after, after->has_body ? 1 : -1);
+	if (has_body && !had_body)
 		return mail_body_reference(write, &after->guid);
-	if (!message_is_shown(after) && was_shown) {
-		void *releases = write->releases;
-
-		mem_grow(&releases, &write->release_room, write->release_count + 1,
-			sizeof(*write->releases));
-		write->releases = releases;
-		write->releases[write->release_count++] = before->guid;
-	}
+	if (!has_body && had_body)
+		release_later(write, &before->guid);
 	return 0;
+}
+
+int account_release_kept(struct account_write *write, const struct message_record *message)
+{
+	if (!message->has_body)
+		return 0;
+	kept_change(write, message, -1);
+	release_later(write, &message->guid);
+	return 0;
+}
+
+int account_give_up_kept(struct account_write *write, const struct message_record *message)
+{
+	struct message_record without = *message;
+
+	if (!message->has_body)
+		return 0;
+	without.has_body = false;
+	account_release_kept(write, message);
+	return instance_row_put(write, &without);
 }
 
 static void local_fields_fill(const struct account_write *write, struct message_record *after,
@@ -812,7 +864,9 @@ int account_put_message(struct account_write *write, const struct message_record
 	is_new_place = before == NULL || before->uid != after.uid ||
 		       !id128_equal(before->mailbox, after.mailbox);
 	after.sequence = before != NULL ? before->sequence : 0;
-	rc = bodies_change(write, before, &after);
+	rc = expiry_note_message(write, before, &after);
+	if (rc == 0)
+		rc = bodies_change(write, before, &after);
 	if (rc == 0)
 		rc = sequence_renew(
 			write, &after.sequence, sequence_value_message(entry, after.instance));
@@ -833,61 +887,5 @@ int account_put_message(struct account_write *write, const struct message_record
 	modseq_shown(write, after.modseq);
 	if (is_new_place || !message_is_shown(&after))
 		rc = instance_row_put(write, &after);
-	return rc;
-}
-
-struct expire_context {
-	struct arena *arena;
-	struct message_record *expired;
-	size_t count, room;
-	uint64_t modseq;
-};
-
-static int collect_expired(void *context, const struct message_record *message)
-{
-	struct expire_context *expire = context;
-	void *expired = expire->expired;
-
-	if (message_is_shown(message) || message->placed.modseq >= expire->modseq)
-		return 0;
-	mem_grow(&expired, &expire->room, expire->count + 1, sizeof(*expire->expired));
-	expire->expired = expired;
-	expire->expired[expire->count++] = *message;
-	return 0;
-}
-
-static int ignore_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int ignore_register(void *context, const struct register_record *record)
-{
-	(void)context;
-	(void)record;
-	return 0;
-}
-
-int account_expire(struct account_write *write, uint64_t modseq)
-{
-	static const struct account_change_functions functions = { ignore_mailbox, collect_expired,
-		ignore_register };
-	struct expire_context expire = { .modseq = modseq };
-	int rc = account_each_change(
-		write->kv, write->header.number, 0, write->arena, &functions, &expire);
-
-	for (size_t i = 0; i < expire.count && rc == 0; i++) {
-		unsigned char key[INSTANCE_KEY_SIZE];
-
-		rc = store_delete(write->store, MAIL_TABLE_SEQUENCE,
-			sequence_key(key, write->header.number, expire.expired[i].sequence));
-		if (rc == 0)
-			rc = store_delete(write->store, MAIL_TABLE_INSTANCE,
-				instance_key(
-					key, write->header.number, expire.expired[i].instance));
-	}
-	free(expire.expired);
 	return rc;
 }

@@ -199,21 +199,35 @@ struct create_context {
 	uint32_t number;
 };
 
+static int account_recreate(struct store_write *store, struct mail *mail, uint32_t number)
+{
+	struct account_write write;
+	int rc = account_write_begin(&write, store, mail->node, mail_now_ms(mail), number);
+
+	if (rc == 0 && write.header.is_deleted)
+		rc = register_write(&write, RECORD_ACCOUNT, BYTES_LITERAL(ACCOUNT_DELETED_KEY),
+			false, bytes_of(NULL, 0));
+	return account_write_end(&write, rc);
+}
+
 static int create_run(struct store_write *store, void *context)
 {
 	struct create_context *create = context;
 	int rc = account_create(store, create->mail->node, mail_now_ms(create->mail), create->name,
 		&create->number);
 
-	/* Another session may have been quicker. */
-	return rc == ERR_EXISTS ? account_find(store_write_kv(store), create->name, &create->number)
-				: rc;
+	if (rc != ERR_EXISTS)
+		return rc;
+	/* Another session may have been quicker; or it is deleted, and is made again. */
+	rc = account_find(store_write_kv(store), create->name, &create->number);
+	return rc < 0 ? rc : account_recreate(store, create->mail, create->number);
 }
 
 int mail_account_open(
 	struct mail *mail, struct bytes name, bool create, struct error *error, uint32_t *number_r)
 {
 	struct create_context context = { mail, name, 0 };
+	struct account_header header;
 	struct kv_txn *kv = NULL;
 	uint64_t position;
 	int rc = mail_read_begin(mail, 0, &kv);
@@ -221,6 +235,10 @@ int mail_account_open(
 	if (rc < 0)
 		return error_set(error, rc, "cannot read the store");
 	rc = account_find(kv, name, number_r);
+	if (rc == 0)
+		rc = account_load(kv, *number_r, &header);
+	if (rc == 0 && header.is_deleted)
+		rc = ERR_NOT_FOUND;
 	mail_read_end(&kv);
 	if (rc != ERR_NOT_FOUND)
 		return rc;

@@ -94,5 +94,11 @@ int message_append(
 	struct account_write *write, struct id128 mailbox, struct message_record *message);
 /* Expunges a shown message; its record remains as a tombstone. */
 int message_remove(struct account_write *write, const struct message_record *message);
+/* The same by an act that has a stamp already, made in this commit. */
+int message_remove_at(
+	struct account_write *write, const struct message_record *message, struct stamp stamp);
+/* Makes a mailbox, and those above it that are missing. */
+int mailbox_make_path(struct account_write *write, struct bytes name, struct bytes special_use,
+	struct id128 *id_r);
 
 #endif

@@ -127,6 +127,14 @@ static int parents_make(struct account_write *write, struct bytes name)
 	return 0;
 }
 
+int mailbox_make_path(struct account_write *write, struct bytes name, struct bytes special_use,
+	struct id128 *id_r)
+{
+	int rc = parents_make(write, name);
+
+	return rc < 0 ? rc : mailbox_make(write, name, special_use, id_r);
+}
+
 struct mailbox_context {
 	struct bytes name;
 	struct bytes to; /* rename: the new name; create: special use */
@@ -139,13 +147,13 @@ static int create_run(struct account_write *write, void *context)
 {
 	struct mailbox_context *create = context;
 	struct mailbox_record found;
-	int rc = account_find_mailbox(
-		write->kv, write->header.number, create->name, write->arena, &found);
+	int rc = write->header.is_deleted ? ERR_REFUSED
+					  : account_find_mailbox(write->kv, write->header.number,
+						    create->name, write->arena, &found);
 
 	if (rc != ERR_NOT_FOUND)
 		return rc < 0 ? rc : ERR_EXISTS;
-	rc = parents_make(write, create->name);
-	return rc < 0 ? rc : mailbox_make(write, create->name, create->to, &create->id);
+	return mailbox_make_path(write, create->name, create->to, &create->id);
 }
 
 int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struct bytes special_use,
@@ -185,6 +193,7 @@ static int delete_run(struct account_write *write, void *context)
 	struct mailbox_context *remove = context;
 	struct shown_messages shown = { 0 };
 	struct mailbox_record mailbox;
+	struct stamp stamp = account_stamp(write);
 	int rc = account_find_mailbox(
 		write->kv, write->header.number, remove->name, write->arena, &mailbox);
 
@@ -193,7 +202,7 @@ static int delete_run(struct account_write *write, void *context)
 			UINT32_MAX, write->arena, collect_shown, &shown);
 	/* A delete expunges exactly the messages its issuer could see: those shown here now. */
 	for (size_t i = 0; i < shown.count && rc == 0; i++)
-		rc = message_remove(write, &shown.messages[i]);
+		rc = message_remove_at(write, &shown.messages[i], stamp);
 	free(shown.messages);
 	if (rc == 0)
 		rc = acl_clear(write, mailbox.id);
@@ -201,8 +210,8 @@ static int delete_run(struct account_write *write, void *context)
 		rc = annotations_clear_mailbox(write, mailbox.id);
 	if (rc < 0)
 		return rc;
-	mailbox.deleted = account_stamp(write);
-	mailbox.modseq = mailbox.deleted.modseq;
+	mailbox.deleted = stamp;
+	mailbox.modseq = stamp.modseq;
 	return account_put_mailbox(write, &mailbox);
 }
 

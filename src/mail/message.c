@@ -27,6 +27,8 @@ int message_target_find(
 {
 	int rc;
 
+	if (write->header.is_deleted)
+		return ERR_NOT_FOUND;
 	for (int hops = 0; hops < 100; hops++) {
 		rc = account_get_mailbox(
 			write->kv, write->header.number, id, write->arena, mailbox_r);
@@ -123,9 +125,11 @@ struct deliver_context {
 static int deliver_one(struct account_write *write, const struct append_message *message)
 {
 	struct mailbox_record inbox;
-	int rc = account_find_mailbox(
-		write->kv, write->header.number, BYTES_LITERAL("INBOX"), write->arena, &inbox);
+	int rc = write->header.is_deleted ? ERR_NOT_FOUND : 0;
 
+	if (rc == 0)
+		rc = account_find_mailbox(write->kv, write->header.number, BYTES_LITERAL("INBOX"),
+			write->arena, &inbox);
 	if (rc == 0)
 		rc = append_one(write, inbox.id, inbox.uidnext, message);
 	return rc < 0 ? rc : quota_enforce(write);
@@ -340,10 +344,16 @@ int message_store(struct mail *mail, uint32_t account, struct id128 mailbox,
 
 int message_remove(struct account_write *write, const struct message_record *message)
 {
+	return message_remove_at(write, message, account_stamp(write));
+}
+
+int message_remove_at(
+	struct account_write *write, const struct message_record *message, struct stamp stamp)
+{
 	struct message_record gone = *message;
 	int rc;
 
-	gone.placed = account_stamp(write);
+	gone.placed = stamp;
 	gone.placed_in = gone.mailbox = (struct id128){ { 0 } };
 	gone.uid = 0;
 	gone.modseq = gone.placed.modseq;

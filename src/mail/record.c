@@ -6,6 +6,8 @@
 #define MAILBOX_VERSION 2 /* 1 had no deleted_byte_count */
 #define MESSAGE_VERSION 1
 #define REGISTER_VERSION 1
+/* Of messages and registers that are gone: the same, and then when that was. */
+#define GONE_VERSION 2
 
 /* The system flags in bytewise order; a stored flag names one by its place here, counted from 1. */
 static const char *const system_flags[] = { "\\Answered", "\\Deleted", "\\Draft", "\\Flagged",
@@ -125,6 +127,16 @@ static void pack_digest(struct buffer *out, struct digest digest)
 	pack_u64(out, digest.low);
 }
 
+static int check_gone_version(struct bytes *in, bool *is_gone_r)
+{
+	uint8_t version;
+
+	if (unpack_u8(in, &version) < 0)
+		return ERR_CORRUPT;
+	*is_gone_r = version == GONE_VERSION;
+	return *is_gone_r || version == MESSAGE_VERSION ? 0 : ERR_VERSION;
+}
+
 static int check_version(struct bytes *in, uint8_t known)
 {
 	uint8_t version;
@@ -232,7 +244,7 @@ static int flag_decode(struct bytes *in, struct stamp instance, struct flag_stat
 
 void message_encode(struct buffer *out, const struct message_record *message)
 {
-	pack_u8(out, MESSAGE_VERSION);
+	pack_u8(out, message->gone_ms != 0 ? GONE_VERSION : MESSAGE_VERSION);
 	pack_stamp(out, message->instance);
 	buffer_append(out, message->guid.bytes, sizeof(message->guid.bytes));
 	pack_varint(out, message->size);
@@ -251,6 +263,22 @@ void message_encode(struct buffer *out, const struct message_record *message)
 	pack_varint(out, message->flag_count);
 	for (size_t i = 0; i < message->flag_count; i++)
 		flag_encode(out, &message->flags[i], message->instance);
+	if (message->gone_ms == 0)
+		return;
+	pack_varint(out, message->gone_ms);
+	pack_id(out, message->gone_from);
+	pack_u8(out, message->has_body);
+}
+
+static int message_decode_gone(struct bytes *in, struct message_record *message)
+{
+	uint8_t has_body;
+
+	if (unpack_varint(in, &message->gone_ms) < 0 || unpack_id(in, &message->gone_from) < 0 ||
+		unpack_u8(in, &has_body) < 0 || has_body > 1 || message->gone_ms == 0)
+		return ERR_CORRUPT;
+	message->has_body = has_body == 1;
+	return 0;
 }
 
 static int message_decode_fields(struct bytes *in, struct message_record *message)
@@ -278,7 +306,8 @@ int message_decode(struct bytes in, struct arena *arena, struct message_record *
 {
 	struct message_record message = { 0 };
 	uint64_t flag_count;
-	int rc = check_version(&in, MESSAGE_VERSION);
+	bool is_gone;
+	int rc = check_gone_version(&in, &is_gone);
 
 	if (rc < 0)
 		return rc;
@@ -291,6 +320,8 @@ int message_decode(struct bytes in, struct arena *arena, struct message_record *
 	for (size_t i = 0; i < message.flag_count; i++)
 		if (flag_decode(&in, message.instance, &message.flags[i]) < 0)
 			return ERR_CORRUPT;
+	if (is_gone && message_decode_gone(&in, &message) < 0)
+		return ERR_CORRUPT;
 	if (in.len != 0)
 		return ERR_CORRUPT;
 	*message_r = message;
@@ -299,7 +330,7 @@ int message_decode(struct bytes in, struct arena *arena, struct message_record *
 
 void register_encode(struct buffer *out, const struct register_record *record)
 {
-	pack_u8(out, REGISTER_VERSION);
+	pack_u8(out, record->gone_ms != 0 ? GONE_VERSION : REGISTER_VERSION);
 	pack_u8(out, (uint8_t)record->kind);
 	pack_id(out, record->mailbox);
 	pack_bytes(out, record->key);
@@ -308,13 +339,16 @@ void register_encode(struct buffer *out, const struct register_record *record)
 	pack_bytes(out, record->value);
 	pack_varint(out, record->modseq);
 	pack_varint(out, record->sequence);
+	if (record->gone_ms != 0)
+		pack_varint(out, record->gone_ms);
 }
 
 int register_decode(struct bytes in, struct register_record *record_r)
 {
 	struct register_record record = { 0 };
 	uint8_t kind, is_set;
-	int rc = check_version(&in, REGISTER_VERSION);
+	bool is_gone;
+	int rc = check_gone_version(&in, &is_gone);
 
 	if (rc < 0)
 		return rc;
@@ -322,8 +356,12 @@ int register_decode(struct bytes in, struct register_record *record_r)
 		unpack_bytes(&in, &record.key) < 0 || unpack_stamp(&in, &record.stamp) < 0 ||
 		unpack_u8(&in, &is_set) < 0 || is_set > 1 || unpack_bytes(&in, &record.value) < 0 ||
 		unpack_varint(&in, &record.modseq) < 0 ||
-		unpack_varint(&in, &record.sequence) < 0 || in.len != 0 || kind < RECORD_ACCOUNT ||
+		unpack_varint(&in, &record.sequence) < 0 || kind < RECORD_ACCOUNT ||
 		kind > RECORD_SCRIPT)
+		return ERR_CORRUPT;
+	if (is_gone && (unpack_varint(&in, &record.gone_ms) < 0 || record.gone_ms == 0))
+		return ERR_CORRUPT;
+	if (in.len != 0)
 		return ERR_CORRUPT;
 	record.kind = (enum record_kind)kind;
 	record.is_set = is_set == 1;

@@ -118,6 +118,11 @@ struct message_record {
 	uint64_t sequence;        /* of this record's last write */
 	uint64_t placed_sequence; /* at which the present placement arrived here */
 	uint64_t shown_sequence;  /* at which the present (mailbox, UID) was given here */
+	/* And of one that is not shown: */
+	uint64_t
+		gone_ms; /* when it went, by this node's clock; ms since 1970. It expires by that */
+	struct id128 gone_from; /* the mailbox that it was shown in, or none: it never was, here */
+	bool has_body;          /* its body is kept, so that it can be brought back */
 };
 
 static inline bool message_is_shown(const struct message_record *message)
@@ -131,11 +136,14 @@ struct register_record {
 	struct id128 mailbox;
 	struct bytes key;
 	struct stamp stamp;
-	bool is_set; /* false: a tombstone */
-	struct bytes value;
+	bool is_set;        /* false: a tombstone */
+	struct bytes value; /* of a tombstone: what it was, where it is to be brought back */
 	uint64_t modseq;
+	bool was_common; /* in a repair: unchanged since the last common point */
 
-	uint64_t sequence; /* local */
+	/* Local to this copy. */
+	uint64_t sequence;
+	uint64_t gone_ms; /* of a cleared one: when that came here, as of messages */
 };
 
 /* The flag's state, or NULL if it never changed. */

@@ -25,7 +25,9 @@ enum mail_table {
 	MAIL_TABLE_CHANNEL,  /* channel name -> cursor in the feed, and peer node */
 	MAIL_TABLE_CONFLICT, /* ACCOUNT modseq counter -> conflict journal entry */
 	MAIL_TABLE_GRANT,    /* identifier NUL ACCOUNT MAILBOX -> nothing (acl registers) */
-	MAIL_TABLE_SEEN      /* ACCOUNT MAILBOX modseq STAMP -> '+' or '-' (seen registers) */
+	MAIL_TABLE_SEEN,     /* ACCOUNT MAILBOX modseq STAMP -> '+' or '-' (seen registers) */
+	MAIL_TABLE_EXPIRY =
+		STORE_TABLE_COUNT - 2 /* TIME ACCOUNT KIND key -> see account_expire.c */
 };
 
 #define MAILBOX_KEY_SIZE 20

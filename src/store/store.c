@@ -222,9 +222,20 @@ static int index_begin(struct store *store)
 	return rc;
 }
 
+int store_renew_node_id(struct store *store, struct error *error)
+{
+	struct kv_txn *kv = NULL;
+	uint64_t position;
+	int rc = store_commit(store, identity_run, NULL, error, &position);
+
+	if (rc == 0)
+		rc = store_read_begin(store, position, &kv);
+	store_read_end(&kv);
+	return rc < 0 ? rc : state_load(store);
+}
+
 static int store_start(struct store *store, bool is_new, struct error *error)
 {
-	uint64_t position;
 	int rc = 0;
 
 	if (is_new)
@@ -241,17 +252,8 @@ static int store_start(struct store *store, bool is_new, struct error *error)
 	store->durable = store->applied = store->log.end.sequence;
 	if (rc == 0)
 		rc = committer_start(store);
-	if (rc == 0 && store->node == 0) {
-		rc = store_commit(store, identity_run, NULL, error, &position);
-		if (rc == 0) {
-			struct kv_txn *kv = NULL;
-
-			rc = store_read_begin(store, position, &kv);
-			store_read_end(&kv);
-		}
-		if (rc == 0)
-			rc = state_load(store);
-	}
+	if (rc == 0 && store->node == 0)
+		rc = store_renew_node_id(store, error);
 	if (rc < 0 && error != NULL && error->code == 0)
 		error_set(error, rc, "the store %s cannot be opened: %s", store->path,
 			error_name(rc));

@@ -175,5 +175,8 @@ void store_unlisten(struct store *store, store_listener *listener, void *context
 
 /* This node's id: random, not 0, made with the store. */
 uint64_t store_node_id(const struct store *store);
+/* Gives the store a new one, before it is used for anything else: of a store that was copied or
+ * restored from a backup, as peers know more of the old id than it does. */
+int store_renew_node_id(struct store *store, struct error *error);
 
 #endif

@@ -3,8 +3,8 @@
 #include "base/mem.h"
 #include "mail/mime_summary.h"
 #include "mail/tables.h"
-#include "sync/sync_limits.h"
 #include "sync/responder.h"
+#include "sync/sync_limits.h"
 
 #include <stdlib.h>
 

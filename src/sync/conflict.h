@@ -8,11 +8,14 @@
 
 #include "sync/merge.h"
 
+#define CONFLICT_COUNT_MAX 1000 /* entries kept for an account: the latest ... */
+#define CONFLICT_MERGE_MAX 500  /* ... and of one merge: the first */
+
 struct conflict_entry {
 	uint64_t modseq; /* the account's clock at the merge; its time is modseq / 1024 milliseconds
 			    since 1970 */
 	uint64_t peer;   /* node whose changes were merged */
-	struct merge_conflict conflict;
+	struct merge_conflict conflict; /* its name is borrowed */
 };
 
 /* Adds entries, as part of the merge's commit. */

@@ -11,8 +11,8 @@
 #include "sync/body_set.h"
 #include "sync/changes.h"
 #include "sync/exchange.h"
-#include "sync/sync_limits.h"
 #include "sync/responder.h"
+#include "sync/sync_limits.h"
 #include "sync/wire.h"
 
 #include "base/map.h"

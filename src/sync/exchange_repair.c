@@ -33,7 +33,7 @@ struct exchange_repair {
 	size_t asked_from;           /* of those asked in the request under way */
 	struct stamp *instances;     /* records that only we have shown */
 	size_t instance_count, instance_room, instance_next;
-	bool registers_differ;
+	bool registers_differ, asks_registers; /* they do; they are yet to be asked for */
 	bool is_asked;
 	bool is_merged; /* what was compared is merged, and is to be in every push that follows */
 	bool has_moved; /* the peer or we are no longer where we were */
@@ -176,6 +176,7 @@ static int compare_outline(struct exchange *exchange, const struct dlist *map, s
 			&exchange->result.error, ERR_INVALID, "bad REGISTERDIGEST in an answer");
 	repair->registers_differ =
 		ours_count != their_count || !digest_equal(ours_digest, their_digest);
+	repair->asks_registers = repair->registers_differ;
 	change_set_normalize(mine);
 	for (size_t i = 0; i < mine->mailbox_count; i++)
 		compare_mailbox(repair, &mine->mailboxes[i],
@@ -316,12 +317,12 @@ static int records_send(struct exchange *exchange, struct buffer *request)
 	struct dlist_writer writer;
 
 	if (repair->has_moved ||
-		(!repair->registers_differ && repair->exchange.next == repair->exchange.count))
+		(!repair->asks_registers && repair->exchange.next == repair->exchange.count))
 		return 0;
 	writer = wire_begin(request, DLIST_REQUEST, "RECORDS");
 	dlist_put_number_of(&writer, "SINCE", exchange->point.theirs);
-	if (repair->registers_differ) {
-		repair->registers_differ = false;
+	if (repair->asks_registers) {
+		repair->asks_registers = false;
 		dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
 		dlist_put_number_of(&writer, "REGISTERS", 1);
 	} else {
@@ -397,8 +398,9 @@ static int collect_own(struct exchange *exchange, struct kv_txn *kv)
 	for (size_t i = 0; i < theirs->message_count && rc == 0; i++)
 		rc = repair_collect_instance(kv, exchange->account,
 			theirs->messages[i].record.instance, since, repair->arena, &repair->mine);
-	if (rc == 0 && theirs->register_count > 0)
-		rc = repair_collect_registers(kv, exchange->account, repair->arena, &repair->mine);
+	if (rc == 0 && repair->registers_differ)
+		rc = repair_collect_registers(
+			kv, exchange->account, since, repair->arena, &repair->mine);
 	change_set_normalize(&repair->mine);
 	return rc;
 }
@@ -526,8 +528,8 @@ int exchange_repair_list(struct exchange *exchange, struct kv_txn *kv, struct ar
 		rc = list_messages(exchange, mine, kv, arena, changes);
 	if (rc == 0)
 		rc = list_messages(exchange, &exchange->theirs, kv, arena, changes);
-	if (rc == 0 && (mine->register_count > 0 || exchange->theirs.register_count > 0))
-		rc = repair_collect_registers(kv, exchange->account, arena, changes);
+	if (rc == 0 && exchange->repair->registers_differ)
+		rc = repair_collect_registers(kv, exchange->account, 0, arena, changes);
 	change_set_normalize(changes);
 	return rc;
 }

@@ -39,7 +39,32 @@ void merge_note_conflict(struct merge_state *state, enum merge_conflict_kind kin
 	mem_grow((void **)&state->conflicts, &state->conflict_room, state->conflict_count + 1,
 		sizeof(*state->conflicts));
 	state->conflicts[state->conflict_count++] =
-		(struct merge_conflict){ kind, mailbox, instance, uid };
+		(struct merge_conflict){ kind, mailbox, instance, uid, { 0 } };
+}
+
+void merge_note_named(struct merge_state *state, enum merge_conflict_kind kind,
+	struct id128 mailbox, struct bytes name)
+{
+	merge_note_conflict(state, kind, mailbox, (struct stamp){ 0 }, 0);
+	state->conflicts[state->conflict_count - 1].name = name;
+}
+
+/* Both sides have changed the mailbox since the common point. */
+static void note_mailbox_conflict(struct merge_state *state, const struct work_mailbox *mailbox,
+	const struct mailbox_record *theirs)
+{
+	const struct mailbox_record *mine = &mailbox->mine;
+	bool is_mine_live = mailbox_is_live(mine), is_live = mailbox_is_live(theirs);
+
+	if (!mailbox->is_mine_changed || bytes_equal(mine->name, theirs->name))
+		return;
+	if (is_mine_live && is_live)
+		merge_note_named(state, MERGE_RENAMED_TWICE, mine->id,
+			stamp_compare(mine->name_stamp, theirs->name_stamp) < 0 ? mine->name
+										: theirs->name);
+	else if (is_mine_live != is_live)
+		merge_note_named(state, MERGE_DELETED_RENAMED, mine->id,
+			is_live ? theirs->name : mine->name);
 }
 
 static struct work_mailbox *add_mailbox(struct merge_state *state, struct id128 id)
@@ -146,10 +171,29 @@ static int take_mailboxes(struct merge_state *state)
 			return error_set(
 				state->error, ERR_ILLEGAL, "INBOX cannot be renamed or deleted");
 		mailbox->theirs = record;
+		if (mailbox->has_mine)
+			note_mailbox_conflict(state, mailbox, record);
 		merge_mailbox(&mailbox->joined, record, &mailbox->joined);
 		mailbox->next = mailbox->joined.uidnext;
 	}
 	return 0;
+}
+
+static void note_message_conflict(struct merge_state *state, const struct work_message *message,
+	const struct message_change *change)
+{
+	const struct message_record *mine = &message->mine, *theirs = &change->record;
+	bool is_placed_here = mine->placed_sequence > state->input->my_changes->since;
+
+	if (stamp_compare(mine->placed, theirs->placed) == 0)
+		return;
+	if (is_placed_here && !change->was_common)
+		merge_note_conflict(
+			state, MERGE_PLACED_TWICE, mine->mailbox, mine->instance, mine->uid);
+	else if (message->is_mine_changed && message_is_shown(mine) != message_is_shown(theirs))
+		merge_note_conflict(state, MERGE_CHANGED_EXPUNGED,
+			message_is_shown(mine) ? mine->mailbox : theirs->mailbox, mine->instance,
+			message_is_shown(mine) ? mine->uid : theirs->uid);
 }
 
 static int take_their_message(struct merge_state *state, const struct message_change *change)
@@ -175,10 +219,7 @@ static int take_their_message(struct merge_state *state, const struct message_ch
 			merge_expunge(state, message);
 		return 0;
 	}
-	if (stamp_compare(message->mine.placed, record->placed) != 0 && !change->was_common &&
-		message->mine.placed_sequence > state->input->my_changes->since)
-		merge_note_conflict(state, MERGE_PLACED_TWICE, message->mine.mailbox,
-			record->instance, message->mine.uid);
+	note_message_conflict(state, message, change);
 	rc = merge_message(&message->mine, record, state->arena, &message->joined);
 	if (rc < 0)
 		return error_set(state->error, rc, "one message (%llu.%llx) with two contents",
@@ -213,7 +254,7 @@ static int take_messages(struct merge_state *state)
  * is not known here, only that mine changed since: that is a change for them. A mere rise needs no
  * fresh tick, so that restamping never chases itself round a ring.
  */
-static uint64_t result_modseq(
+uint64_t merge_result_modseq(
 	struct merge_state *state, uint64_t greatest, bool changes_mine, bool changes_theirs)
 {
 	if ((changes_mine && greatest <= state->input->my_highest) ||
@@ -271,7 +312,8 @@ static void put_mailboxes(struct merge_state *state, struct merge_output *output
 					      : mailbox->is_mine_changed;
 		bool is_equal;
 
-		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
+		joined->modseq =
+			merge_result_modseq(state, joined->modseq, changes_mine, changes_theirs);
 		is_equal = mailbox->has_mine && mailbox->theirs != NULL &&
 			   mailbox_same(&mailbox->mine, mailbox->theirs) &&
 			   mailbox->mine.uidnext == mailbox->theirs->uidnext;
@@ -320,7 +362,8 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 					      : message->is_mine_changed;
 		bool is_equal;
 
-		joined->modseq = result_modseq(state, joined->modseq, changes_mine, changes_theirs);
+		joined->modseq =
+			merge_result_modseq(state, joined->modseq, changes_mine, changes_theirs);
 		is_equal = message->has_mine && message->theirs != NULL &&
 			   message_same(&message->mine, &message->theirs->record) &&
 			   (message->mine.modseq == message->theirs->record.modseq ||
@@ -329,102 +372,6 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 		if (must_write_message(message))
 			output->messages[output->message_count++] = *joined;
 	}
-}
-
-static struct bytes register_map_key(struct arena *arena, const struct register_record *record)
-{
-	unsigned char *key = arena_alloc(arena, 1 + sizeof(record->mailbox) + record->key.len);
-
-	key[0] = (unsigned char)record->kind;
-	memcpy(key + 1, record->mailbox.bytes, sizeof(record->mailbox));
-	if (record->key.len > 0)
-		memcpy(key + 1 + sizeof(record->mailbox), record->key.ptr, record->key.len);
-	return bytes_of(key, 1 + sizeof(record->mailbox) + record->key.len);
-}
-
-/* Joins one register of theirs, or (theirs is NULL) looks at one that only I changed. */
-static int put_register(struct merge_state *state, const struct register_record *theirs,
-	const struct register_record *changed_mine, struct merge_output *output)
-{
-	const struct merge_copy *copy = &state->input->mine;
-	struct register_record mine, joined;
-	bool has_mine = true;
-
-	if (changed_mine != NULL) {
-		mine = *changed_mine;
-	} else {
-		int rc = copy->find_register(
-			copy->context, theirs->kind, theirs->mailbox, theirs->key, &mine);
-
-		if (rc < 0 && rc != ERR_NOT_FOUND)
-			return rc;
-		has_mine = rc == 0;
-	}
-	joined = has_mine ? mine : *theirs;
-	if (has_mine && theirs != NULL)
-		merge_register(&mine, theirs, &joined);
-	joined.modseq =
-		result_modseq(state, joined.modseq, !has_mine || !register_same(&joined, &mine),
-			theirs == NULL || !register_same(&joined, theirs));
-	if (!has_mine || !register_same(&joined, &mine) || joined.modseq != mine.modseq ||
-		(changed_mine == NULL &&
-			(!register_same(&joined, theirs) || joined.modseq != theirs->modseq)))
-		output->registers[output->register_count++] = joined;
-	return 0;
-}
-
-/* Tells every copy that cursors of one side may not be compared with what the other noted
- * (mail/account.h). */
-static void put_merged(struct merge_state *state, struct merge_output *output)
-{
-	struct register_record merged = { .kind = RECORD_ACCOUNT, .is_set = true };
-	size_t at = 0;
-
-	if (!state->have_i_acted || !state->have_they_acted)
-		return;
-	merged.key = BYTES_LITERAL(ACCOUNT_MERGED_KEY);
-	merged.stamp = (struct stamp){ merge_tick(state), state->input->node };
-	merged.modseq = merged.stamp.modseq;
-	while (at < output->register_count &&
-		(output->registers[at].kind != merged.kind ||
-			!bytes_equal(output->registers[at].key, merged.key)))
-		at++;
-	output->registers[at] = merged;
-	if (at == output->register_count)
-		output->register_count++;
-}
-
-static int put_registers(struct merge_state *state, struct merge_output *output)
-{
-	const struct change_set *mine = state->input->my_changes,
-				*theirs = state->input->their_changes;
-	struct map changed = { 0 }, seen = { 0 };
-	int rc = 0;
-
-	output->registers =
-		arena_alloc(state->arena, (mine->register_count + theirs->register_count + 1) *
-						  sizeof(*output->registers)); /* + merged */
-	for (size_t i = 0; i < mine->register_count; i++)
-		map_put(&changed, register_map_key(state->arena, &mine->registers[i]),
-			&mine->registers[i]);
-	for (size_t i = 0; rc == 0 && i < theirs->register_count; i++) {
-		struct bytes key = register_map_key(state->arena, &theirs->registers[i]);
-
-		if (map_get(&seen, key) != NULL)
-			rc = error_set(
-				state->error, ERR_ILLEGAL, "a register occurs twice in one change");
-		else
-			rc = put_register(
-				state, &theirs->registers[i], map_get(&changed, key), output);
-		map_put(&seen, key, &theirs->registers[i]);
-	}
-	for (size_t i = 0; rc == 0 && i < mine->register_count; i++)
-		if (map_get(&seen, register_map_key(state->arena, &mine->registers[i])) == NULL)
-			rc = put_register(state, NULL, &mine->registers[i], output);
-	put_merged(state, output);
-	map_deinit(&changed);
-	map_deinit(&seen);
-	return rc;
 }
 
 /* The clock goes on above everything that either side knows. */
@@ -465,7 +412,7 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 	if (rc == 0) {
 		put_mailboxes(&state, &output);
 		put_messages(&state, &output);
-		rc = put_registers(&state, &output);
+		rc = merge_put_registers(&state, &output);
 	}
 	if (rc == 0) {
 		output.clock_last = state.clock;

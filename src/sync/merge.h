@@ -70,7 +70,13 @@ enum merge_conflict_kind {
 	MERGE_MAILBOXES_UNITED, /* two mailboxes had one name */
 	MERGE_MAILBOX_REVIVED,  /* mail arrived in a mailbox deleted elsewhere */
 	MERGE_DELETED_LONG_AGO, /* a returning copy held what was deleted and forgotten here */
-	MERGE_PLACED_TWICE      /* moved or expunged on both sides: the later act stays */
+	MERGE_PLACED_TWICE,     /* moved or expunged on both sides: the later act stays */
+	MERGE_RENAMED_TWICE,    /* a mailbox renamed on both sides: the later name stays */
+	MERGE_DELETED_RENAMED, /* a mailbox deleted on one side and renamed on the other: deleted */
+	MERGE_CHANGED_EXPUNGED, /* flags changed on one side, expunged on the other: gone */
+	MERGE_SET_TWICE,        /* a setting changed on both sides: the later change stays */
+	MERGE_SCRIPT_KEPT,    /* a script edited on both sides: the earlier has a name of its own */
+	MERGE_ACCOUNT_REVIVED /* mail arrived in an account deleted elsewhere */
 };
 
 struct merge_conflict {
@@ -78,6 +84,7 @@ struct merge_conflict {
 	struct id128 mailbox;
 	struct stamp instance; /* none for mailboxes */
 	uint32_t uid;          /* the retired UID, or 0 */
+	struct bytes name;     /* of the setting or script, or the mailbox name that was given up */
 };
 
 /* What to write on the integrating side, in this order: mailboxes, messages in (mailbox, UID)

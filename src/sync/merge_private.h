@@ -67,6 +67,17 @@ uint64_t merge_tick(struct merge_state *state);
 struct stamp merge_act(struct merge_state *state);
 void merge_note_conflict(struct merge_state *state, enum merge_conflict_kind kind,
 	struct id128 mailbox, struct stamp instance, uint32_t uid);
+/* The same of what has a name and is no message. */
+void merge_note_named(struct merge_state *state, enum merge_conflict_kind kind,
+	struct id128 mailbox, struct bytes name);
+/*
+ * The modseq of what a record becomes: the greater of both, unless it changes the content on a side
+ * that has already shown as much (P4).
+ */
+uint64_t merge_result_modseq(
+	struct merge_state *state, uint64_t greatest, bool changes_mine, bool changes_theirs);
+/* Joins the registers of both sides (merge_registers.c). */
+int merge_put_registers(struct merge_state *state, struct merge_output *output);
 
 /* The mailbox as this merge sees it; ERR_NOT_FOUND if neither side has told of it. */
 int merge_find_mailbox(struct merge_state *state, struct id128 id, struct work_mailbox **mailbox_r);

@@ -31,21 +31,32 @@ int repair_sum_registers(struct kv_txn *kv, uint32_t account, struct arena *aren
 	return rc;
 }
 
+struct collect {
+	struct change_set *set;
+	uint64_t since;
+};
+
+/* One written since may have been so before; but then it is told as new, which loses nothing. */
 static int collect_register(void *context, const struct register_record *record)
 {
-	change_set_add_register(context, record);
+	struct collect *collect = context;
+	struct register_record told = *record;
+
+	told.was_common = record->sequence <= collect->since;
+	change_set_add_register(collect->set, &told);
 	return 0;
 }
 
-int repair_collect_registers(
-	struct kv_txn *kv, uint32_t account, struct arena *arena, struct change_set *set)
+int repair_collect_registers(struct kv_txn *kv, uint32_t account, uint64_t since,
+	struct arena *arena, struct change_set *set)
 {
+	struct collect collect = { set, since };
 	int rc = 0;
 
 	for (int kind = RECORD_ACCOUNT; kind <= RECORD_SCRIPT && rc == 0; kind++)
 		if (kind != RECORD_MAILBOX && kind != RECORD_MESSAGE)
-			rc = account_each_register(
-				kv, account, (enum record_kind)kind, arena, collect_register, set);
+			rc = account_each_register(kv, account, (enum record_kind)kind, arena,
+				collect_register, &collect);
 	return rc;
 }
 
@@ -61,14 +72,9 @@ int repair_collect_mailboxes(
 	return account_each_mailbox(kv, account, arena, collect_mailbox, set);
 }
 
-struct collect_messages {
-	struct change_set *set;
-	uint64_t since;
-};
-
 static int collect_message(void *context, const struct message_record *message)
 {
-	struct collect_messages *collect = context;
+	struct collect *collect = context;
 
 	change_set_add_message(collect->set, message, message->placed_sequence <= collect->since);
 	return 0;
@@ -77,7 +83,7 @@ static int collect_message(void *context, const struct message_record *message)
 int repair_collect_messages(struct kv_txn *kv, uint32_t account, struct id128 mailbox,
 	uint32_t first, uint32_t last, uint64_t since, struct arena *arena, struct change_set *set)
 {
-	struct collect_messages collect = { set, since };
+	struct collect collect = { set, since };
 
 	return account_each_message(
 		kv, account, mailbox, first, last, arena, collect_message, &collect);
@@ -86,7 +92,7 @@ int repair_collect_messages(struct kv_txn *kv, uint32_t account, struct id128 ma
 int repair_collect_instance(struct kv_txn *kv, uint32_t account, struct stamp instance,
 	uint64_t since, struct arena *arena, struct change_set *set)
 {
-	struct collect_messages collect = { set, since };
+	struct collect collect = { set, since };
 	struct message_record message;
 	int rc = account_get_message(kv, account, instance, arena, &message);
 

@@ -9,8 +9,8 @@ int repair_sum_registers(struct kv_txn *kv, uint32_t account, struct arena *aren
 	struct digest *digest_r, uint64_t *count_r);
 
 /* Each adds to *set; records borrow from `arena`. was_common is told as of `since`. */
-int repair_collect_registers(
-	struct kv_txn *kv, uint32_t account, struct arena *arena, struct change_set *set);
+int repair_collect_registers(struct kv_txn *kv, uint32_t account, uint64_t since,
+	struct arena *arena, struct change_set *set);
 int repair_collect_mailboxes(
 	struct kv_txn *kv, uint32_t account, struct arena *arena, struct change_set *set);
 int repair_collect_messages(struct kv_txn *kv, uint32_t account, struct id128 mailbox,

@@ -23,6 +23,8 @@
 #include "sync/merge.h"
 #include "sync/point.h"
 
+#include "mail/deletion.h"
+
 #include <stdlib.h>
 
 /* ---- PUT ---- */
@@ -184,6 +186,10 @@ static int find_account(struct apply *apply, bool create, uint32_t *number_r)
 	int rc = call_account_name(call, name);
 
 	if (rc < 0)
+		return rc;
+	/* That an account is deleted is brought to it as any change. */
+	rc = mail_account_find(call->session->mail, bytes_of_string(name), call->error, number_r);
+	if (rc != ERR_NOT_FOUND || !create)
 		return rc;
 	return mail_account_open(call->session->mail, bytes_of_string(name),
 		create && call->session->rights.is_full, call->error, number_r);

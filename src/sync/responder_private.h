@@ -4,8 +4,8 @@
 
 #include "sync/body_set.h"
 #include "sync/changes.h"
-#include "sync/sync_limits.h"
 #include "sync/responder.h"
+#include "sync/sync_limits.h"
 #include "sync/wire.h"
 
 #define INSTANCE_COUNT_MAX 10000u        /* instances or GUIDs named in one request */

@@ -171,7 +171,7 @@ int respond_records(struct sync_call *call)
 	if (rc == 0)
 		rc = collect_instances(call, kv, header.number, since, &set);
 	if (rc == 0 && dlist_get(call->map, "REGISTERS") != NULL)
-		rc = repair_collect_registers(kv, header.number, call->arena, &set);
+		rc = repair_collect_registers(kv, header.number, since, call->arena, &set);
 	mail_read_end(&kv);
 	if (rc == 0) {
 		dlist_put_number_of(&writer, "SEQUENCE", header.sequence);

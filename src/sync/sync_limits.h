@@ -1,6 +1,6 @@
 /*
- * limits: how much goes into one message of an exchange, or is kept for one. Larger changes go in
- * several. With SYNC_SMALL_LIMITS all are so small that a few records need many messages: one of
+ * sync_limits: how much goes into one message of an exchange, or is kept for one. Larger changes go
+ * in several. With SYNC_SMALL_LIMITS all are so small that a few records need many messages: one of
  * the two programs of tests/sim is built so, since what happens between two messages is where
  * exchanges can go wrong.
  */

@@ -332,14 +332,17 @@ void wire_put_register(struct dlist_writer *writer, const struct register_record
 	dlist_put_text_of(writer, "KEY", record->key);
 	wire_put_stamp_of(writer, "STAMP", record->stamp);
 	dlist_put_number_of(writer, "MODSEQ", record->modseq);
-	if (record->is_set)
-		dlist_put_text_of(writer, "VALUE", record->value);
+	if (record->is_set || record->value.len > 0)
+		dlist_put_text_of(writer, record->is_set ? "VALUE" : "WAS", record->value);
+	if (record->was_common)
+		dlist_put_number_of(writer, "COMMON", 1);
 	dlist_end_map(writer);
 }
 
 int wire_register(const struct dlist *map, struct register_record *record_r, struct error *error)
 {
 	struct register_record record = { 0 };
+	uint64_t was_common = 0;
 	struct bytes kind;
 	int rc;
 
@@ -359,9 +362,14 @@ int wire_register(const struct dlist *map, struct register_record *record_r, str
 	if (dlist_get_number(map, "MODSEQ", MODSEQ_MAX, &record.modseq) < 0)
 		return bad(error, "register", "MODSEQ");
 	rc = dlist_get_text(map, "VALUE", &record.value);
+	record.is_set = rc == 0;
+	if (rc == ERR_NOT_FOUND)
+		rc = dlist_get_text(map, "WAS", &record.value);
 	if (optional(rc) < 0 || record.value.len > REGISTER_VALUE_SIZE_MAX)
 		return bad(error, "register", "VALUE");
-	record.is_set = rc == 0;
+	if (optional(dlist_get_number(map, "COMMON", 1, &was_common)) < 0)
+		return bad(error, "register", "COMMON");
+	record.was_common = was_common == 1;
 	*record_r = record;
 	return 0;
 }

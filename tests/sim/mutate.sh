@@ -49,13 +49,15 @@ no fresh modseq for what changes there|src/sync/merge.c|s/(changes_theirs \&\& g
 mailboxes of one name are not united|src/sync/merge_mailboxes.c|s/stays = map_get(&state->names, mailbox->joined.name);/stays = NULL;/
 messages of closed mailboxes are not looked at|src/sync/merge_mailboxes.c|s/rc = scan_closed(state);/rc = 0;/
 a mailbox lends its UIDVALIDITY to another|src/sync/merge_mailboxes.c|s/return separate_uidvalidities(state);/return rc;/
-cursors from other copies are trusted|src/sync/merge.c|s/if (!state->have_i_acted || !state->have_they_acted)/if (true)/
+cursors from other copies are trusted|src/sync/merge_registers.c|s/if (!state->have_i_acted || !state->have_they_acted)/if (true)/
 a leap of UIDNEXT is not noted|src/mail/account_write.c|s/has_leapt = floor->mailbox.uidnext - floor->uidnext_before > floor->given_count;/has_leapt = false;/
 a push to a copy that changed is taken|src/sync/responder_apply.c|s/if (write->header.sequence != apply->expect \&\& !is_new)/if (false \&\& !is_new)/
 peers that forgot are not told|src/sync/responder_apply.c|s/rc = remind_peer(apply, write);/rc = 0;/
 digests are not compared|src/sync/responder_apply.c|s/if (!digest_equal(write->header.digest, apply->result))/if (false)/
 vanished UIDs are not noted|src/mail/account_write.c|s/modseq_key(key, account, before->mailbox, modseq, before->uid), vanished)/modseq_key(key, account, before->mailbox, 1, before->uid), vanished)/
-bodies are given up before others take them|src/mail/account_write.c|s/write->releases\[write->release_count++\] = before->guid;/return mail_body_release(write, \&before->guid);/
+cursors are not told of forgotten UIDs|src/mail/account_expire.c|s/write->header.vanished_floor = modseq;/write->is_counted = true;/
+an account with mail stays deleted|src/sync/merge_registers.c|s/!mark.is_set || !has_live_message(state)/true/
+a repair's list is lost when a body is missing|src/sync/exchange_repair.c|s/repair->is_merged = true;/exchange_repair_free(\&exchange->repair);/
 an INTEGRATE of the past is merged|src/sync/responder_apply.c|s/rc < 0 ? rc : point.theirs >= apply->sequence/rc < 0 ? rc : 0/
 MUTATIONS
 exit $failed

@@ -124,8 +124,11 @@ void node_backup(struct sim *sim, struct sim_node *node);
 /* The node's disk is lost; a new node takes its place with what the backup holds. */
 void node_restore(struct sim *sim, size_t index);
 void snapshot_free(struct snapshot **snapshot);
-/* Forgets tombstones older than `age_ms`. */
+/* Forgets what has been gone for `age_ms`, as the daemon does. */
 void node_expire(struct sim *sim, struct sim_node *node, uint64_t age_ms);
+
+/* Traces all records of the node's copy. */
+void node_tell(struct sim *sim, struct sim_node *node);
 
 /* ---- sim_client.c ---- */
 /* One random act of a client on a node, acknowledged in the ledger. */
@@ -166,6 +169,7 @@ void ledger_acknowledge(struct ledger *ledger, const struct message_record *mess
 void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record);
 /* Its tombstone was forgotten somewhere: whether it stays is not promised any more. */
 void ledger_note_expired(struct ledger *ledger, struct stamp instance);
+void ledger_note_expired_register(struct ledger *ledger, const struct register_record *record);
 /* A node was lost: only what the others (and what was restored) know can be asked for from now on.
  */
 void ledger_lose(struct sim *sim);

@@ -5,6 +5,9 @@
  */
 #include "sim.h"
 
+#include "mail/deletion.h"
+#include "mail/script.h"
+
 #include <stdlib.h>
 
 #define MAILBOX_COUNT_MAX 24
@@ -331,6 +334,87 @@ static void act_deliver(struct client *client)
 	mail_body_free(&body);
 }
 
+static void act_script(struct client *client)
+{
+	static const char *const names[] = { "main", "holiday" };
+	struct sim_node *node = client->node;
+	struct bytes name = bytes_of_string(names[sim_below(client->sim, COUNT(names))]);
+	size_t draw = sim_below(client->sim, 10);
+	int rc;
+
+	if (draw < 7)
+		rc = mail_script_put(node->mail, node->account, name,
+			bytes_of_string(arena_printf(client->arena, "keep; # %u",
+				(unsigned)sim_below(client->sim, 1000))),
+			&client->error);
+	else if (draw < 8)
+		rc = mail_script_delete(node->mail, node->account, name, &client->error);
+	else
+		rc = mail_script_activate(node->mail, node->account, name, &client->error);
+	sim_trace(client->sim, "node %llu: script %s act %zu", (unsigned long long)node->id,
+		name.ptr, draw);
+	if (rc != ERR_NOT_FOUND && rc != ERR_REFUSED)
+		expect(client, rc, "script");
+	node->position = mail_position(node->mail);
+}
+
+static bool account_is_deleted(struct sim_node *node)
+{
+	struct account_header header;
+	struct kv_txn *kv = node_read(node);
+	int rc = account_load(kv, node->account, &header);
+
+	mail_read_end(&kv);
+	return rc == 0 && header.is_deleted;
+}
+
+static void act_delete_account(struct client *client)
+{
+	struct sim_node *node = client->node;
+
+	expect(client, mail_account_delete(node->mail, node->account, &client->error),
+		"delete the account");
+	sim_trace(client->sim, "node %llu: delete the account", (unsigned long long)node->id);
+	node->position = mail_position(node->mail);
+}
+
+static void act_undelete(struct client *client)
+{
+	struct sim_node *node = client->node;
+	struct undelete undelete = { 0 };
+	bool is_deleted = account_is_deleted(node);
+	int rc;
+
+	if (!is_deleted && sim_chance(client->sim, 50))
+		undelete.mailbox = bytes_of_string(
+			mailbox_names[sim_below(client->sim, COUNT(mailbox_names))]);
+	rc = mail_undelete(node->mail, node->account, &undelete, &client->error);
+	sim_trace(client->sim, "node %llu: undelete %.*s: %llu messages",
+		(unsigned long long)node->id, BYTES_ARGS(undelete.mailbox),
+		(unsigned long long)undelete.message_count);
+	if (rc != ERR_NOT_FOUND)
+		expect(client, rc, "undelete");
+	node->position = mail_position(node->mail);
+	if (rc == 0 && account_is_deleted(node))
+		sim_fail(client->sim, "an account that was brought back is deleted");
+}
+
+/* Somebody makes the account again, or brings it back; else nobody can do anything in it. */
+static void act_on_deleted(struct client *client)
+{
+	struct sim_node *node = client->node;
+
+	if (sim_chance(client->sim, 50)) {
+		act_undelete(client);
+		return;
+	}
+	sim_trace(client->sim, "node %llu: make the account again", (unsigned long long)node->id);
+	expect(client,
+		mail_account_open(node->mail, bytes_of_string(SIM_ACCOUNT), true, &client->error,
+			&node->account),
+		"make the account again");
+}
+
 void client_act(struct sim *sim, struct sim_node *node)
 {
 	struct client client = { .sim = sim, .node = node, .arena = arena_new() };
@@ -345,6 +429,8 @@ void client_act(struct sim *sim, struct sim_node *node)
 	if (client.mailbox_count == 0)
 		sim_fail(sim, "node %llu has no mailbox, not even INBOX",
 			(unsigned long long)node->id);
+	else if (account_is_deleted(node))
+		act_on_deleted(&client);
 	else if (draw < 30)
 		act_append(&client);
 	else if (draw < 36)
@@ -361,10 +447,18 @@ void client_act(struct sim *sim, struct sim_node *node)
 		act_rename(&client);
 	else if (draw < 96)
 		act_delete(&client);
-	else if (draw < 98)
+	else if (draw < 97)
 		act_subscribe(&client);
-	else
+	else if (draw < 98)
 		act_annotate(&client);
+	else if (draw < 99 && sim_chance(sim, 60))
+		act_script(&client);
+	else if (sim_chance(sim, 50))
+		act_undelete(&client);
+	else if (sim_chance(sim, 50))
+		act_delete_account(&client);
+	else
+		act_script(&client);
 	arena_free(&client.arena);
 	observe(sim, node, true);
 }

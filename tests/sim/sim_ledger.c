@@ -31,9 +31,10 @@ struct ledger_message {
 struct ledger_register {
 	enum record_kind kind;
 	struct id128 mailbox;
-	char key[32];
+	char key[REGISTER_KEY_SIZE_MAX + 1];
 	struct stamp stamp;
 	bool is_set;
+	bool is_expired;
 };
 
 struct ledger {
@@ -119,7 +120,8 @@ static void take_register(struct ledger_register *own, const struct register_rec
 	}
 }
 
-void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record)
+static struct ledger_register *find_own_register(
+	struct ledger *ledger, const struct register_record *record)
 {
 	struct ledger_register *own = ledger->registers, *end = own + ledger->register_count;
 
@@ -127,13 +129,29 @@ void ledger_acknowledge_register(struct ledger *ledger, const struct register_re
 		(own->kind != record->kind || !id128_equal(own->mailbox, record->mailbox) ||
 			!bytes_equal_string(record->key, own->key)))
 		own++;
-	if (own == end) {
+	return own;
+}
+
+void ledger_note_expired_register(struct ledger *ledger, const struct register_record *record)
+{
+	struct ledger_register *own = find_own_register(ledger, record);
+
+	if (own < ledger->registers + ledger->register_count)
+		own->is_expired = true;
+}
+
+void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record)
+{
+	struct ledger_register *own = find_own_register(ledger, record);
+
+	if (own == ledger->registers + ledger->register_count) {
 		mem_grow((void **)&ledger->registers, &ledger->register_room,
 			ledger->register_count + 1, sizeof(*own));
 		own = &ledger->registers[ledger->register_count++];
 		*own = (struct ledger_register){ .kind = record->kind, .mailbox = record->mailbox };
 		assert(record->key.len < sizeof(own->key));
-		memcpy(own->key, record->key.ptr, record->key.len);
+		if (record->key.len > 0)
+			memcpy(own->key, record->key.ptr, record->key.len);
 	}
 	take_register(own, record);
 }
@@ -251,6 +269,8 @@ static void check_register(struct sim *sim, struct sim_node *node,
 	struct register_record found = { 0 };
 
 	find_register(node, own, arena, &found);
+	if (own->is_expired)
+		return; /* who forgot that it was cleared may take it for new */
 	if (!own->is_set && !found.is_set)
 		return; /* cleared more than once: any of the tombstones will do */
 	if (found.is_set != own->is_set || stamp_compare(found.stamp, own->stamp) != 0)

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/pack.h"
+#include "mail/expiry.h"
 
 #include <stdlib.h>
 
@@ -142,7 +143,6 @@ struct body_search {
 	struct kv_txn *kv;
 	struct snapshot *snapshot;
 	struct arena *arena;
-	uint32_t account;
 };
 
 static int take_body(void *context, const struct message_record *message)
@@ -151,6 +151,8 @@ static int take_body(void *context, const struct message_record *message)
 	struct snapshot *snapshot = search->snapshot;
 	struct buffer body = { 0 };
 
+	if (!message_is_shown(message) && !message->has_body)
+		return 0;
 	if (message_body(search->node->mail, search->kv, &message->guid, &body) < 0)
 		sim_fail(search->sim, "P1: the body of a message cannot be read");
 	mem_grow((void **)&snapshot->bodies, &snapshot->body_room, snapshot->body_count + 1,
@@ -160,18 +162,26 @@ static int take_body(void *context, const struct message_record *message)
 	return 0;
 }
 
-static int take_bodies(void *context, const struct mailbox_record *mailbox)
+static int skip_mailbox(void *context, const struct mailbox_record *mailbox)
 {
-	struct body_search *search = context;
+	(void)context;
+	(void)mailbox;
+	return 0;
+}
 
-	return account_each_message(search->kv, search->account, mailbox->id, 1, UINT32_MAX,
-		search->arena, take_body, search);
+static int skip_register(void *context, const struct register_record *record)
+{
+	(void)context;
+	(void)record;
+	return 0;
 }
 
 void node_backup(struct sim *sim, struct sim_node *node)
 {
 	struct snapshot *snapshot = mem_zalloc(sizeof(*snapshot));
-	struct body_search search = { sim, node, node_read(node), snapshot, arena_new(), 0 };
+	static const struct account_change_functions functions = { skip_mailbox, take_body,
+		skip_register };
+	struct body_search search = { sim, node, node_read(node), snapshot, arena_new() };
 	struct account_header header = { 0 };
 
 	snapshot_free(&node->snapshot);
@@ -182,8 +192,7 @@ void node_backup(struct sim *sim, struct sim_node *node)
 	for (unsigned table = STORE_TABLE_FIRST_FREE; table < STORE_TABLE_COUNT; table++)
 		take_table(snapshot, search.kv, table);
 	while (account_next(search.kv, header.number, &header) == 0) {
-		search.account = header.number;
-		account_each_mailbox(search.kv, header.number, search.arena, take_bodies, &search);
+		account_each_change(search.kv, header.number, 0, search.arena, &functions, &search);
 	}
 	mail_read_end(&search.kv);
 	arena_free(&search.arena);
@@ -262,61 +271,106 @@ void node_restore(struct sim *sim, size_t index)
 
 struct expiry {
 	struct sim *sim;
-	uint64_t before; /* modseq */
-	struct kv_txn *kv;
+	uint64_t before_ms;
 };
 
-static int note_expired(void *context, const struct message_record *message)
+static int note_message(void *context, const struct message_record *message)
 {
 	struct expiry *expiry = context;
 
-	if (!message_is_shown(message) && message->placed.modseq < expiry->before)
+	if (!message_is_shown(message) && message->gone_ms < expiry->before_ms)
 		ledger_note_expired(expiry->sim->ledger, message->instance);
 	return 0;
 }
 
-static int skip_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int skip_register(void *context, const struct register_record *record)
-{
-	(void)context;
-	(void)record;
-	return 0;
-}
-
-static int expire_run(struct account_write *write, void *context)
+static int note_register(void *context, const struct register_record *record)
 {
 	struct expiry *expiry = context;
 
-	return account_expire(write, expiry->before);
+	if (!record->is_set && record->gone_ms < expiry->before_ms)
+		ledger_note_expired_register(expiry->sim->ledger, record);
+	return 0;
+}
+
+static void note_expired(struct sim *sim, struct sim_node *node, uint64_t before_ms)
+{
+	static const struct account_change_functions functions = { skip_mailbox, note_message,
+		note_register };
+	struct expiry expiry = { sim, before_ms };
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = node_read(node);
+
+	if (account_each_change(kv, node->account, 0, arena, &functions, &expiry) < 0)
+		sim_fail(sim, "the changes cannot be read");
+	mail_read_end(&kv);
+	arena_free(&arena);
 }
 
 void node_expire(struct sim *sim, struct sim_node *node, uint64_t age_ms)
 {
-	static const struct account_change_functions functions = { skip_mailbox, note_expired,
-		skip_register };
-	struct expiry expiry = { .sim = sim };
-	struct arena *arena;
+	uint64_t before_ms = clock_now_ms(&node->clock.clock) - age_ms;
 	struct error error = { 0 };
+	struct buffer after = { 0 };
+	int rc = 1;
 
-	if (node->account == 0)
-		return;
-	arena = arena_new();
-	expiry.before = (clock_now_ms(&node->clock.clock) - age_ms) * 1024;
-	sim_trace(sim, "node %llu forgets tombstones older than %llu ms",
+	sim_trace(sim, "node %llu forgets what has been gone for %llu ms",
 		(unsigned long long)node->id, (unsigned long long)age_ms);
-	expiry.kv = node_read(node);
-	if (account_each_change(expiry.kv, node->account, 0, arena, &functions, &expiry) < 0)
-		sim_fail(sim, "the changes cannot be read");
-	mail_read_end(&expiry.kv);
+	if (node->account != 0)
+		note_expired(sim, node, before_ms);
+	while (rc > 0)
+		rc = mail_expire(node->mail, before_ms, &error);
+	if (rc == 0 && sim_chance(sim, 30))
+		for (rc = 1; rc > 0;)
+			rc = mail_expire_local_bodies(
+				node->mail, before_ms + sim_below(sim, age_ms + 1), &after, &error);
+	if (rc < 0)
+		sim_fail(sim, "what is gone cannot be forgotten: %s", error.text);
+	buffer_deinit(&after);
+	node->position = mail_position(node->mail);
+	if (node->account != 0)
+		observe(sim, node, false);
+}
+
+/* ---- what a node holds, for traces ---- */
+
+static int tell_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	sim_trace(context, "  mailbox %02x%02x %s %.*s uidvalidity %u uidnext %u modseq %llu",
+		mailbox->id.bytes[0], mailbox->id.bytes[1],
+		mailbox_is_live(mailbox) ? "live" : "deleted", BYTES_ARGS(mailbox->name),
+		mailbox->uidvalidity, mailbox->uidnext, (unsigned long long)mailbox->modseq);
+	return 0;
+}
+
+static int tell_message(void *context, const struct message_record *message)
+{
+	sim_trace(context, "  message %llu.%llu in %02x%02x UID %u modseq %llu placed %llu",
+		(unsigned long long)message->instance.modseq,
+		(unsigned long long)message->instance.node, message->mailbox.bytes[0],
+		message->mailbox.bytes[1], message->uid, (unsigned long long)message->modseq,
+		(unsigned long long)message->placed.modseq);
+	return 0;
+}
+
+static int tell_register(void *context, const struct register_record *record)
+{
+	sim_trace(context, "  %s %u %02x%02x %.*s = %.*s stamp %llu.%llu",
+		record->is_set ? "register" : "cleared", (unsigned)record->kind,
+		record->mailbox.bytes[0], record->mailbox.bytes[1], BYTES_ARGS(record->key),
+		BYTES_ARGS(record->value), (unsigned long long)record->stamp.modseq,
+		(unsigned long long)record->stamp.node);
+	return 0;
+}
+
+void node_tell(struct sim *sim, struct sim_node *node)
+{
+	static const struct account_change_functions functions = { tell_mailbox, tell_message,
+		tell_register };
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = node_read(node);
+
+	sim_trace(sim, "node %llu holds", (unsigned long long)node->id);
+	account_each_change(kv, node->account, 0, arena, &functions, sim);
+	mail_read_end(&kv);
 	arena_free(&arena);
-	if (mail_commit(node->mail, node->account, expire_run, &expiry, &error, &node->position) <
-		0)
-		sim_fail(sim, "tombstones cannot be forgotten: %s", error.text);
-	observe(sim, node, false);
 }

@@ -284,7 +284,9 @@ static int see_register(void *context, const struct register_record *record)
 {
 	struct look *look = context;
 
-	if (look->is_client_act)
+	/* Whether the account is deleted is decided by more than the latest act (sim_schedule.c).
+	 */
+	if (look->is_client_act && !bytes_equal_string(record->key, ACCOUNT_DELETED_KEY))
 		ledger_acknowledge_register(look->sim->ledger, record);
 	return 0;
 }

@@ -102,6 +102,8 @@ static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 
 static void end(struct sim *sim)
 {
+	for (size_t i = 0; i < sim->node_count && sim->has_failed && sim->is_trace; i++)
+		node_tell(sim, &sim->nodes[i]);
 	for (size_t i = 0; i < sim->pair_count; i++)
 		link_abort(&sim->links[i]);
 	for (size_t i = 0; i < sim->late_count; i++)
@@ -312,6 +314,8 @@ static void check_node(struct sim *sim, struct sim_node *node)
 		rc = account_verify(node->mail, node->account, true, report_finding, sim);
 	if (rc < 0)
 		sim_fail(sim, "account_verify: %s", error_name(rc));
+	if (header_of(sim, node).is_deleted && header_of(sim, node).message_count > 0)
+		sim_fail(sim, "P1: a deleted account holds mail that nobody deleted");
 	observer_check(sim, node);
 	for (size_t i = 0; i < SIM_ROAMER_COUNT; i++)
 		if (sim->roamers[i].observer != NULL && !sim->has_failed)

@@ -8,8 +8,8 @@
 #include "mail/expiry.h"
 
 #define DAY_MS ((uint64_t)24 * 3600 * 1000)
-#define WORK_MS_MAX 200                    /* of a second */
-#define REST_MS ((uint64_t)10 * 60 * 1000) /* when nothing is left, or after a failure */
+#define WORK_MS_MAX 200 /* of a second */
+#define REST_MS 3000 /* when nothing is left, or after a failure; looking costs next to nothing */
 
 /* The time that lies so many days before now; 0 if there is none. */
 static uint64_t days_ago_ms(uint64_t days)

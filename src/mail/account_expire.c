@@ -358,7 +358,7 @@ static int commit_rows(struct mail *mail, struct rows *rows, struct error *error
 		while (at + rows->part < rows->count &&
 			rows->list[at + rows->part].account == rows->first->account)
 			rows->part++;
-		rc = mail_commit(mail, rows->first->account, rows_run, rows, error, NULL);
+		rc = mail_node_commit(mail, rows->first->account, rows_run, rows, error, NULL);
 	}
 	return rc;
 }

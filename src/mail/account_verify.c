@@ -23,7 +23,8 @@ struct verify {
 	struct arena *scratch;      /* of the message being checked */
 	struct mailbox_record sums; /* counts and digest as they should be */
 	struct digest digest;
-	uint64_t record_count, message_count, byte_count, annotation_byte_count, kept_count, kept_bytes;
+	uint64_t record_count, message_count, byte_count, annotation_byte_count, kept_count,
+		kept_bytes;
 	uint32_t mailbox_count;
 };
 

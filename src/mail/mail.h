@@ -56,7 +56,8 @@ void mail_set_acknowledger(struct mail *mail, mail_acknowledger *function, void 
 int mail_acknowledge(struct mail *mail, uint32_t account, uint64_t sequence, struct error *error);
 
 /* ---- accounts ---- */
-/* Finds the account, or makes it (with INBOX); one that is deleted is as if it was not there. `name` as account_name_normalize() gives it. */
+/* Finds the account, or makes it (with INBOX); one that is deleted is as if it was not there.
+ * `name` as account_name_normalize() gives it. */
 int mail_account_open(
 	struct mail *mail, struct bytes name, bool create, struct error *error, uint32_t *number_r);
 /* The encoded credentials (mail/password.h), replicated with the account; ERR_NOT_FOUND if none. */

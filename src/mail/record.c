@@ -137,15 +137,6 @@ static int check_gone_version(struct bytes *in, bool *is_gone_r)
 	return *is_gone_r || version == MESSAGE_VERSION ? 0 : ERR_VERSION;
 }
 
-static int check_version(struct bytes *in, uint8_t known)
-{
-	uint8_t version;
-
-	if (unpack_u8(in, &version) < 0)
-		return ERR_CORRUPT;
-	return version == known ? 0 : ERR_VERSION;
-}
-
 void mailbox_encode(struct buffer *out, const struct mailbox_record *mailbox)
 {
 	pack_u8(out, MAILBOX_VERSION);

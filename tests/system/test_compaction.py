@@ -1,10 +1,11 @@
 """Space of expunged mail comes back, and what is left is unharmed."""
 
 import base64
+import json
 import os
 
 import chapar_test as chapar
-from chapar_test import message
+from chapar_test import message, wait_until
 
 MESSAGES = 50
 BODY_BYTES = 4 << 20  # more than one segment in all
@@ -24,6 +25,7 @@ def used_bytes(folder):
 class Compaction(chapar.TestCase):
     def test_compact_gives_back_the_space_of_expunged_mail(self):
         node = self.node()
+        node.settings["keep-expunged"] = "0"
         node.write_config()
         node.add_account("alice")
         node.start()
@@ -37,6 +39,9 @@ class Compaction(chapar.TestCase):
             client.command("UID STORE 1:%d +FLAGS.SILENT (\\Deleted)" % (MESSAGES - 5))
             client.command("EXPUNGE")
         before = chapar.snapshot(node, "alice")
+        wait_until(
+            lambda: json.loads(node.tool("status", "--json")[1])["deleted-messages-kept"] == 0,
+            60, "what was expunged is not kept any more")
         node.tool("compact")
         node.restart()
         node.tool("compact")

@@ -1,5 +1,7 @@
 #include "sync_fixture.h"
 
+#include "mail/deletion.h"
+
 #include "sync/wire.h"
 
 #include "base/mem.h"
@@ -43,7 +45,7 @@ void node_free(struct node **node)
 
 void node_find_account(struct node *node)
 {
-	assert_int_equal(mail_account_open(node->mail, ACCOUNT, false, NULL, &node->account), 0);
+	assert_int_equal(mail_account_find(node->mail, ACCOUNT, NULL, &node->account), 0);
 }
 
 void nodes_connect(struct node *a, struct node *b, const struct sync_rights *rights)

@@ -4,6 +4,7 @@
 #include "imap/imap_match.h"
 #include "imap/imap_parse.h"
 #include "imap/imap_sequence.h"
+#include "imap/imap_url.h"
 #include "imap/imap_utf7.h"
 
 #include "base/error.h"
@@ -458,6 +459,76 @@ static void patterns_match_levels(void **state)
 			rows[i].matches);
 }
 
+/* ---- URLs ---- */
+
+/* RFC 5092, and the examples of RFC 4469. NULL: it names no message here. */
+static void urls_name_messages_and_pieces_of_them(void **state)
+{
+	static const struct {
+		const char *url;
+		const char *mailbox;
+		struct imap_url parts;
+	} rows[] = {
+		{ "/INBOX/;UID=20", "INBOX", { .uid = 20 } },
+		{ "/inbox;UIDVALIDITY=385759045/;UID=20", "INBOX",
+			{ .uidvalidity = 385759045, .uid = 20 } },
+		{ "/Drafts;UIDVALIDITY=385759045/;UID=20/;section=1.5.9", "Drafts",
+			{ .uidvalidity = 385759045, .uid = 20, .has_section = true } },
+		{ "/a/b%20c/;UID=1/;SECTION=HEADER.FIELDS%20(To)/;PARTIAL=0.1024", "a/b c",
+			{ .uid = 1, .has_section = true, .is_partial = true, .size_max = 1024 } },
+		{ "/gr%C3%BC%c3%9fe/;UID=4294967295/;PARTIAL=7",
+			"gr\xc3\xbc\xc3\x9f"
+			"e",
+			{ .uid = 4294967295,
+				.is_partial = true,
+				.offset = 7,
+				.size_max = UINT32_MAX } },
+		{ ";UID=3/;SECTION=TEXT", "", { .uid = 3, .has_section = true } },
+		{ "", NULL, { .uid = 0 } },
+		{ "/", NULL, { .uid = 0 } },
+		{ "/;UID=1", NULL, { .uid = 0 } },
+		{ "/INBOX", NULL, { .uid = 0 } },
+		{ "/INBOX;UID=1", NULL, { .uid = 0 } },
+		{ "/INBOX/;UID=0", NULL, { .uid = 0 } },
+		{ "/INBOX/;UID=4294967296", NULL, { .uid = 0 } },
+		{ "/INBOX;UIDVALIDITY=0/;UID=1", NULL, { .uid = 0 } },
+		{ "/INBOX;UIDVALIDITY=1;UID=1", NULL, { .uid = 0 } },
+		{ "/INBOX/;UID=1/", NULL, { .uid = 0 } },
+		{ "/INBOX/;UID=1/;SECTION=1.", NULL, { .uid = 0 } },
+		{ "/INBOX/;UID=1/;SECTION=MIME", NULL, { .uid = 0 } },
+		{ "/INBOX/;UID=1/;SECTION=1;PARTIAL=1", NULL, { .uid = 0 } },
+		{ "/INBOX/;UID=1/;PARTIAL=1.0", NULL, { .uid = 0 } },
+		{ "/INBOX/;UID=1;EXPIRE=2099-01-01T00:00:00Z;URLAUTH=anonymous", NULL,
+			{ .uid = 0 } },
+		{ "/IN%BOX/;UID=1", NULL, { .uid = 0 } },
+		{ "/INBOX%/;UID=1", NULL, { .uid = 0 } },
+		{ "/a%00b/;UID=1", NULL, { .uid = 0 } },
+		{ "/a%ffb/;UID=1", NULL, { .uid = 0 } },
+		{ "imap://example.org/INBOX/;UID=1", NULL, { .uid = 0 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bytes text = exact(rows[i].url);
+		const struct imap_url *wanted = &rows[i].parts;
+		struct imap_url url = { .uid = 0 };
+		int rc = imap_url_parse(text, arena, &url);
+
+		if ((rc == 0) != (rows[i].mailbox != NULL))
+			fail_msg("%s: %d", rows[i].url, rc);
+		if (rc == 0) {
+			assert_true(bytes_equal_string(url.mailbox, rows[i].mailbox));
+			assert_int_equal(url.uidvalidity, wanted->uidvalidity);
+			assert_int_equal(url.uid, wanted->uid);
+			assert_int_equal(url.has_section, wanted->has_section);
+			assert_int_equal(url.is_partial, wanted->is_partial);
+			assert_int_equal(url.offset, wanted->offset);
+			assert_int_equal(url.size_max, wanted->size_max);
+		}
+		free((void *)text.ptr);
+	}
+}
+
 /* ---- FETCH ---- */
 
 static void sections_are_named_in_capitals(void **state)
@@ -514,6 +585,7 @@ int main(void)
 		cmocka_unit_test(names_are_decoded_from_their_one_form),
 		cmocka_unit_test(inbox_is_in_capitals),
 		cmocka_unit_test(patterns_match_levels),
+		cmocka_unit_test(urls_name_messages_and_pieces_of_them),
 		cmocka_unit_test(sections_are_named_in_capitals),
 		cmocka_unit_test(lists_nest_to_a_limit),
 	};

@@ -1,5 +1,6 @@
 /* Structure, sections and summaries of messages. */
 #include "base/error.h"
+#include "mail/mime_binary.h"
 #include "mail/mime_bodystructure.h"
 #include "mail/mime_envelope.h"
 #include "mail/mime_section.h"
@@ -407,6 +408,69 @@ static void hostile_messages_take_linear_time(void **state)
 	buffer_deinit(&out);
 }
 
+/* ---- binary content (RFC 3516) ---- */
+
+static void assert_content(struct bytes message, uint32_t number, struct bytes wanted)
+{
+	struct buffer content = { NULL, 0, 0 };
+	struct arena *arena = arena_new();
+	const struct mime_part *root = mime_structure_parse(message, arena);
+
+	assert_int_equal(mime_section_binary(message, root, &number, 1, &content), 0);
+	assert_true(bytes_equal(buffer_bytes(&content), wanted));
+	buffer_deinit(&content);
+	arena_free(&arena);
+}
+
+static void binary_contents_survive_in_base64(void **state)
+{
+	static const char head[] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+				   "Content-Transfer-Encoding: 8bit\r\n\r\n";
+	static const char between[] = "\r\n--b\r\n\r\ntext\r\n--b--\r\n";
+	unsigned char content[300];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(content); i++)
+		content[i] = (unsigned char)(i * 7);
+	for (size_t size = 1; size <= sizeof(content); size++) {
+		struct buffer message = { NULL, 0, 0 }, encoded = { NULL, 0, 0 };
+		struct bytes out;
+
+		buffer_append_string(&message, head);
+		buffer_append(&message, content, size);
+		buffer_append_string(&message, between);
+		assert_int_equal(mime_binary_encode(buffer_bytes(&message), &encoded), 0);
+		out = buffer_bytes(&encoded);
+		assert_int_equal(bytes_find(out, '\0'), out.len);
+		assert_content(out, 1, bytes_of(content, size));
+		assert_content(out, 2, BYTES_LITERAL("text"));
+		buffer_deinit(&message);
+		buffer_deinit(&encoded);
+	}
+}
+
+static void nul_outside_of_contents_is_refused(void **state)
+{
+	static const struct bytes rows[] = {
+		BYTES_LITERAL("Subject: a\0b\r\n\r\ntext"),
+		BYTES_LITERAL(
+			"Content-Type: multipart/mixed; boundary=b\r\n\r\n\0\r\n--b\r\n\r\nx"),
+		BYTES_LITERAL("Content-Transfer-Encoding: base64\r\n\r\nAAAA\0"),
+		BYTES_LITERAL("Content-Transfer-Encoding: x-odd\r\n\r\n\0"),
+		BYTES_LITERAL("Content-Type: message/rfc822\r\n\r\nSubject: \0\r\n\r\nx"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buffer out = { NULL, 0, 0 };
+
+		buffer_append_string(&out, "before");
+		assert_int_equal(mime_binary_encode(rows[i], &out), ERR_INVALID);
+		assert_true(bytes_equal_string(buffer_bytes(&out), "before"));
+		buffer_deinit(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +485,8 @@ int main(void)
 		cmocka_unit_test(dates_are_read_with_their_zones),
 		cmocka_unit_test(a_damaged_summary_is_refused),
 		cmocka_unit_test(a_summary_answers_for_the_fields_it_knows_only),
+		cmocka_unit_test(binary_contents_survive_in_base64),
+		cmocka_unit_test(nul_outside_of_contents_is_refused),
 		cmocka_unit_test(hostile_messages_take_linear_time),
 	};
 

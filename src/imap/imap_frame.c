@@ -43,6 +43,7 @@ static bool is_command(struct bytes unit, const char *name)
 	return bytes_equal_nocase(bytes_of(unit.ptr, len), bytes_of(name, len));
 }
 
+/* `unit` is the command up to the literal. */
 static size_t literal_size_max(const struct imap_frame_limits *limits, struct bytes unit)
 {
 	if (!limits->is_authenticated)
@@ -179,7 +180,7 @@ enum net_frame imap_frame_next(struct imap_frame *frame, const struct imap_frame
 			return NET_FRAME_MORE;
 		if (limits->is_line_only || !find_literal(line_of(frame, input, end), &literal))
 			return unit_ready(frame, end, unit_r);
-		if (literal.size > literal_size_max(limits, input) ||
+		if (literal.size > literal_size_max(limits, bytes_of(input.ptr, end)) ||
 			end + literal.size > limits->unit_size_max)
 			return refuse_literal(frame, literal, end, unit_r);
 		frame->text_size += end - frame->line_start;

@@ -88,6 +88,8 @@ void imap_sequence_resolve(struct imap_sequence *sequence, uint32_t star, struct
 		range->first = first < last ? first : last;
 		range->last = first < last ? last : first;
 	}
+	if (sequence->count == 0) /* "$" */
+		return;
 	qsort(sequence->ranges, sequence->count, sizeof(sequence->ranges[0]), range_compare);
 	for (size_t i = 0; i < sequence->count; i++) {
 		if (sequence->ranges[i].last > 0)

@@ -205,8 +205,9 @@ static int converter_run(iconv_t converter, struct bytes text, bool strict, stru
 
 static int convert(struct bytes text, struct bytes charset, bool strict, struct buffer *out)
 {
+	struct buffer converted = { 0 };
 	iconv_t converter;
-	int rc;
+	int rc, rc_copy;
 
 	if (is_utf8(charset) || (strict && is_us_ascii(charset)))
 		return utf8_copy(text, strict, out);
@@ -217,9 +218,12 @@ static int convert(struct bytes text, struct bytes charset, bool strict, struct 
 	converter = charset_open(charset);
 	if (converter == (iconv_t)-1)
 		return ERR_INVALID;
-	rc = converter_run(converter, text, strict, out);
+	rc = converter_run(converter, text, strict, &converted);
 	iconv_close(converter);
-	return rc;
+	/* libc knows UTF-8 under more names than is_utf8(), and a wider UTF-8 than RFC 3629. */
+	rc_copy = utf8_copy(buffer_bytes(&converted), strict, out);
+	buffer_deinit(&converted);
+	return rc < 0 ? rc : rc_copy;
 }
 
 int mime_to_utf8(struct bytes text, struct bytes charset, struct buffer *out)

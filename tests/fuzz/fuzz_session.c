@@ -16,6 +16,7 @@
 struct net_connection {
 	struct buffer output;
 	bool is_woken;
+	bool is_compressed;
 	unsigned slow; /* every so many looks the client is slow; 0: never */
 	unsigned look_count;
 };
@@ -113,6 +114,19 @@ const char *net_connection_tls_text(const struct net_connection *connection)
 {
 	(void)connection;
 	return "";
+}
+
+/* What would be compressed is looked at before. */
+int net_connection_start_compression(struct net_connection *connection)
+{
+	FUZZ_CHECK(!connection->is_compressed);
+	connection->is_compressed = true;
+	return 0;
+}
+
+bool net_connection_is_compressed(const struct net_connection *connection)
+{
+	return connection->is_compressed;
 }
 
 void net_connection_wake(struct net_connection *connection)

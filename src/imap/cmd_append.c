@@ -124,6 +124,10 @@ static enum net_result append_run(
 		return imap_no(session, "[TRYCREATE] No such mailbox");
 	if (rc == 0)
 		rc = check_room(session, appends, target.account, &error);
+	for (size_t i = 0; i < appends->count && rc == 0 && answer == NULL; i++)
+		answer = imap_append_refusal(&appends->items[i], &target);
+	if (answer != NULL)
+		return imap_no(session, "%s", answer);
 	if (rc == 0)
 		rc = prepare(session, appends, &answer);
 	if (rc < 0 && answer != NULL)

@@ -1,4 +1,5 @@
 /* SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501, 6.3.1 to 6.4.2; RFC 3691; RFC 7162, 3.2.5). */
+#include "imap/imap_annotation.h"
 #include "imap/imap_commands.h"
 #include "imap/imap_mailbox.h"
 #include "imap/imap_qresync.h"
@@ -15,6 +16,7 @@ struct select {
 	struct bytes name;
 	struct bytes given; /* the name as the client wrote it */
 	bool is_read_only;
+	bool wants_annotations; /* told when they change (RFC 5257, 4.2) */
 	bool has_qresync;
 	struct imap_qresync qresync;
 };
@@ -24,6 +26,10 @@ static int parse_parameter(
 {
 	if (imap_parse_take_word(args, "CONDSTORE")) {
 		session->is_condstore = true;
+		return 0;
+	}
+	if (imap_parse_take_word(args, "ANNOTATE")) {
+		select->wants_annotations = true;
 		return 0;
 	}
 	if (!imap_parse_take_word(args, "QRESYNC"))
@@ -133,6 +139,13 @@ static void put_state(struct imap_session *session, const struct select *select,
 	imap_put(session, "* OK [MAILBOXID (");
 	imap_put_mailbox_id(&session->out, mailbox->id);
 	imap_put(session, ")] Mailbox id\r\n");
+	view->wants_annotations = select->wants_annotations;
+	if (view->is_read_only)
+		imap_put(session, "* OK [ANNOTATIONS READ-ONLY] Annotations are kept\r\n");
+	else
+		imap_printf(session, "* OK [ANNOTATIONS %u%s] Annotations are kept\r\n",
+			ANNOTATION_VALUE_SIZE_MAX,
+			session->identity.account == 0 ? " NOPRIVATE" : "");
 	if (session->is_rev2)
 		put_name(session, select);
 }

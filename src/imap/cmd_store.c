@@ -2,6 +2,7 @@
 #include "imap/imap_commands.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
+#include "imap/imap_store.h"
 
 struct store {
 	struct imap_sequence sequence;
@@ -9,6 +10,8 @@ struct store {
 	enum flag_operation operation;
 	bool is_silent;
 	struct imap_flags flags;
+	struct annotation *annotations; /* instead of flags */
+	size_t annotation_count;
 };
 
 static int parse_modifiers(
@@ -28,6 +31,11 @@ static int parse_modifiers(
 
 static int parse_item(struct imap_parser *args, struct store *store)
 {
+	if (imap_parse_take_word(args, "ANNOTATION")) {
+		if (imap_parse_space(args) < 0)
+			return ERR_INVALID;
+		return imap_parse_annotations(args, &store->annotations, &store->annotation_count);
+	}
 	store->operation = FLAGS_REPLACE;
 	if (imap_parse_take(args, '+'))
 		store->operation = FLAGS_ADD;
@@ -36,7 +44,9 @@ static int parse_item(struct imap_parser *args, struct store *store)
 	store->is_silent = imap_parse_take_word(args, "FLAGS.SILENT");
 	if (!store->is_silent && !imap_parse_take_word(args, "FLAGS"))
 		return imap_parse_fail(args, ERR_INVALID, "Unknown STORE item");
-	return imap_parse_space(args);
+	if (imap_parse_space(args) < 0)
+		return ERR_INVALID;
+	return imap_parse_store_flags(args, &store->flags);
 }
 
 /* Notes what is to be told of it, and what is not. */
@@ -56,7 +66,7 @@ static void note_outcome(struct imap_view *view, const struct store *store,
 	}
 }
 
-static enum net_result store_done(struct imap_session *session, const struct uid_set *modified)
+enum net_result imap_store_done(struct imap_session *session, const struct uid_set *modified)
 {
 	bool is_uid = (session->command->flags & COMMAND_IS_UID) != 0;
 	struct buffer text = { NULL, 0, 0 };
@@ -91,7 +101,7 @@ static enum net_result store_messages(
 		&modified, &position);
 	imap_wrote(session, position);
 	note_outcome(view, store, uids, &changed, &modified);
-	result = rc < 0 ? imap_fail(session, rc, &error) : store_done(session, &modified);
+	result = rc < 0 ? imap_fail(session, rc, &error) : imap_store_done(session, &modified);
 	uid_set_deinit(&changed);
 	uid_set_deinit(&modified);
 	return result;
@@ -106,11 +116,13 @@ enum net_result cmd_store(struct imap_session *session, struct imap_parser *args
 
 	if (imap_parse_space(args) < 0 || imap_parse_sequence(args, &store.sequence) < 0 ||
 		imap_parse_space(args) < 0 || parse_modifiers(session, args, &store) < 0 ||
-		parse_item(args, &store) < 0 || imap_parse_store_flags(args, &store.flags) < 0 ||
-		imap_parse_end(args) < 0)
+		parse_item(args, &store) < 0 || imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
 	if (imap_select_uids(session, &store.sequence, is_uid, &uids) < 0)
 		result = imap_bad(session, "Invalid message number");
+	else if (store.annotations != NULL)
+		result = imap_store_annotations(session, &uids, store.annotations,
+			store.annotation_count, store.unchanged_since);
 	else
 		result = store_messages(session, &store, &uids);
 	uid_set_deinit(&uids);

@@ -1,5 +1,6 @@
 #include "imap/imap_append.h"
 
+#include "imap/imap_annotation.h"
 #include "imap/imap_target.h"
 #include "imap/imap_url.h"
 #include "imap/imap_utf7.h"
@@ -105,6 +106,15 @@ int imap_parse_append(struct imap_parser *args, struct imap_append *append)
 		if (rc == 0)
 			rc = imap_parse_space(args);
 	}
+	if (rc == 0 && imap_parse_take_word(args, "ANNOTATION")) {
+		rc = imap_parse_space(args);
+		if (rc == 0)
+			rc = imap_parse_annotations(
+				args, &append->annotations, &message->annotation_count);
+		if (rc == 0)
+			rc = imap_parse_space(args);
+	}
+	message->annotations = append->annotations;
 	message->flags = flags.names;
 	message->flag_count = flags.count;
 	return rc < 0 ? rc : parse_data(args, append);
@@ -321,4 +331,19 @@ void imap_append_deinit(struct imap_append *append)
 	mail_body_free(&append->body);
 	buffer_deinit(&append->joined);
 	free(append->parts);
+}
+
+const char *imap_append_refusal(const struct imap_append *append, const struct imap_target *target)
+{
+	for (size_t i = 0; i < append->message.annotation_count; i++) {
+		const struct annotation *annotation = &append->annotations[i];
+
+		if (annotation->value.len > ANNOTATION_VALUE_SIZE_MAX)
+			return "[ANNOTATE TOOBIG] Value too large";
+		if (annotation->scope == ANNOTATION_PRIVATE && !target->is_own)
+			return "[CANNOT] No private annotations with an APPEND to another account";
+		if (annotation->scope == ANNOTATION_SHARED && (target->rights & ACL_WRITE) == 0)
+			return "[NOPERM] You may not set shared annotations there";
+	}
+	return NULL;
 }

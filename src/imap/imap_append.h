@@ -5,7 +5,7 @@
 #ifndef CHAPAR_IMAP_IMAP_APPEND_H
 #define CHAPAR_IMAP_IMAP_APPEND_H
 
-#include "imap/imap_session.h"
+#include "imap/imap_target.h"
 
 #define IMAP_APPEND_PART_MAX 1000 /* pieces of one CATENATE */
 
@@ -16,7 +16,8 @@ struct imap_append_part {
 
 /* Zeroed at first; imap_append_deinit() in any case. Borrows from the command. */
 struct imap_append {
-	struct append_message message; /* its body is ours */
+	struct append_message message;  /* its body is ours */
+	struct annotation *annotations; /* RFC 5257, 4.7 */
 	struct imap_append_part *parts;
 	size_t part_count;
 	size_t part_room;
@@ -38,5 +39,8 @@ int imap_append_prepare(
 	struct imap_session *session, struct imap_append *append, const char **answer_r);
 
 void imap_append_deinit(struct imap_append *append);
+
+/* Whether the annotations may be given to a message in that mailbox; else the answer's text. */
+const char *imap_append_refusal(const struct imap_append *append, const struct imap_target *target);
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef CHAPAR_IMAP_FETCH_H
 #define CHAPAR_IMAP_FETCH_H
 
+#include "imap/imap_annotation.h"
 #include "imap/imap_body.h"
 #include "imap/imap_returns.h"
 #include "imap/imap_sequence.h"
@@ -17,6 +18,7 @@
 
 enum imap_fetch_kind {
 	FETCH_FLAGS,
+	FETCH_ANNOTATION,
 	FETCH_UID,
 	FETCH_MODSEQ,
 	FETCH_INTERNALDATE,
@@ -42,6 +44,7 @@ struct imap_fetch_item {
 	bool is_partial;
 	uint32_t offset;
 	uint32_t size_max;
+	struct imap_annotation_wish *annotation;
 };
 
 struct imap_fetch { /* lives in an arena */

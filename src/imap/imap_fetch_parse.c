@@ -229,8 +229,22 @@ static int parse_binary(
 	return rc;
 }
 
+static int parse_annotation(struct imap_parser *args, struct imap_fetch *fetch)
+{
+	struct imap_fetch_item *item = add_item(fetch, FETCH_ANNOTATION);
+
+	if (item == NULL)
+		return too_many(args);
+	item->annotation = arena_zalloc(args->arena, sizeof(*item->annotation));
+	if (imap_parse_space(args) < 0)
+		return ERR_INVALID;
+	return imap_parse_annotation_wish(args, item->annotation);
+}
+
 static int parse_item(struct imap_parser *args, struct imap_fetch *fetch)
 {
+	if (imap_parse_take_word(args, "ANNOTATION"))
+		return parse_annotation(args, fetch);
 	static const struct {
 		const char *name;
 		enum imap_fetch_kind kind;

@@ -167,6 +167,9 @@ static int put_item(const struct fetched *fetched, const struct imap_fetch_item 
 	case FETCH_FLAGS:
 		imap_put_flags(session, message);
 		break;
+	case FETCH_ANNOTATION:
+		return imap_put_annotations(
+			session, fetched->kv, session->view->account, message, item->annotation);
 	case FETCH_UID:
 		imap_printf(session, "UID %u", message->uid);
 		break;
@@ -237,6 +240,7 @@ static int put_items(const struct fetched *fetched, const struct imap_fetch *fet
 	bool has_uid = false;
 
 	for (size_t i = 0; i < fetch->item_count; i++) {
+		size_t before = session->out.len;
 		int rc;
 
 		imap_put(session, blank);
@@ -246,12 +250,18 @@ static int put_items(const struct fetched *fetched, const struct imap_fetch *fet
 		if (rc < 0)
 			return rc;
 		has_uid = has_uid || fetch->items[i].kind == FETCH_UID;
+		/* Of annotations there may be none to tell of. */
+		if (session->out.len == before + strlen(blank))
+			session->out.len = before;
+		else
+			blank = " ";
+	}
+	if (is_uid && !has_uid) {
+		imap_printf(session, "%sUID %u", blank, fetched->message->uid);
 		blank = " ";
 	}
-	if (is_uid && !has_uid)
-		imap_printf(session, " UID %u", fetched->message->uid);
 	if (with_flags && !fetch->has_flags) {
-		imap_put(session, " ");
+		imap_put(session, blank);
 		imap_put_flags(session, fetched->message);
 	}
 	if (with_flags && session->is_condstore && !fetch->has_modseq)
@@ -266,6 +276,7 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 	struct buffer blob = { NULL, 0, 0 };
 	struct fetched fetched = { session, kv, message, &blob, { 0 }, false };
 	size_t start = session->out.len, index = imap_view_find(session->view, message->uid);
+	size_t items_start;
 	int rc = 0;
 
 	if (fetch->needs_summary)
@@ -274,8 +285,12 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 		if (fetch->has_flags || with_flags)
 			imap_tell_keywords(session, message);
 		imap_put_fetch(session, index, message->uid);
+		items_start = session->out.len;
 		rc = put_items(&fetched, fetch, with_flags);
-		imap_put(session, ")\r\n");
+		if (session->out.len == items_start)
+			session->out.len = start;
+		else
+			imap_put(session, ")\r\n");
 	}
 	if (rc < 0)
 		session->out.len = start;

@@ -42,6 +42,7 @@ enum imap_search_kind {
 	SEARCH_OLDER, /* seconds */
 	SEARCH_YOUNGER,
 	SEARCH_MODSEQ,
+	SEARCH_ANNOTATION,
 	SEARCH_EMAILID,
 	SEARCH_THREADID,
 	SEARCH_SENT_BEFORE,
@@ -63,6 +64,9 @@ struct imap_search_key {
 	struct bytes text; /* flag, field name, id */
 	struct mime_needle needle;
 	bool has_needle;
+	unsigned attributes;           /* of an annotation: enum imap_annotation_attribute, ... */
+	struct bytes value;            /* ... and its value as mime_casemap() has it ... */
+	bool is_nil;                   /* ... or none */
 	struct imap_sequence sequence; /* of a set, as it was written ... */
 	bool is_uid;
 	struct uid_set uids; /* ... and what it means in the view that is searched */

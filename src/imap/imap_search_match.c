@@ -1,5 +1,6 @@
 #include "imap/imap_search.h"
 
+#include "imap/imap_annotation.h"
 #include "imap/imap_date.h"
 
 #include "base/encode.h"
@@ -188,6 +189,10 @@ static int match_key(struct candidate *candidate, const struct imap_search_key *
 	case SEARCH_SENT_ON:
 	case SEARCH_SENT_SINCE:
 		return match_sent(candidate, key);
+	case SEARCH_ANNOTATION:
+		return imap_annotation_matches(candidate->search->session, candidate->kv,
+			candidate->search->view->account, candidate->message, key->text,
+			key->attributes, key->value, key->is_nil);
 	case SEARCH_HEADER:
 		return match_header(candidate, key);
 	case SEARCH_BODY:

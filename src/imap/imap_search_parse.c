@@ -1,5 +1,7 @@
 #include "imap/imap_search.h"
 
+#include "imap/imap_annotation.h"
+#include "imap/imap_metadata.h"
 #include "imap/imap_select_set.h"
 
 #include "base/mem.h"
@@ -216,6 +218,26 @@ static int parse_modseq(
 	return imap_parse_modseq(args, &(*key_r)->number);
 }
 
+/* "ANNOTATION /comment value "IMAP4"" (RFC 5257, 4.8) */
+static int parse_annotation(
+	struct imap_parser *args, struct imap_search *search, struct imap_search_key **key_r)
+{
+	int rc = new_key(args, search, SEARCH_ANNOTATION, key_r);
+	struct imap_search_key *key = *key_r;
+	struct buffer folded = { NULL, 0, 0 };
+	struct bytes value;
+
+	if (rc < 0 || imap_parse_space(args) < 0 ||
+		imap_parse_annotation_match(args, &key->text, &key->attributes) < 0 ||
+		imap_parse_space(args) < 0 || imap_parse_value(args, &value, &key->is_nil) < 0)
+		return ERR_INVALID;
+	key->cost = SEARCH_NEEDS_RECORD;
+	mime_casemap(value, &folded);
+	key->value = arena_copy(args->arena, buffer_bytes(&folded));
+	buffer_deinit(&folded);
+	return 0;
+}
+
 /* OR chains on the right are one OR of many, so that long ones need no depth. */
 static int parse_or(
 	struct imap_parser *args, struct imap_search *search, struct imap_search_key **key_r)
@@ -299,6 +321,8 @@ static int parse_key_inside(
 						  : parse_set(args, search, true, key_r);
 	if (imap_parse_take_word(args, "MODSEQ"))
 		return parse_modseq(args, search, key_r);
+	if (imap_parse_take_word(args, "ANNOTATION"))
+		return parse_annotation(args, search, key_r);
 	for (size_t i = 0; i < sizeof(search_words) / sizeof(search_words[0]); i++) {
 		if (imap_parse_take_word(args, search_words[i].name))
 			return parse_word(args, search, &search_words[i], key_r);

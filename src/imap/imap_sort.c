@@ -1,5 +1,7 @@
 #include "imap/imap_sort.h"
 
+#include "imap/imap_annotation.h"
+
 #include "base/error.h"
 #include "base/pack.h"
 
@@ -8,6 +10,7 @@ static const struct {
 	enum imap_sort_field field;
 	bool needs_summary;
 } sort_words[] = {
+	{ "ANNOTATION", SORT_ANNOTATION, false },
 	{ "ARRIVAL", SORT_ARRIVAL, false },
 	{ "CC", SORT_CC, true },
 	{ "DATE", SORT_DATE, true },
@@ -30,6 +33,25 @@ static bool is_named(const struct imap_sort *sort, enum imap_sort_field field)
 	return false;
 }
 
+/* Of several entries each orders by its own. */
+static int parse_annotation(struct imap_parser *args, struct imap_sort *sort, bool is_reversed)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < sort->count; i++)
+		count += sort->criteria[i].field == SORT_ANNOTATION;
+	if (count == IMAP_SORT_ANNOTATION_MAX)
+		return imap_parse_fail(args, ERR_TOO_LARGE, "Too many annotations to sort by");
+	sort->criteria[sort->count].field = SORT_ANNOTATION;
+	sort->criteria[sort->count].is_reversed = is_reversed;
+	if (imap_parse_space(args) < 0 ||
+		imap_parse_annotation_match(args, &sort->criteria[sort->count].entry,
+			&sort->criteria[sort->count].attributes) < 0)
+		return ERR_INVALID;
+	sort->count++;
+	return 0;
+}
+
 static int parse_criterion(struct imap_parser *args, struct imap_sort *sort)
 {
 	bool is_reversed = imap_parse_take_word(args, "REVERSE");
@@ -39,6 +61,8 @@ static int parse_criterion(struct imap_parser *args, struct imap_sort *sort)
 	for (size_t i = 0; i < SORT_WORD_COUNT; i++) {
 		if (!imap_parse_take_word(args, sort_words[i].name))
 			continue;
+		if (sort_words[i].field == SORT_ANNOTATION)
+			return parse_annotation(args, sort, is_reversed);
 		if (is_named(sort, sort_words[i].field))
 			return 0;
 		sort->criteria[sort->count].field = sort_words[i].field;
@@ -85,6 +109,8 @@ static void put_field(struct buffer *out, enum imap_sort_field field,
 	const struct mime_sort *sort)
 {
 	switch (field) {
+	case SORT_ANNOTATION: /* by imap_sort_key() */
+		break;
 	case SORT_ARRIVAL:
 		put_signed(out, message->internaldate);
 		break;
@@ -134,7 +160,13 @@ int imap_sort_key(const struct imap_sort *sort, struct imap_session *session, st
 	for (size_t i = 0; i < sort->count && rc == 0; i++) {
 		size_t before = out->len;
 
-		put_field(out, sort->criteria[i].field, message, &summary, &texts);
+		if (sort->criteria[i].field == SORT_ANNOTATION) {
+			rc = imap_annotation_sort_text(session, kv, session->view->account, message,
+				sort->criteria[i].entry, sort->criteria[i].attributes, out);
+			buffer_append_byte(out, '\0');
+		} else {
+			put_field(out, sort->criteria[i].field, message, &summary, &texts);
+		}
 		for (size_t at = before; sort->criteria[i].is_reversed && at < out->len; at++)
 			out->data[at] = (unsigned char)~out->data[at];
 	}

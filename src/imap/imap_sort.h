@@ -11,7 +11,10 @@
 #include "mail/mime_sort.h"
 #include "mail/mime_summary.h"
 
+#define IMAP_SORT_ANNOTATION_MAX 8 /* criteria of one SORT */
+
 enum imap_sort_field {
+	SORT_ANNOTATION,
 	SORT_ARRIVAL,
 	SORT_CC,
 	SORT_DATE,
@@ -28,7 +31,9 @@ struct imap_sort {
 	struct {
 		enum imap_sort_field field;
 		bool is_reversed;
-	} criteria[SORT_FIELD_COUNT];
+		struct bytes entry;  /* of an annotation (RFC 5257, 4.9) ... */
+		unsigned attributes; /* ... and which: enum imap_annotation_attribute */
+	} criteria[SORT_FIELD_COUNT + IMAP_SORT_ANNOTATION_MAX];
 	size_t count;
 	bool needs_summary;
 };

@@ -1,5 +1,6 @@
 #include "imap/imap_update.h"
 
+#include "imap/imap_annotation.h"
 #include "imap/imap_context.h"
 #include "imap/imap_notify.h"
 #include "imap/imap_reply.h"
@@ -202,6 +203,7 @@ static int tell_message(void *context, const struct message_record *message)
 	bool is_told = uid_set_has(&view->told, message->uid);
 	bool is_silent = uid_set_has(&view->silent, message->uid);
 	size_t index;
+	int rc = 0;
 
 	view->announce_next = (uint64_t)message->uid + 1;
 	view->announce_count++;
@@ -220,9 +222,15 @@ static int tell_message(void *context, const struct message_record *message)
 	if (session->is_condstore)
 		imap_printf(session, "MODSEQ (%llu)%s", (unsigned long long)message->modseq,
 			is_silent ? "" : " ");
-	if (!is_silent)
+	if (!is_silent) {
 		imap_put_flags(session, message);
+		if (view->wants_annotations)
+			rc = imap_put_annotation_names(session, view->announce_kv, view->account,
+				message, view->told_since);
+	}
 	imap_put(session, ")\r\n");
+	if (rc < 0)
+		return rc;
 	return view->announce_count >= STEP_COUNT ? 1 : 0;
 }
 
@@ -232,6 +240,7 @@ static int tell_step(struct imap_session *session, struct kv_txn *kv, struct are
 	struct imap_view *view = session->view;
 
 	view->announce_count = 0;
+	view->announce_kv = kv;
 	for (size_t i = 0; i < view->changed.count; i++) {
 		const struct uid_range *range = &view->changed.ranges[i];
 		uint64_t first = range->first;

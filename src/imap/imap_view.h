@@ -40,8 +40,10 @@ struct imap_view {
 	struct uid_set silent;
 	/* ... unless someone else changed the message as well, after this modseq. */
 	uint64_t told_since;
-	uint64_t announce_next; /* where telling `changed` goes on */
-	size_t announce_count;  /* messages looked at in this step */
+	uint64_t announce_next;     /* where telling `changed` goes on */
+	size_t announce_count;      /* messages looked at in this step */
+	bool wants_annotations;     /* told with changed messages: SELECT (ANNOTATE) */
+	struct kv_txn *announce_kv; /* the snapshot of this step */
 
 	uint64_t new_next; /* new messages from here on are to be told as NOTIFY asked; 0: none */
 

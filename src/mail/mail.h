@@ -114,12 +114,16 @@ void mail_body_add(struct account_write *write, const struct mail_body *body);
 int mail_body_reference(struct account_write *write, const struct guid *guid);
 int mail_body_release(struct account_write *write, const struct guid *guid);
 
+struct annotation; /* mail/annotation.h */
+
 struct append_message {
 	const struct mail_body *body;
 	const struct bytes *flags;
 	size_t flag_count;
 	int64_t internaldate;      /* seconds since 1970 UTC */
 	int32_t internaldate_zone; /* minutes east */
+	const struct annotation *annotations;
+	size_t annotation_count;
 };
 
 /* Appends all or none; UIDs are consecutive from *uid_r. ERR_NOT_FOUND: the mailbox is gone. */

@@ -65,17 +65,24 @@ static int append_one(struct account_write *write, struct id128 mailbox, uint32_
 		.internaldate = from->internaldate,
 		.internaldate_zone = from->internaldate_zone,
 		.uid = uid };
+	bool is_annotated;
+	int rc;
 
 	/* Through message_flag_put() for the order of names and their being there once. */
 	for (size_t i = 0; i < from->flag_count; i++) {
 		struct flag_state flag = { flag_canonical(from->flags[i]), { 1, 0 }, true };
-		int rc = message_flag_put(&message, write->arena, flag);
 
+		rc = message_flag_put(&message, write->arena, flag);
 		if (rc < 0)
 			return rc;
 	}
 	mail_body_add(write, from->body);
-	return message_append(write, mailbox, &message);
+	rc = message_append(write, mailbox, &message);
+	if (rc < 0 || from->annotation_count == 0)
+		return rc;
+	rc = annotations_put(
+		write, &message, from->annotations, from->annotation_count, &is_annotated);
+	return rc < 0 || !is_annotated ? rc : account_put_message(write, &message);
 }
 
 int message_append_run(struct account_write *write, void *context)

@@ -65,6 +65,13 @@ void arena_reset(struct arena *arena)
 	}
 }
 
+void arena_clear(struct arena *arena)
+{
+	blocks_free(arena->head);
+	arena->head = NULL;
+	arena->block_size = ARENA_BLOCK_SIZE;
+}
+
 static void block_add(struct arena *arena, size_t wanted)
 {
 	size_t size = arena->block_size > wanted ? arena->block_size : wanted;

@@ -15,6 +15,8 @@ struct arena *arena_new(void);
 void arena_free(struct arena **arena);
 /* Forgets all that was allocated, and keeps one block for the next use. */
 void arena_reset(struct arena *arena);
+/* Forgets all, and gives all memory back but for some bytes. */
+void arena_clear(struct arena *arena);
 
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));
 void *arena_zalloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));

@@ -65,7 +65,7 @@ static const struct config_key root_keys[] = {
 		.maximum = 1024, .help = "Number of threads that run the commands of clients." },
 	{ "io-threads", CONFIG_NUMBER, AT(config, io_threads), .default_text = "2", .minimum = 1,
 		.maximum = 64, .help = "Number of threads that read and write sockets." },
-	{ "connections-max", CONFIG_NUMBER, AT(config, connections_max), .default_text = "10000",
+	{ "connections-max", CONFIG_NUMBER, AT(config, connections_max), .default_text = "12000",
 		.minimum = 1, .maximum = 1000000,
 		.help = "Number of clients served at one time; further ones are told to come "
 			"back." },

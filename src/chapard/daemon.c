@@ -34,18 +34,23 @@ static void signals_mask(sigset_t *signals)
 /* As many descriptors as the system gives: each client needs one. */
 static void descriptors_raise(const struct config *config)
 {
-	struct rlimit limit;
-	char text[32];
+	rlim_t wanted = config->connections_max + DESCRIPTOR_COUNT_EXTRA;
+	struct rlimit limit, more = { wanted, wanted };
+	char has[32], needs[32];
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_max >= config->connections_max + DESCRIPTOR_COUNT_EXTRA)
+	/* Above the hard limit only root may go. */
+	if (limit.rlim_max >= wanted || setrlimit(RLIMIT_NOFILE, &more) == 0)
 		return;
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)limit.rlim_max);
-	log_event(LOG_LEVEL_WARNING, "few-descriptors", "limit", text, "reason",
-		"connections-max cannot be reached", NULL);
+	snprintf(has, sizeof(has), "%llu", (unsigned long long)limit.rlim_max);
+	snprintf(needs, sizeof(needs), "%llu", (unsigned long long)wanted);
+	log_event(LOG_LEVEL_WARNING, "few-descriptors", "limit", has, "needed", needs, "reason",
+		"connections-max cannot be reached: raise LimitNOFILE= of the service, or ulimit "
+		"-n",
+		NULL);
 }
 
 static int pid_file_write(const struct daemon *daemon, struct error *error)

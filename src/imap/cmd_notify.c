@@ -73,7 +73,7 @@ static enum net_result notify_set(struct imap_session *session, struct imap_noti
 	if (rc == 0) {
 		rc = imap_list_read(session, kv, &work->list);
 		if (rc == 0)
-			imap_notify_watch(session, &work->list);
+			imap_notify_watch(session, kv, &work->list);
 		mail_read_end(&kv);
 	}
 	if (rc < 0) {

@@ -5,6 +5,7 @@
 #include "imap/imap_notify.h"
 
 #include "imap/imap_list.h"
+#include "imap/imap_metadata.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_status.h"
 #include "imap/imap_watch.h"
@@ -93,6 +94,16 @@ unsigned imap_notify_events(struct imap_session *session, struct kv_txn *kv,
 	return events;
 }
 
+/* It is of no mailbox, so it does not matter which ones it was asked for with. */
+static bool wants_server_metadata(const struct imap_notify *notify)
+{
+	for (size_t i = 0; i < notify->group_count; i++) {
+		if ((notify->groups[i].events & NOTIFY_SERVER_METADATA) != 0)
+			return true;
+	}
+	return false;
+}
+
 static void watch_account_once(
 	struct imap_session *session, uint32_t account, uint32_t *watched, size_t *watched_count)
 {
@@ -104,14 +115,19 @@ static void watch_account_once(
 	watch_add(imap_watch_set(session), account, WATCH_EVENTS, (struct id128){ { 0 } });
 }
 
-void imap_notify_watch(struct imap_session *session, const struct imap_list *list)
+void imap_notify_watch(
+	struct imap_session *session, struct kv_txn *kv, const struct imap_list *list)
 {
-	uint32_t *watched = arena_alloc(session->arena, (list->count + 1) * sizeof(*watched));
+	uint32_t *watched = arena_alloc(session->arena, (list->count + 2) * sizeof(*watched));
 	size_t watched_count = 0;
+	uint32_t server;
 
 	if (session->notify->group_count == 0)
 		return;
 	watch_account_once(session, session->identity.account, watched, &watched_count);
+	if (wants_server_metadata(session->notify) &&
+		account_find(kv, BYTES_LITERAL(ANNOTATION_SERVER_ACCOUNT), &server) == 0)
+		watch_account_once(session, server, watched, &watched_count);
 	for (size_t i = 0; i < list->count; i++) {
 		if (list->entries[i].target != NULL)
 			watch_account_once(
@@ -267,6 +283,39 @@ static int tell_subscription(struct telling *telling, const struct watch_event *
 	return 0;
 }
 
+/* "* METADATA INBOX /shared/comment": the name of the entry, not its value (RFC 5464, 4.4.2). */
+static void put_entry_name(struct imap_session *session, struct bytes mailbox, struct bytes key)
+{
+	imap_put(session, "* METADATA ");
+	imap_put_mailbox(session, mailbox);
+	imap_put(session, key.ptr[0] == ANNOTATION_PRIVATE ? " /private" : " /shared");
+	bytes_skip(&key, 1);
+	imap_put_bytes(session, key);
+	imap_put(session, "\r\n");
+}
+
+static int tell_metadata(struct telling *telling, const struct watch_event *event)
+{
+	struct imap_session *session = telling->session;
+	struct bytes name = { NULL, 0 }, key = event->name;
+	struct imap_target target;
+	int rc;
+
+	if (key.len < 2 || (key.ptr[0] != ANNOTATION_PRIVATE && key.ptr[0] != ANNOTATION_SHARED))
+		return 0; /* a message's */
+	if (id128_is_none(event->mailbox)) {
+		if (wants_server_metadata(session->notify))
+			put_entry_name(session, BYTES_LITERAL(""), key);
+		return 0;
+	}
+	rc = target_of(telling, event->mailbox, &target, &name);
+	if (rc == 0 && imap_metadata_is_readable(&target) &&
+		(imap_notify_events(session, telling->kv, session->notify, name) &
+			NOTIFY_MAILBOX_METADATA) != 0)
+		put_entry_name(session, name, key);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 static int tell_event(struct telling *telling, const struct watch_event *event)
 {
 	switch (event->kind) {
@@ -274,6 +323,8 @@ static int tell_event(struct telling *telling, const struct watch_event *event)
 		return tell_mailbox(telling, event);
 	case RECORD_SUBSCRIPTION:
 		return tell_subscription(telling, event);
+	case RECORD_ANNOTATION:
+		return tell_metadata(telling, event);
 	default:
 		return 0;
 	}
@@ -316,6 +367,6 @@ void imap_notify_tell(struct imap_session *session)
 		if (!tell_news(session, watch, &news))
 			overflow(session);
 	}
-	arena_reset(session->arena);
+	arena_clear(session->arena);
 	imap_watch_adjust(session);
 }

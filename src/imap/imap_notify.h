@@ -69,7 +69,8 @@ unsigned imap_notify_events(struct imap_session *session, struct kv_txn *kv,
 	const struct imap_notify *notify, struct bytes name);
 
 /* Begins to watch the accounts that are concerned. */
-void imap_notify_watch(struct imap_session *session, const struct imap_list *list);
+void imap_notify_watch(
+	struct imap_session *session, struct kv_txn *kv, const struct imap_list *list);
 /* Tells what happened elsewhere than in the selected mailbox. */
 void imap_notify_tell(struct imap_session *session);
 

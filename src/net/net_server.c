@@ -19,7 +19,7 @@ static void numbers_take(struct net_server *server, const struct net_server_opti
 {
 	server->io_thread_count = number_or(options->io_thread_count, 2);
 	server->worker_count = number_or(options->worker_count, 32);
-	server->connection_count_max = number_or(options->connection_count_max, 10000);
+	server->connection_count_max = number_or(options->connection_count_max, 12000);
 	server->idle_timeout_s = number_or(options->idle_timeout_s, 1800);
 	server->input_size_max =
 		options->input_size_max != 0 ? options->input_size_max : 1024ull * 1024 * 1024;

@@ -17,7 +17,7 @@ struct net_server;
 struct net_server_options {               /* 0 or NULL: the default */
 	unsigned io_thread_count;         /* 2 */
 	unsigned worker_count;            /* 32 */
-	unsigned connection_count_max;    /* 10000; an eighth of them for local clients */
+	unsigned connection_count_max;    /* 12000; an eighth of them for local clients */
 	unsigned idle_timeout_s;          /* 1800; sessions change their own */
 	uint64_t input_size_max;          /* bytes; 1 GiB: units not yet complete, of all clients */
 	unsigned tls_handshake_s;         /* 60: time that a client has for the TLS handshake */

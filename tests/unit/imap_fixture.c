@@ -51,6 +51,7 @@ static void start_server(struct imap_fixture *fixture, bool allow_plaintext, siz
 		.quota_warning_percent = 90,
 		.allow_plaintext = allow_plaintext,
 		.progress_interval_ms = fixture->progress_interval_ms,
+		.idle_timeout_s = fixture->idle_timeout_s,
 		.version = "test" };
 	struct net_server_options net = { .io_thread_count = 1,
 		.worker_count = 4,
@@ -93,6 +94,13 @@ void imap_fixture_start_telling(struct imap_fixture *fixture)
 {
 	memset(fixture, 0, sizeof(*fixture));
 	fixture->progress_interval_ms = 1;
+	fixture_start(fixture, true, 0);
+}
+
+void imap_fixture_start_impatient(struct imap_fixture *fixture, unsigned idle_timeout_s)
+{
+	memset(fixture, 0, sizeof(*fixture));
+	fixture->idle_timeout_s = idle_timeout_s;
 	fixture_start(fixture, true, 0);
 }
 

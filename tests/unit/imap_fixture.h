@@ -19,6 +19,7 @@ struct imap_fixture {
 	struct net_server *net;
 	uint16_t port;
 	unsigned progress_interval_ms; /* 0: the server's own */
+	unsigned idle_timeout_s;       /* likewise */
 };
 
 /* Makes and starts it, with logins allowed without TLS. */
@@ -27,6 +28,8 @@ void imap_fixture_start_with(
 	struct imap_fixture *fixture, bool allow_plaintext, size_t append_size_max);
 /* One that tells of a search's progress whenever it can. */
 void imap_fixture_start_telling(struct imap_fixture *fixture);
+/* One that ends sessions that move no byte for so long. */
+void imap_fixture_start_impatient(struct imap_fixture *fixture, unsigned idle_timeout_s);
 void imap_fixture_stop(struct imap_fixture *fixture);
 
 #endif

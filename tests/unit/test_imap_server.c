@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MESSAGE_COUNT 1500
 #define BODY_SIZE 2000
@@ -134,6 +135,48 @@ static void a_slow_client_gets_all_in_order(void **state)
 	imap_fixture_stop(&server);
 }
 
+#define LAZY_COUNT 6 /* more than there are workers */
+
+/* What each asks for is far more than sockets and one buffer hold; he takes nothing of it. */
+static void clients_that_stop_reading_hold_no_worker_and_are_ended_in_time(void **state)
+{
+	struct net_client *lazy[LAZY_COUNT], *client;
+	struct net_server_stats stats;
+	struct imap_fixture server;
+
+	(void)state;
+	imap_fixture_start_impatient(&server, 2);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	log_in(client);
+	fill_inbox(client);
+	for (int i = 0; i < LAZY_COUNT; i++) {
+		lazy[i] = test_connect(server.port);
+		expect_greeting(lazy[i]);
+		log_in(lazy[i]);
+		test_send(lazy[i], "a SELECT INBOX\r\n");
+		read_up_to(lazy[i], "a OK ");
+		for (int round = 0; round < 10; round++)
+			test_send(lazy[i], "b FETCH 1:* BODY.PEEK[]\r\n");
+	}
+	for (int i = 0; i < 100; i++) {
+		test_send(client, "c NOOP\r\n");
+		test_expect_start(client, "c OK ");
+		net_server_stats(server.net, &stats);
+		if (stats.connection_count == 1)
+			break;
+		usleep(100000);
+	}
+	assert_int_equal(stats.connection_count, 1);
+	/* Of what they asked for, no more left the store than sockets and buffers take. */
+	assert_true(
+		stats.output_size < (uint64_t)LAZY_COUNT * 10 * MESSAGE_COUNT * BODY_SIZE * 3 / 4);
+	for (int i = 0; i < LAZY_COUNT; i++)
+		net_client_free(&lazy[i]);
+	net_client_free(&client);
+	imap_fixture_stop(&server);
+}
+
 static void a_client_that_goes_in_the_midst_of_an_answer_is_no_harm(void **state)
 {
 	struct imap_fixture server;
@@ -240,6 +283,7 @@ int main(void)
 		cmocka_unit_test(passwords_are_refused_without_tls),
 		cmocka_unit_test(plaintext_behind_starttls_is_dropped),
 		cmocka_unit_test(a_slow_client_gets_all_in_order),
+		cmocka_unit_test(clients_that_stop_reading_hold_no_worker_and_are_ended_in_time),
 		cmocka_unit_test(a_client_that_goes_in_the_midst_of_an_answer_is_no_harm),
 		cmocka_unit_test(changes_of_many_messages_are_told_in_full),
 		cmocka_unit_test(a_long_search_tells_how_far_it_is),

@@ -163,7 +163,7 @@ def wake(where, pid, connections, arguments):
     latencies = []
     cpu = cpu_s(pid)
     for _ in range(arguments.wakes):
-        appender.command(b"APPEND INBOX {19+}\r\nSubject: x\r\n\r\nhello!")
+        appender.command(b"APPEND INBOX {20+}\r\nSubject: x\r\n\r\nhello!")
         began = time.monotonic()
         woken[0].until(b"EXISTS")
         latencies.append(time.monotonic() - began)

@@ -98,13 +98,14 @@ static int append_to(struct imap_session *session, const struct appends *appends
 {
 	struct append_message *messages =
 		arena_alloc(session->arena, appends->count * sizeof(*messages));
+	struct shared_place place = imap_target_place(target);
 	uint64_t position = 0;
 	int rc;
 
 	for (size_t i = 0; i < appends->count; i++)
 		messages[i] = appends->items[i].message;
-	rc = mailbox_append(session->mail, target->account, target->mailbox.id, messages,
-		appends->count, error, uidvalidity_r, uid_r, &position);
+	rc = shared_append(session->mail, &place, messages, appends->count, error, uidvalidity_r,
+		uid_r, &position);
 	if (rc == 0)
 		imap_wrote(session, position);
 	return rc;

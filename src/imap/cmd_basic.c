@@ -148,10 +148,22 @@ enum net_result cmd_enable(struct imap_session *session, struct imap_parser *arg
 	return imap_ok(session, "Enabled");
 }
 
+static void put_namespace(struct imap_session *session, const char *prefix)
+{
+	imap_put(session, "((");
+	imap_put_string(
+		&session->out, bytes_of_string(arena_printf(session->arena, "%s/", prefix)));
+	imap_put(session, " \"/\"))");
+}
+
 enum net_result cmd_namespace(struct imap_session *session, struct imap_parser *args)
 {
 	if (imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
-	imap_put(session, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+	imap_put(session, "* NAMESPACE ((\"\" \"/\")) ");
+	put_namespace(session, session->options->other_users_prefix);
+	imap_put(session, " ");
+	put_namespace(session, session->options->shared_prefix);
+	imap_put(session, "\r\n");
 	return imap_ok(session, "Listed");
 }

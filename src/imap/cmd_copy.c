@@ -49,6 +49,7 @@ static enum net_result copy_run(
 	struct imap_session *session, const struct uid_set *uids, struct bytes name, bool is_move)
 {
 	struct copy_result copied = { 0 };
+	struct shared_place from_place = imap_view_place(session->view), to_place;
 	struct imap_target to;
 	struct error error = { 0 };
 	enum net_result result;
@@ -58,9 +59,13 @@ static enum net_result copy_run(
 	rc = imap_target_find(session, NULL, name, ACL_INSERT, &to, &error);
 	if (rc == ERR_NOT_FOUND)
 		return imap_no(session, "[TRYCREATE] No such mailbox");
-	if (rc == 0 && uids->count > 0)
-		rc = message_copy(session->mail, session->view->account, session->view->mailbox,
-			to.mailbox.id, uids, is_move, &error, &copied, &position);
+	if (rc == 0 && is_move)
+		rc = imap_view_check(session, ACL_MARK | ACL_EXPUNGE, &error);
+	if (rc == 0 && uids->count > 0) {
+		to_place = imap_target_place(&to);
+		rc = shared_copy(session->mail, &from_place, &to_place, uids, is_move, &error,
+			&copied, &position);
+	}
 	imap_wrote(session, position);
 	result = rc < 0 ? imap_fail(session, rc, &error) : copy_done(session, &copied, is_move);
 	free(copied.pairs);

@@ -7,6 +7,7 @@
 #include "imap/imap_list.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_returns.h"
+#include "imap/imap_update.h"
 
 #include "base/clock.h"
 #include "base/map.h"
@@ -247,7 +248,9 @@ static int find_named(struct esearch_work *work, struct kv_txn *kv)
 static int find_selected(struct esearch_work *work, struct kv_txn *kv, const struct imap_list *list)
 {
 	const struct imap_view *view = work->session->view;
-	struct imap_target target = { .account = view->account, .rights = ACL_ALL };
+	struct imap_target target = { .account = view->account,
+		.rights = view->rights | ACL_LOOKUP | ACL_READ,
+		.seen_account = view->seen_account };
 	struct bytes name = bytes_of_string(view->name);
 	int rc = account_get_mailbox(
 		kv, view->account, view->mailbox, work->session->arena, &target.mailbox);
@@ -275,7 +278,7 @@ static int find_places(struct esearch_work *work)
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;
-	rc = imap_list_read(session, kv, &list);
+	rc = imap_list_read(session, kv, true, &list);
 	if (rc == 0 && (work->sources & SOURCE_SELECTED) != 0)
 		rc = find_selected(work, kv, &list);
 	if (rc == 0)
@@ -295,18 +298,12 @@ static int place_open(struct esearch_work *work, const struct place *place)
 {
 	struct imap_session *session = work->session;
 	const struct imap_view *view = session->view;
-	struct kv_txn *kv;
+	struct shared_place shared = imap_target_place(&place->target);
 	int rc = 0;
 
 	if (!place->is_selected) {
-		work->view = imap_view_new(
-			&place->target.mailbox, place->target.account, place->target.rights, true);
-		rc = imap_read_begin(session, &kv);
-		if (rc < 0)
-			return rc;
-		rc = imap_view_gather(work->view, kv);
-		mail_read_end(&kv);
-		view = work->view;
+		view = work->view = imap_view_new(&place->target.mailbox, &shared, true);
+		rc = imap_update_gather(session, work->view);
 	}
 	if (rc < 0)
 		return rc;

@@ -2,6 +2,7 @@
 #include "imap/imap_commands.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
+#include "imap/imap_target.h"
 
 /* `uids` NULL: all with \Deleted. */
 static enum net_result expunge(struct imap_session *session, const struct uid_set *uids)
@@ -13,6 +14,9 @@ static enum net_result expunge(struct imap_session *session, const struct uid_se
 	bool is_empty;
 	int rc;
 
+	rc = imap_view_check(session, ACL_EXPUNGE, &error);
+	if (rc < 0)
+		return imap_fail(session, rc, &error);
 	rc = message_expunge(
 		session->mail, view->account, view->mailbox, uids, &error, &expunged, &position);
 	is_empty = expunged.count == 0;

@@ -50,8 +50,8 @@ static int each_message(
 
 		if (first > range->last)
 			continue;
-		rc = account_each_message(work->kv, session->view->account, session->view->mailbox,
-			(uint32_t)first, range->last, arena, function, work);
+		rc = imap_view_each_message(session->view, work->kv, (uint32_t)first, range->last,
+			arena, function, work);
 		if (rc != 0)
 			return rc;
 	}
@@ -73,6 +73,7 @@ static int collect_unseen(void *context, const struct message_record *message)
 static int mark_seen(struct imap_session *session, struct fetch_work *work)
 {
 	const struct bytes flag = BYTES_LITERAL("\\Seen");
+	struct shared_place place = imap_view_place(session->view);
 	struct arena *arena = arena_new();
 	struct uid_set modified = { 0 };
 	uint64_t position = 0;
@@ -89,9 +90,8 @@ static int mark_seen(struct imap_session *session, struct fetch_work *work)
 	if (rc == 0)
 		work->step_last = UINT32_MAX;
 	if (rc >= 0 && work->seen.count > 0) {
-		rc = message_store(session->mail, session->view->account, session->view->mailbox,
-			&work->seen, FLAGS_ADD, &flag, 1, UINT64_MAX, NULL, &session->view->told,
-			&modified, &position);
+		rc = shared_store(session->mail, &place, &work->seen, FLAGS_ADD, &flag, 1,
+			UINT64_MAX, NULL, &session->view->told, &modified, &position);
 		imap_wrote(session, position);
 	}
 	uid_set_deinit(&modified);
@@ -104,7 +104,7 @@ static int send_message(void *context, const struct message_record *message)
 	struct fetch_work *work = context;
 	struct imap_session *session = work->session;
 	bool is_seen = uid_set_has(&work->seen, message->uid);
-	bool is_marking = work->fetch.sets_seen && !session->view->is_read_only;
+	bool is_marking = work->fetch.sets_seen && imap_view_marks_seen(session->view);
 	size_t index;
 	int rc;
 
@@ -143,7 +143,7 @@ static enum net_result fetch_end(struct imap_session *session, struct fetch_work
 static enum net_result fetch_run(struct imap_session *session)
 {
 	struct fetch_work *work = session->work;
-	bool is_marking = work->fetch.sets_seen && !session->view->is_read_only;
+	bool is_marking = work->fetch.sets_seen && imap_view_marks_seen(session->view);
 	int rc = 1;
 
 	while (rc > 0) {

@@ -1,4 +1,5 @@
 /* LIST and LSUB (RFC 3501, 6.3.8 and 6.3.9; RFC 3348, 5258, 5819, 6154). */
+#include "imap/imap_acl.h"
 #include "imap/imap_commands.h"
 #include "imap/imap_list.h"
 #include "imap/imap_match.h"
@@ -17,7 +18,8 @@ enum list_option {
 	SELECT_SPECIAL = 8,
 	RETURN_SUBSCRIBED = 16,
 	RETURN_CHILDREN = 32, /* they are told always ... */
-	RETURN_SPECIAL = 64   /* ... and so are these */
+	RETURN_SPECIAL = 64,  /* ... and so are these */
+	RETURN_MYRIGHTS = 128
 };
 
 struct list_work {
@@ -79,6 +81,7 @@ static int parse_return(struct imap_parser *args, struct list_work *work)
 		{ "SUBSCRIBED", RETURN_SUBSCRIBED },
 		{ "CHILDREN", RETURN_CHILDREN },
 		{ "SPECIAL-USE", RETURN_SPECIAL },
+		{ "MYRIGHTS", RETURN_MYRIGHTS },
 	};
 	int rc;
 
@@ -166,9 +169,16 @@ static bool has_percent(const struct list_work *work)
 	return false;
 }
 
+/* What another has for his drafts is not for those of this user. */
+static bool has_use(const struct imap_list_entry *entry)
+{
+	return entry->target != NULL && entry->target->is_own &&
+	       entry->target->mailbox.special_use.len > 0;
+}
+
 static bool is_chosen(const struct list_work *work, const struct imap_list_entry *entry)
 {
-	bool is_special = entry->target != NULL && entry->target->mailbox.special_use.len > 0;
+	bool is_special = has_use(entry);
 	bool is_recursive = (work->options & SELECT_RECURSIVE) != 0;
 
 	if (work->is_lsub)
@@ -195,10 +205,22 @@ static void put_attributes(struct imap_session *session, const struct list_work 
 		imap_put(session, " \\Noselect");
 	if (tells_subscribed && entry->is_subscribed)
 		imap_put(session, " \\Subscribed");
-	if (entry->target != NULL && entry->target->mailbox.special_use.len > 0) {
+	if (has_use(entry)) {
 		imap_put(session, " ");
 		imap_put_bytes(session, entry->target->mailbox.special_use);
 	}
+}
+
+/* RFC 8440 */
+static int put_rights(
+	struct imap_session *session, struct kv_txn *kv, const struct imap_list_entry *entry)
+{
+	struct imap_target target = *entry->target;
+	int rc = imap_target_complete(session, kv, &target);
+
+	if (rc == 0)
+		imap_put_my_rights(session, entry->name, target.rights);
+	return rc;
 }
 
 static int put_entry(struct imap_session *session, struct kv_txn *kv, struct list_work *work,
@@ -216,7 +238,9 @@ static int put_entry(struct imap_session *session, struct kv_txn *kv, struct lis
 	imap_put(session, "\r\n");
 	if (entry->target == NULL)
 		return 0;
-	if (work->status_items != 0)
+	if ((work->options & RETURN_MYRIGHTS) != 0)
+		rc = put_rights(session, kv, entry);
+	if (rc == 0 && work->status_items != 0 && (entry->target->rights & ACL_READ) != 0)
 		rc = imap_put_status(session, kv, entry->name, entry->target, work->status_items);
 	if (rc == 0 && work->metadata.name_count > 0 && imap_metadata_is_readable(entry->target))
 		rc = imap_put_metadata(session, kv, entry->name, entry->target, &work->metadata);
@@ -253,6 +277,46 @@ static enum net_result list_run(struct imap_session *session)
 	return imap_ok(session, "Listed");
 }
 
+/* Up to its first wildcard, one must begin the other. */
+static bool may_match_prefix(struct bytes pattern, const char *prefix)
+{
+	size_t len = 0;
+
+	while (len < pattern.len && pattern.ptr[len] != '*' && pattern.ptr[len] != '%')
+		len++;
+	if (len == pattern.len && len < strlen(prefix))
+		return false;
+	len = len < strlen(prefix) ? len : strlen(prefix);
+	return memcmp(pattern.ptr, prefix, len) == 0;
+}
+
+/* Names of other accounts' mailboxes are looked for only where a pattern may ask for them. */
+static bool may_match_foreign(const struct imap_session *session, const struct list_work *work)
+{
+	for (size_t i = 0; i < work->pattern_count; i++) {
+		struct bytes pattern = work->patterns[i];
+
+		if (may_match_prefix(pattern, session->options->other_users_prefix) ||
+			may_match_prefix(pattern, session->options->shared_prefix))
+			return true;
+	}
+	return false;
+}
+
+static int settle(struct imap_session *session, const struct list_work *work)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < work->list.count && rc == 0; i++) {
+		const struct imap_list_entry *entry = &work->list.entries[i];
+
+		if (entry->target != NULL && is_chosen(work, entry) &&
+			is_matched(work, entry->name))
+			rc = imap_status_settle(session, entry->target);
+	}
+	return rc;
+}
+
 static enum net_result list_begin(struct imap_session *session, struct list_work *work)
 {
 	struct kv_txn *kv;
@@ -264,8 +328,10 @@ static enum net_result list_begin(struct imap_session *session, struct list_work
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return imap_fail(session, rc, NULL);
-	rc = imap_list_read(session, kv, &work->list);
+	rc = imap_list_read(session, kv, may_match_foreign(session, work), &work->list);
 	mail_read_end(&kv);
+	if (rc == 0 && imap_status_has_modseq(work->status_items))
+		rc = settle(session, work);
 	if (rc < 0)
 		return imap_fail(session, rc, NULL);
 	session->work = work;

@@ -61,18 +61,35 @@ static int use_is_taken(void *context, const struct mailbox_record *mailbox)
 	return mailbox_is_live(mailbox) && bytes_equal(mailbox->special_use, *use) ? 1 : 0;
 }
 
-/* Finds where the mailbox is to be. 1: the special use is taken. */
+/* Of one that is there, but that he may not know of, no more is said than of others. */
+static int check_place(const struct imap_target *place, struct error *error)
+{
+	if (!place->exists)
+		return imap_target_check(place, ACL_CREATE, error);
+	if ((place->rights & ACL_LOOKUP) == 0)
+		return error_set(error, ERR_REFUSED, "you may not make that mailbox");
+	return 0;
+}
+
+/* Finds where the mailbox is to be. 1: the special use is taken, or is no use there: what others
+ * have for their drafts is not for his. */
 static int find_place(struct imap_session *session, struct bytes name, struct bytes use,
 	struct imap_target *place_r, struct error *error)
 {
 	struct kv_txn *kv;
-	int rc = imap_read_begin(session, &kv);
+	int rc;
 
+	imap_target_catch_up(session, name);
+	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;
 	rc = imap_target_resolve(session, kv, name, place_r);
-	if (rc == 0 && !place_r->exists)
-		rc = imap_target_check(place_r, ACL_CREATE, error);
+	if (rc == ERR_NOT_FOUND)
+		error_set(error, rc, "there is no such account");
+	if (rc == 0)
+		rc = check_place(place_r, error);
+	if (rc == 0 && use.len > 0 && !place_r->is_own)
+		rc = 1;
 	if (rc == 0 && use.len > 0)
 		rc = account_each_mailbox(kv, place_r->account, session->arena, use_is_taken, &use);
 	mail_read_end(&kv);
@@ -103,7 +120,7 @@ enum net_result cmd_create(struct imap_session *session, struct imap_parser *arg
 		name.len--;
 	rc = find_place(session, name, use, &place, &error);
 	if (rc > 0)
-		return imap_no(session, "[USEATTR] Another mailbox has that special use");
+		return imap_no(session, "[USEATTR] No mailbox there can have that special use");
 	if (rc == 0)
 		rc = mailbox_create(
 			session->mail, place.account, place.name, use, &error, &id, &position);
@@ -145,19 +162,27 @@ static int find_ends(struct imap_session *session, struct bytes from, struct byt
 	struct imap_target *from_r, struct imap_target *to_r, struct error *error)
 {
 	struct kv_txn *kv;
-	int rc = imap_read_begin(session, &kv);
+	int rc;
 
+	imap_target_catch_up(session, from);
+	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;
 	rc = imap_target_find(session, kv, from, ACL_DELETE, from_r, error);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = imap_target_resolve(session, kv, to, to_r);
-	if (rc == 0 && !to_r->exists)
-		rc = imap_target_check(to_r, ACL_CREATE, error);
+		if (rc == ERR_NOT_FOUND)
+			error_set(error, rc, "there is no such account");
+	}
+	if (rc == 0)
+		rc = check_place(to_r, error);
 	mail_read_end(&kv);
 	if (rc == 0 && from_r->account != to_r->account)
-		rc = error_set(error, ERR_INVALID,
-			"a mailbox cannot be renamed into another user's; copy its messages");
+		return error_set(error, ERR_INVALID,
+			"a mailbox stays in its account; move its messages instead");
+	/* RFC 3501 would have its messages moved, which is not what "x" is for. */
+	if (rc == 0 && !from_r->is_own && bytes_equal_string(from_r->name, "INBOX"))
+		return error_set(error, ERR_REFUSED, "another account's INBOX stays");
 	return rc;
 }
 

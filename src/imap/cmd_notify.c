@@ -71,7 +71,7 @@ static enum net_result notify_set(struct imap_session *session, struct imap_noti
 	imap_catch_up(session);
 	rc = imap_read_begin(session, &kv);
 	if (rc == 0) {
-		rc = imap_list_read(session, kv, &work->list);
+		rc = imap_list_read(session, kv, true, &work->list);
 		if (rc == 0)
 			imap_notify_watch(session, kv, &work->list);
 		mail_read_end(&kv);

@@ -12,6 +12,10 @@
 /* How many messages are looked at for the first unseen one; if it lies beyond, it is not told. */
 #define UNSEEN_SCAN_MAX 1000
 
+/* Without any of them SELECT is as EXAMINE. "s" is among them though \Seen may be the user's own
+ * matter (RFC 4314, 5.2): clients do not even try to set it in a mailbox that is read-only. */
+#define WRITING_RIGHTS (ACL_SEEN | ACL_WRITE | ACL_INSERT | ACL_MARK | ACL_EXPUNGE)
+
 struct select {
 	struct bytes name;
 	struct bytes given; /* the name as the client wrote it */
@@ -88,8 +92,8 @@ static int scan_unseen(void *context, const struct message_record *message)
 static int put_unseen(struct imap_session *session, struct kv_txn *kv, uint32_t *uid_r)
 {
 	struct unseen_scan scan = { .view = session->view };
-	int rc = account_each_message(kv, session->view->account, session->view->mailbox, 1,
-		UINT32_MAX, session->arena, scan_unseen, &scan);
+	int rc = imap_view_each_message(
+		session->view, kv, 1, UINT32_MAX, session->arena, scan_unseen, &scan);
 
 	*uid_r = scan.uid;
 	return rc < 0 ? rc : 0;
@@ -150,12 +154,14 @@ static void put_state(struct imap_session *session, const struct select *select,
 		put_name(session, select);
 }
 
-/* Reads the mailbox and makes it the selected one; all of one snapshot. */
+/* Reads the mailbox and makes it the selected one; all of one snapshot. ERR_CHANGED: as
+ * imap_view_gather(). */
 static int open_mailbox(
 	struct imap_session *session, struct kv_txn *kv, struct select *select, struct error *error)
 {
 	struct imap_target target;
 	struct account_mode mode;
+	struct shared_place place;
 	uint32_t unseen_uid = 0;
 	int rc;
 
@@ -167,8 +173,8 @@ static int open_mailbox(
 		return rc;
 	if (account_mode_is_replica(&mode, mail_node(session->mail)))
 		select->is_read_only = true;
-	session->view =
-		imap_view_new(&target.mailbox, target.account, target.rights, select->is_read_only);
+	place = imap_target_place(&target);
+	session->view = imap_view_new(&target.mailbox, &place, select->is_read_only);
 	rc = imap_view_gather(session->view, kv);
 	if (rc == 0)
 		rc = put_unseen(session, kv, &unseen_uid);
@@ -184,10 +190,29 @@ static int open_mailbox(
 		&session->view->changed);
 }
 
+/* ERR_CHANGED: once more. */
+static int try_open(struct imap_session *session, struct select *select, struct error *error)
+{
+	uint64_t position = 0;
+	struct kv_txn *kv;
+	int rc = imap_read_begin(session, &kv);
+
+	if (rc < 0)
+		return rc;
+	rc = open_mailbox(session, kv, select, error);
+	mail_read_end(&kv);
+	if (rc != ERR_CHANGED)
+		return rc;
+	rc = imap_view_settle(session->view, session->mail, &position);
+	imap_wrote(session, position);
+	imap_session_unselect(session);
+	return rc < 0 ? rc : ERR_CHANGED;
+}
+
 static enum net_result run_select(struct imap_session *session, struct select *select)
 {
 	struct error error = { 0 };
-	struct kv_txn *kv;
+	bool is_read_only;
 	int rc;
 
 	if (session->view != NULL) {
@@ -195,17 +220,16 @@ static enum net_result run_select(struct imap_session *session, struct select *s
 		imap_put(session, "* OK [CLOSED] Previous mailbox closed\r\n");
 	}
 	imap_catch_up(session);
-	rc = imap_read_begin(session, &kv);
-	if (rc == 0) {
-		rc = open_mailbox(session, kv, select, &error);
-		mail_read_end(&kv);
-	}
+	do
+		rc = try_open(session, select, &error);
+	while (rc == ERR_CHANGED);
 	if (rc < 0) {
 		imap_session_unselect(session);
 		return imap_fail(session, rc, &error);
 	}
 	session->state = IMAP_SELECTED;
-	return imap_ok(session, "[%s] Selected", select->is_read_only ? "READ-ONLY" : "READ-WRITE");
+	is_read_only = select->is_read_only || (session->view->rights & WRITING_RIGHTS) == 0;
+	return imap_ok(session, "[%s] Selected", is_read_only ? "READ-ONLY" : "READ-WRITE");
 }
 
 static enum net_result select_or_examine(
@@ -250,7 +274,8 @@ enum net_result cmd_close(struct imap_session *session, struct imap_parser *args
 
 	if (imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
-	if (!session->view->is_read_only)
+	/* Without the right it is closed all the same (RFC 4314, section 4). */
+	if (!session->view->is_read_only && (session->view->rights & ACL_EXPUNGE) != 0)
 		rc = message_expunge(session->mail, session->view->account, session->view->mailbox,
 			NULL, &error, &expunged, &position);
 	imap_wrote(session, position);

@@ -4,6 +4,8 @@
 #include "imap/imap_server_private.h"
 #include "imap/imap_status.h"
 
+#include "mail/seen.h"
+
 enum status_item {
 	STATUS_MESSAGES = 1,
 	STATUS_RECENT = 2,
@@ -82,15 +84,20 @@ static int recent_count(struct imap_session *session, struct kv_txn *kv,
 		kv, target->account, mailbox->id, first, UINT32_MAX, &ignored, count_r);
 }
 
+/* Those that are to be looked for. */
+struct counts {
+	uint32_t recent, unseen;
+};
+
 static void put_item(struct imap_session *session, const struct mailbox_record *mailbox,
-	enum status_item item, uint32_t recent)
+	enum status_item item, const struct counts *counts)
 {
 	switch (item) {
 	case STATUS_MESSAGES:
 		imap_printf(session, "%u", mailbox->message_count);
 		break;
 	case STATUS_RECENT:
-		imap_printf(session, "%u", recent);
+		imap_printf(session, "%u", counts->recent);
 		break;
 	case STATUS_UIDNEXT:
 		imap_printf(session, "%u", mailbox->uidnext);
@@ -99,7 +106,7 @@ static void put_item(struct imap_session *session, const struct mailbox_record *
 		imap_printf(session, "%u", mailbox->uidvalidity);
 		break;
 	case STATUS_UNSEEN:
-		imap_printf(session, "%u", mailbox->unseen_count);
+		imap_printf(session, "%u", counts->unseen);
 		break;
 	case STATUS_HIGHESTMODSEQ:
 		imap_printf(session, "%llu",
@@ -126,15 +133,38 @@ static void put_item(struct imap_session *session, const struct mailbox_record *
 	}
 }
 
+int imap_status_settle(struct imap_session *session, const struct imap_target *target)
+{
+	uint64_t position = 0;
+	struct kv_txn *kv;
+	int rc;
+
+	if (target->seen_account == 0)
+		return 0;
+	rc = imap_read_begin(session, &kv);
+	if (rc < 0)
+		return rc;
+	rc = seen_is_ahead(kv, target->seen_account, &target->mailbox);
+	mail_read_end(&kv);
+	if (rc > 0)
+		rc = seen_settle(session->mail, target->seen_account, target->account,
+			target->mailbox.id, NULL, &position);
+	imap_wrote(session, position);
+	return rc;
+}
+
 int imap_put_status(struct imap_session *session, struct kv_txn *kv, struct bytes name,
 	const struct imap_target *target, unsigned items)
 {
 	const char *blank = "";
-	uint32_t recent = 0;
+	struct counts counts = { 0, 0 };
 	int rc = 0;
 
 	if ((items & STATUS_RECENT) != 0)
-		rc = recent_count(session, kv, target, &recent);
+		rc = recent_count(session, kv, target, &counts.recent);
+	if (rc == 0 && (items & STATUS_UNSEEN) != 0)
+		rc = seen_count_unseen(kv, target->seen_account, target->account, &target->mailbox,
+			&counts.unseen);
 	if (rc < 0)
 		return rc;
 	imap_put(session, "* STATUS ");
@@ -144,7 +174,7 @@ int imap_put_status(struct imap_session *session, struct kv_txn *kv, struct byte
 		if ((items & status_items[i].item) == 0)
 			continue;
 		imap_printf(session, "%s%s ", blank, status_items[i].name);
-		put_item(session, &target->mailbox, status_items[i].item, recent);
+		put_item(session, &target->mailbox, status_items[i].item, &counts);
 		blank = " ";
 	}
 	imap_put(session, ")\r\n");
@@ -167,12 +197,17 @@ enum net_result cmd_status(struct imap_session *session, struct imap_parser *arg
 	if (imap_status_has_modseq(items))
 		session->is_condstore = true;
 	imap_catch_up(session);
-	rc = imap_read_begin(session, &kv);
-	if (rc < 0)
-		return imap_fail(session, rc, NULL);
-	rc = imap_target_find(session, kv, name, ACL_READ, &target, &error);
+	rc = imap_target_find(session, NULL, name, ACL_READ, &target, &error);
 	if (rc == 0)
-		rc = imap_put_status(session, kv, name, &target, items);
-	mail_read_end(&kv);
+		rc = imap_status_settle(session, &target);
+	if (rc == 0)
+		rc = imap_read_begin(session, &kv);
+	if (rc == 0) {
+		/* Once more: in the snapshot that is told of. */
+		rc = imap_target_find(session, kv, name, ACL_READ, &target, &error);
+		if (rc == 0)
+			rc = imap_put_status(session, kv, name, &target, items);
+		mail_read_end(&kv);
+	}
 	return rc < 0 ? imap_fail(session, rc, &error) : imap_ok(session, "Done");
 }

@@ -84,21 +84,36 @@ enum net_result imap_store_done(struct imap_session *session, const struct uid_s
 	return result;
 }
 
+/* Whether at least one of the flags may be changed (RFC 4314, section 4); clearing all is to change
+ * any. */
+static bool may_store(const struct shared_place *place, const struct store *store)
+{
+	unsigned rights = 0;
+
+	for (size_t i = 0; i < store->flags.count; i++)
+		rights |= acl_right_for_flag(store->flags.names[i]);
+	if (store->operation == FLAGS_REPLACE)
+		rights = ACL_SEEN | ACL_WRITE | ACL_MARK;
+	return rights == 0 || (place->rights & rights) != 0;
+}
+
 static enum net_result store_messages(
 	struct imap_session *session, const struct store *store, const struct uid_set *uids)
 {
 	struct imap_view *view = session->view;
+	struct shared_place place = imap_view_place(view);
 	struct uid_set changed = { 0 }, modified = { 0 };
 	struct error error = { 0 };
 	enum net_result result;
 	uint64_t position = 0;
 	int rc;
 
+	if (!may_store(&place, store))
+		return imap_no(session, "[NOPERM] You may not change these flags here");
 	if (uids->count == 0)
 		return imap_ok(session, "No messages");
-	rc = message_store(session->mail, view->account, view->mailbox, uids, store->operation,
-		store->flags.names, store->flags.count, store->unchanged_since, &error, &changed,
-		&modified, &position);
+	rc = shared_store(session->mail, &place, uids, store->operation, store->flags.names,
+		store->flags.count, store->unchanged_since, &error, &changed, &modified, &position);
 	imap_wrote(session, position);
 	note_outcome(view, store, uids, &changed, &modified);
 	result = rc < 0 ? imap_fail(session, rc, &error) : imap_store_done(session, &modified);

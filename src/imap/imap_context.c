@@ -424,8 +424,8 @@ static int step_read(struct step *step)
 
 		first = first > view->recheck_next ? first : view->recheck_next;
 		if (first <= range->last)
-			rc = account_each_message(step->kv, view->account, view->mailbox,
-				(uint32_t)first, range->last, step->arena, step_collect, step);
+			rc = imap_view_each_message(view, step->kv, (uint32_t)first, range->last,
+				step->arena, step_collect, step);
 	}
 	return rc;
 }

@@ -1,5 +1,6 @@
 #include "imap/imap_commands.h"
 #include "imap/imap_reply.h"
+#include "imap/imap_target.h"
 
 #include <stdio.h>
 
@@ -24,21 +25,25 @@ static const struct imap_command commands[] = {
 	{ "COPY", IMAP_SELECTED, NUMBERS, cmd_copy },
 	{ "CREATE", USER, 0, cmd_create },
 	{ "DELETE", USER, 0, cmd_delete },
+	{ "DELETEACL", USER, 0, cmd_deleteacl },
 	{ "ENABLE", USER, 0, cmd_enable },
 	{ "ESEARCH", USER, UID, cmd_esearch },
 	{ "EXAMINE", USER, 0, cmd_examine },
 	{ "EXPUNGE", IMAP_SELECTED, WRITES, cmd_expunge },
 	{ "FETCH", IMAP_SELECTED, SEQ, cmd_fetch },
+	{ "GETACL", USER, 0, cmd_getacl },
 	{ "GETMETADATA", USER, 0, cmd_getmetadata },
 	{ "GETQUOTA", USER, 0, cmd_getquota },
 	{ "GETQUOTAROOT", USER, 0, cmd_getquotaroot },
 	{ "ID", ANY, 0, cmd_id },
 	{ "IDLE", USER, 0, cmd_idle },
 	{ "LIST", USER, 0, cmd_list },
+	{ "LISTRIGHTS", USER, 0, cmd_listrights },
 	{ "LOGIN", IMAP_NOT_AUTHENTICATED, COMMAND_SECRET, cmd_login },
 	{ "LOGOUT", ANY, 0, cmd_logout },
 	{ "LSUB", USER, 0, cmd_lsub },
 	{ "MOVE", IMAP_SELECTED, NUMBERS | WRITES, cmd_move },
+	{ "MYRIGHTS", USER, 0, cmd_myrights },
 	{ "NAMESPACE", USER, 0, cmd_namespace },
 	{ "NOOP", ANY, 0, cmd_noop },
 	{ "NOTIFY", USER, 0, cmd_notify },
@@ -46,6 +51,7 @@ static const struct imap_command commands[] = {
 	{ "REPLACE", IMAP_SELECTED, NUMBERS | WRITES, cmd_replace },
 	{ "SEARCH", IMAP_SELECTED, SEQ, cmd_search },
 	{ "SELECT", USER, 0, cmd_select },
+	{ "SETACL", USER, 0, cmd_setacl },
 	{ "SORT", IMAP_SELECTED, SEQ, cmd_sort },
 	{ "SETMETADATA", USER, 0, cmd_setmetadata },
 	{ "SETQUOTA", USER, 0, cmd_setquota },
@@ -145,6 +151,18 @@ static enum net_result refuse_write(struct imap_session *session)
 	return imap_no(session, "[READ-ONLY] Mailbox was opened read-only");
 }
 
+/* Rights may have changed since the last command. */
+static enum net_result run_selected(struct imap_session *session, struct imap_parser *args)
+{
+	int rc = imap_view_refresh(session);
+
+	if (rc > 0)
+		return imap_bye(session, "You may no longer read the selected mailbox");
+	if (rc < 0)
+		return imap_fail(session, rc, NULL);
+	return session->command->run(session, args);
+}
+
 enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 {
 	struct imap_parser parser = {
@@ -173,5 +191,7 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 		return refuse_write(session);
 	if (imap_account_is_deleted(session))
 		return imap_bye(session, IMAP_ACCOUNT_DELETED_TEXT);
+	if (command->states == IMAP_SELECTED && command->run != cmd_unselect)
+		return run_selected(session, &parser);
 	return command->run(session, &parser);
 }

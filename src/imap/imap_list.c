@@ -1,18 +1,10 @@
-#include "imap/imap_list.h"
+#include "imap/imap_list_private.h"
 
 #include "base/mem.h"
 
 #include <stdlib.h>
 
-struct reading {
-	struct imap_list_entry *entries;
-	size_t count;
-	size_t room;
-	struct arena *arena;
-	uint32_t account; /* that is read now */
-};
-
-static struct imap_list_entry *add(struct reading *reading, struct bytes name)
+struct imap_list_entry *imap_list_add(struct imap_list_reading *reading, struct bytes name)
 {
 	mem_grow((void **)&reading->entries, &reading->room, reading->count + 1,
 		sizeof(*reading->entries));
@@ -22,28 +14,28 @@ static struct imap_list_entry *add(struct reading *reading, struct bytes name)
 
 static int read_mailbox(void *context, const struct mailbox_record *mailbox)
 {
-	struct reading *reading = context;
+	struct imap_list_reading *reading = context;
 	struct imap_target *target;
 
 	if (!mailbox_is_live(mailbox))
 		return 0;
 	target = arena_zalloc(reading->arena, sizeof(*target));
-	target->account = reading->account;
+	target->account = reading->session->identity.account;
 	target->is_own = true;
 	target->rights = ACL_ALL;
 	target->name = mailbox->name;
 	target->exists = true;
 	target->mailbox = *mailbox;
-	add(reading, mailbox->name)->target = target;
+	imap_list_add(reading, mailbox->name)->target = target;
 	return 0;
 }
 
 static int read_subscription(void *context, const struct register_record *record)
 {
-	struct reading *reading = context;
+	struct imap_list_reading *reading = context;
 
 	if (record->is_set)
-		add(reading, record->key)->is_subscribed = true;
+		imap_list_add(reading, record->key)->is_subscribed = true;
 	return 0;
 }
 
@@ -68,7 +60,7 @@ static int entry_order(const void *a, const void *b)
 	return name_order(x->name, y->name);
 }
 
-static void sort_and_unite(struct reading *reading)
+static void sort_and_unite(struct imap_list_reading *reading)
 {
 	size_t kept = 0;
 
@@ -91,7 +83,7 @@ static void sort_and_unite(struct reading *reading)
 }
 
 /* Adds the levels above names; most are there already and go in sort_and_unite(). */
-static void add_levels(struct reading *reading)
+static void add_levels(struct imap_list_reading *reading)
 {
 	size_t count = reading->count;
 	struct bytes last = { NULL, 0 };
@@ -105,7 +97,7 @@ static void add_levels(struct reading *reading)
 			if (name.ptr[len] != '/' || (bytes_start_with(last, level) &&
 							    last.len > len && last.ptr[len] == '/'))
 				continue;
-			add(reading, level);
+			imap_list_add(reading, level);
 		}
 		last = name;
 	}
@@ -119,7 +111,7 @@ static bool is_below(struct bytes name, struct bytes level)
 }
 
 /* Children follow their levels; the levels above the present name form a stack. */
-static void note_children(struct reading *reading)
+static void note_children(struct imap_list_reading *reading)
 {
 	size_t stack[MAILBOX_NAME_SIZE_MAX + 1], depth = 0;
 
@@ -140,9 +132,12 @@ static void note_children(struct reading *reading)
 	}
 }
 
-int imap_list_read(struct imap_session *session, struct kv_txn *kv, struct imap_list *list_r)
+int imap_list_read(struct imap_session *session, struct kv_txn *kv, bool with_foreign,
+	struct imap_list *list_r)
 {
-	struct reading reading = { .arena = session->arena, .account = session->identity.account };
+	struct imap_list_reading reading = {
+		.session = session, .kv = kv, .arena = session->arena
+	};
 	struct imap_list_entry *copy;
 	int rc;
 
@@ -151,6 +146,8 @@ int imap_list_read(struct imap_session *session, struct kv_txn *kv, struct imap_
 	if (rc == 0)
 		rc = account_each_register(kv, session->identity.account, RECORD_SUBSCRIPTION,
 			session->arena, read_subscription, &reading);
+	if (rc == 0 && with_foreign)
+		rc = imap_list_read_foreign(&reading);
 	if (rc == 0) {
 		sort_and_unite(&reading);
 		add_levels(&reading);

@@ -20,7 +20,9 @@ struct imap_list {
 	size_t count;
 };
 
-/* Reads the account; lives in the session's arena. */
-int imap_list_read(struct imap_session *session, struct kv_txn *kv, struct imap_list *list_r);
+/* Reads the user's account and, `with_foreign`, what others share with him; lives in the session's
+ * arena. Of mailboxes with one name the user's own is in the list. */
+int imap_list_read(struct imap_session *session, struct kv_txn *kv, bool with_foreign,
+	struct imap_list *list_r);
 
 #endif

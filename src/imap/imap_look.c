@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "mail/seen.h"
 
 #include <stdlib.h>
 
@@ -56,8 +57,8 @@ static int scope_of_modseq(struct imap_look *look, uint64_t modseq)
 
 	if (rc < 0)
 		return rc;
-	rc = account_each_uid_change(
-		kv, view->account, view->mailbox, modseq - 1, collect_changed, &list);
+	rc = seen_each_uid_change(kv, view->seen_account, view->account, view->mailbox, modseq - 1,
+		false, collect_changed, &list);
 	mail_read_end(&kv);
 	if (list.count > 0)
 		qsort(list.uids, list.count, sizeof(*list.uids), uid_order);
@@ -128,8 +129,8 @@ static int look_in_scope(struct imap_look *look, struct arena *arena)
 
 		if (first > range->last)
 			continue;
-		rc = account_each_message(look->kv, view->account, view->mailbox, (uint32_t)first,
-			range->last, arena, look_at, look);
+		rc = imap_view_each_message(
+			view, look->kv, (uint32_t)first, range->last, arena, look_at, look);
 		if (rc != 0)
 			return rc;
 	}

@@ -3,6 +3,7 @@
 #include "imap/imap_reply.h"
 
 #include "base/mem.h"
+#include "mail/seen.h"
 
 #include <stdlib.h>
 
@@ -87,8 +88,8 @@ int imap_find_earlier(struct imap_session *session, struct kv_txn *kv, uint64_t 
 {
 	struct earlier earlier = { .known = known };
 	struct uid_set vanished = { 0 };
-	int rc = account_each_uid_change_roaming(
-		kv, session->view->account, session->view->mailbox, modseq, collect, &earlier);
+	int rc = seen_each_uid_change(kv, session->view->seen_account, session->view->account,
+		session->view->mailbox, modseq, true, collect, &earlier);
 
 	if (rc == 0) {
 		sort_into(earlier.uids[1], earlier.counts[1], &vanished);

@@ -29,6 +29,10 @@ struct imap_server *imap_server_new(const struct imap_server_options *options)
 		own->progress_interval_ms = PROGRESS_INTERVAL_MS_DEFAULT;
 	if (own->name == NULL)
 		own->name = "Chapar";
+	if (own->other_users_prefix == NULL)
+		own->other_users_prefix = "Other Users";
+	if (own->shared_prefix == NULL)
+		own->shared_prefix = "Shared";
 	server->recent = imap_recent_new();
 	server->protocol = imap_session_protocol;
 	unit_size_max = own->append_size_max > SYNC_REQUEST_SIZE_MAX ? own->append_size_max

@@ -30,6 +30,9 @@ struct imap_server_options { /* 0 or NULL: the default */
 	void *context; /* of both */
 	/* All groups of users that ACLs may name; borrowed likewise. NULL: none. */
 	const struct identity_groups *groups;
+	/* First levels of the names of other accounts' mailboxes (imap_target.h); borrowed. */
+	const char *other_users_prefix; /* "Other Users" */
+	const char *shared_prefix;      /* "Shared" */
 
 	size_t append_size_max;        /* bytes of one message; 64 MiB */
 	bool allow_plaintext_loopback; /* passwords without TLS from this machine */

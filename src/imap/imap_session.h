@@ -79,6 +79,7 @@ struct imap_session {
 
 	struct imap_notify *notify;   /* what NOTIFY asked for, or NULL */
 	struct watch_set *watches;    /* what wakes the session, or NULL */
+	struct watch *seen_watch;     /* of them: that of \Seen kept elsewhere, or NULL */
 	struct watch *selected_watch; /* of them: the selected mailbox's, or NULL ... */
 	struct id128 watched_mailbox; /* ... which was this one ... */
 	uint32_t watched_account;     /* ... of this account */

@@ -11,6 +11,8 @@ int imap_parse_status_items(struct imap_parser *args, unsigned *items_r);
 bool imap_status_has_modseq(unsigned items);
 /* What NOTIFY tells of a mailbox (RFC 5465, section 5). */
 unsigned imap_status_brief(const struct imap_session *session);
+/* Before HIGHESTMODSEQ is told: see mail/seen.h, (3). */
+int imap_status_settle(struct imap_session *session, const struct imap_target *target);
 /* Sends the STATUS response; `name` is the client's for it. */
 int imap_put_status(struct imap_session *session, struct kv_txn *kv, struct bytes name,
 	const struct imap_target *target, unsigned items);

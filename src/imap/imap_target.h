@@ -5,6 +5,10 @@
  * Every command finds its mailboxes here and says which rights it needs. Who lacks them is told
  * NOPERM if he may know of the mailbox (`l`), else NONEXISTENT, as of any name that is not there
  * (RFC 4314, section 6).
+ *
+ * Namespaces (RFC 2342): names are those of the user's own mailboxes; but PREFIX/NAME is the INBOX
+ * of the account NAME, and PREFIX/NAME/REST its mailbox REST, with one prefix for other users'
+ * accounts and one for shared ones. A mailbox of his own that has such a name hides the other.
  */
 #ifndef CHAPAR_IMAP_TARGET_H
 #define CHAPAR_IMAP_TARGET_H
@@ -12,12 +16,15 @@
 #include "imap/imap_session.h"
 
 #include "mail/acl.h"
+#include "mail/shared.h"
 
 struct imap_target {
-	uint32_t account;  /* its number */
-	bool is_own;       /* the user's own account */
-	unsigned rights;   /* of enum acl_right: what the user may do */
-	struct bytes name; /* inside the account: UTF-8, INBOX as "INBOX" */
+	uint32_t account;      /* its number */
+	bool is_own;           /* the user's own account */
+	bool is_shared;        /* an account that belongs to nobody */
+	unsigned rights;       /* of enum acl_right: what the user may do */
+	uint32_t seen_account; /* where his \Seen is (mail/seen.h) */
+	struct bytes name;     /* inside the account: UTF-8, INBOX as "INBOX" */
 	bool exists;
 	struct mailbox_record mailbox; /* if it exists; lives in the session's arena */
 };
@@ -39,5 +46,26 @@ int imap_target_resolve(struct imap_session *session, struct kv_txn *kv, struct 
 	struct imap_target *target_r);
 /* 0 if the rights suffice, else ERR_NOT_FOUND or ERR_REFUSED with its text. */
 int imap_target_check(const struct imap_target *target, unsigned needs, struct error *error);
+/* The same of the selected mailbox, of which he knows. */
+int imap_view_check(const struct imap_session *session, unsigned needs, struct error *error);
+
+/* Before a snapshot in which the name is looked for: if it is another account's, what was granted
+ * and taken until now is to be seen in it. */
+void imap_target_catch_up(struct imap_session *session, struct bytes name);
+
+/* Fills in what follows from the mailbox being there: rights, and where \Seen is. */
+int imap_target_complete(
+	struct imap_session *session, struct kv_txn *kv, struct imap_target *target);
+struct shared_place imap_target_place(const struct imap_target *target);
+
+/*
+ * Looks anew what the user may do with the selected mailbox, and tells of it if it changed. 1: he
+ * may read it no more.
+ */
+int imap_view_refresh(struct imap_session *session);
+
+/* The client's name for a mailbox of another account; lives in the session's arena. */
+struct bytes imap_target_foreign_name(
+	struct imap_session *session, const char *account_name, bool is_shared, struct bytes name);
 
 #endif

@@ -34,6 +34,29 @@ static void put_keywords(struct imap_session *session)
 		imap_printf(session, " %s", session->view->keywords[i]);
 }
 
+/* RFC 4314, 5.1.1: as the rights have it. */
+static void put_permitted(struct imap_session *session)
+{
+	static const struct {
+		const char *flag;
+		unsigned right;
+	} flags[] = { { "\\Answered", ACL_WRITE }, { "\\Flagged", ACL_WRITE },
+		{ "\\Deleted", ACL_MARK }, { "\\Seen", ACL_SEEN }, { "\\Draft", ACL_WRITE } };
+	unsigned rights = session->view->rights;
+	const char *blank = "";
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if ((rights & flags[i].right) == 0)
+			continue;
+		imap_printf(session, "%s%s", blank, flags[i].flag);
+		blank = " ";
+	}
+	if ((rights & ACL_WRITE) == 0)
+		return;
+	put_keywords(session);
+	imap_put(session, " \\*");
+}
+
 void imap_put_mailbox_flags(struct imap_session *session)
 {
 	imap_put(session, "* FLAGS (" SYSTEM_FLAGS);
@@ -43,9 +66,9 @@ void imap_put_mailbox_flags(struct imap_session *session)
 		imap_put(session, "* OK [PERMANENTFLAGS ()] Read-only mailbox\r\n");
 		return;
 	}
-	imap_put(session, "* OK [PERMANENTFLAGS (" SYSTEM_FLAGS);
-	put_keywords(session);
-	imap_put(session, " \\*)] Flags permitted\r\n");
+	imap_put(session, "* OK [PERMANENTFLAGS (");
+	put_permitted(session);
+	imap_put(session, ")] Flags permitted\r\n");
 }
 
 void imap_tell_keywords(struct imap_session *session, const struct message_record *message)
@@ -249,8 +272,8 @@ static int tell_step(struct imap_session *session, struct kv_txn *kv, struct are
 		first = first > view->announce_next ? first : view->announce_next;
 		if (first > range->last)
 			continue;
-		rc = account_each_message(kv, view->account, view->mailbox, (uint32_t)first,
-			range->last, arena, tell_message, session);
+		rc = imap_view_each_message(
+			view, kv, (uint32_t)first, range->last, arena, tell_message, session);
 		if (rc != 0)
 			return rc;
 	}
@@ -342,21 +365,36 @@ static enum net_result update_run(struct imap_session *session)
 	return update_end(session);
 }
 
+int imap_update_gather(struct imap_session *session, struct imap_view *view)
+{
+	uint64_t position = 0;
+	struct kv_txn *kv;
+	int rc;
+
+	do {
+		rc = imap_read_begin(session, &kv);
+		if (rc < 0)
+			return rc;
+		rc = imap_view_gather(view, kv);
+		mail_read_end(&kv);
+		if (rc != ERR_CHANGED)
+			return rc;
+		rc = imap_view_settle(view, session->mail, &position);
+		imap_wrote(session, position);
+	} while (rc == 0);
+	return rc;
+}
+
 enum net_result imap_update_begin(struct imap_session *session)
 {
 	struct imap_view *view = session->view;
-	struct kv_txn *kv;
 	size_t told_before;
 	int rc;
 
 	if (view == NULL)
 		return update_end(session);
 	told_before = view->told_count;
-	rc = imap_read_begin(session, &kv);
-	if (rc == 0) {
-		rc = imap_view_gather(view, kv);
-		mail_read_end(&kv);
-	}
+	rc = imap_update_gather(session, view);
 	if (rc == ERR_NOT_FOUND) {
 		update_end(session);
 		/* Every client survives this: it connects again and finds what there is now. */

@@ -16,6 +16,9 @@ enum net_result imap_update_begin(struct imap_session *session);
 
 /* Whether unasked FETCH responses name the UID. */
 bool imap_tells_uid(const struct imap_session *session);
+/* Brings a view up to date, in a snapshot of its own. Errors of imap_view_gather(). */
+int imap_update_gather(struct imap_session *session, struct imap_view *view);
+
 /* "FLAGS (\Seen foo)". */
 void imap_put_flags(struct imap_session *session, const struct message_record *message);
 /* Sends FLAGS and PERMANENTFLAGS if the message has keywords that they did not name before. */

@@ -4,23 +4,49 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "mail/seen.h"
 
 #include <stdlib.h>
 
 struct imap_view *imap_view_new(
-	const struct mailbox_record *mailbox, uint32_t account, unsigned rights, bool is_read_only)
+	const struct mailbox_record *mailbox, const struct shared_place *place, bool is_read_only)
 {
 	struct imap_view *view = mem_zalloc(sizeof(*view));
 
 	view->name = mem_alloc(mailbox->name.len + 1);
 	memcpy(view->name, mailbox->name.ptr, mailbox->name.len);
 	view->name[mailbox->name.len] = '\0';
-	view->account = account;
-	view->rights = rights;
+	view->account = place->account;
+	view->rights = place->rights;
+	view->seen_account = place->seen_account;
 	view->mailbox = mailbox->id;
 	view->uidvalidity = mailbox->uidvalidity;
 	view->is_read_only = is_read_only;
 	return view;
+}
+
+struct shared_place imap_view_place(const struct imap_view *view)
+{
+	return (struct shared_place){ view->account, view->mailbox, view->rights,
+		view->seen_account };
+}
+
+int imap_view_each_message(const struct imap_view *view, struct kv_txn *kv, uint32_t first,
+	uint32_t last, struct arena *arena, account_message_function *function, void *context)
+{
+	return seen_each_message(kv, view->seen_account, view->account, view->mailbox, first, last,
+		arena, function, context);
+}
+
+bool imap_view_marks_seen(const struct imap_view *view)
+{
+	return !view->is_read_only && (view->rights & ACL_SEEN) != 0;
+}
+
+int imap_view_settle(const struct imap_view *view, struct mail *mail, uint64_t *position_r)
+{
+	return seen_settle(
+		mail, view->seen_account, view->account, view->mailbox, NULL, position_r);
 }
 
 void imap_view_free(struct imap_view **view)
@@ -88,6 +114,21 @@ static int uid_order(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Leaves each once: what changed in two ways was told twice. */
+static void uid_list_sort(struct uid_list *list)
+{
+	size_t kept = 0;
+
+	if (list->count == 0)
+		return;
+	qsort(list->uids, list->count, sizeof(list->uids[0]), uid_order);
+	for (size_t i = 1; i < list->count; i++) {
+		if (list->uids[i] != list->uids[kept])
+			list->uids[++kept] = list->uids[i];
+	}
+	list->count = kept + 1;
+}
+
 struct gathering {
 	struct imap_view *view;
 	struct uid_list arrived;
@@ -113,8 +154,7 @@ static int gather_one(void *context, uint32_t uid, uint64_t modseq, bool is_vani
 
 static void sort_into(struct uid_list *list, struct uid_set *set)
 {
-	if (list->count > 0)
-		qsort(list->uids, list->count, sizeof(list->uids[0]), uid_order);
+	uid_list_sort(list);
 	for (size_t i = 0; i < list->count; i++)
 		uid_set_add(set, list->uids[i], list->uids[i]);
 }
@@ -124,7 +164,7 @@ static void view_append(struct imap_view *view, struct uid_list *arrived)
 {
 	if (arrived->count == 0)
 		return;
-	qsort(arrived->uids, arrived->count, sizeof(arrived->uids[0]), uid_order);
+	uid_list_sort(arrived);
 	mem_grow((void **)&view->uids, &view->room, view->count + arrived->count,
 		sizeof(*view->uids));
 	memcpy(view->uids + view->count, arrived->uids, arrived->count * sizeof(*view->uids));
@@ -145,12 +185,17 @@ int imap_view_gather(struct imap_view *view, struct kv_txn *kv)
 		rc = ERR_NOT_FOUND;
 		goto out;
 	}
+	rc = seen_is_ahead(kv, view->seen_account, &mailbox);
+	if (rc > 0)
+		rc = ERR_CHANGED;
+	if (rc < 0)
+		goto out;
 	if (view->changed.count == 0) /* else NOTIFY left out what changed before */
 		view->told_since = view->modseq;
 	if (mailbox.highestmodseq == view->modseq)
 		goto out;
-	rc = account_each_uid_change(
-		kv, view->account, view->mailbox, view->modseq, gather_one, &gathering);
+	rc = seen_each_uid_change(kv, view->seen_account, view->account, view->mailbox,
+		view->modseq, false, gather_one, &gathering);
 	if (rc < 0)
 		goto out;
 	sort_into(&gathering.vanished, &view->vanished);

@@ -11,7 +11,7 @@
 #ifndef CHAPAR_IMAP_VIEW_H
 #define CHAPAR_IMAP_VIEW_H
 
-#include "mail/mail.h"
+#include "mail/shared.h"
 
 #define IMAP_KEYWORD_COUNT_MAX                                                                     \
 	1000 /* of one mailbox that FLAGS tells of; others are usable too                          \
@@ -20,9 +20,10 @@
 struct imap_context;
 
 struct imap_view {
-	char *name;       /* as at selection, UTF-8, for logs */
-	uint32_t account; /* that it belongs to; maybe not the user's own */
-	unsigned rights;  /* of enum acl_right: the user's, as of the last look */
+	char *name;            /* as at selection, UTF-8, for logs */
+	uint32_t account;      /* that it belongs to; maybe not the user's own */
+	unsigned rights;       /* of enum acl_right: the user's, as of the last look */
+	uint32_t seen_account; /* where his \Seen is (mail/seen.h) */
 	struct id128 mailbox;
 	uint32_t uidvalidity;
 	bool is_read_only;
@@ -62,15 +63,23 @@ struct imap_view {
 };
 
 struct imap_view *imap_view_new(
-	const struct mailbox_record *mailbox, uint32_t account, unsigned rights, bool is_read_only);
+	const struct mailbox_record *mailbox, const struct shared_place *place, bool is_read_only);
+struct shared_place imap_view_place(const struct imap_view *view);
+/* As account_each_message(), with flags as the user is to see them. */
+int imap_view_each_message(const struct imap_view *view, struct kv_txn *kv, uint32_t first,
+	uint32_t last, struct arena *arena, account_message_function *function, void *context);
+/* Whether reading a body sets \Seen. */
+bool imap_view_marks_seen(const struct imap_view *view);
 /* Sets *view to NULL. A NULL *view is allowed. */
 void imap_view_free(struct imap_view **view);
 
 /*
  * Takes in what changed in the mailbox. ERR_NOT_FOUND: it was deleted, united with another, or its
- * UIDVALIDITY changed; the view is as before.
+ * UIDVALIDITY changed; the view is as before. ERR_CHANGED: first imap_view_settle(), then again.
  */
 int imap_view_gather(struct imap_view *view, struct kv_txn *kv);
+/* See seen_settle(). */
+int imap_view_settle(const struct imap_view *view, struct mail *mail, uint64_t *position_r);
 
 /* Index of the first UID that is `uid` or greater; `count` if none. */
 size_t imap_view_find(const struct imap_view *view, uint32_t uid);

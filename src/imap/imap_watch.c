@@ -30,13 +30,19 @@ void imap_watch_adjust(struct imap_session *session)
 
 	if (session->selected_watch != NULL &&
 		(!is_wanted || session->watched_account != view->account ||
-			!id128_equal(session->watched_mailbox, view->mailbox)))
+			!id128_equal(session->watched_mailbox, view->mailbox))) {
 		watch_remove(&session->selected_watch);
+		watch_remove(&session->seen_watch);
+	}
 	if (is_wanted && session->selected_watch == NULL) {
 		session->watched_account = view->account;
 		session->watched_mailbox = view->mailbox;
 		session->selected_watch = watch_add(
 			imap_watch_set(session), view->account, WATCH_MAILBOX, view->mailbox);
+		/* His own \Seen there is in his account, and may come by replication too. */
+		if (view->seen_account != 0)
+			session->seen_watch = watch_add(imap_watch_set(session), view->seen_account,
+				WATCH_MAILBOX, view->mailbox);
 		/* What changed before the watch began is told through a wake of our own. */
 		net_connection_wake(session->connection);
 	}
@@ -48,5 +54,6 @@ void imap_watch_end(struct imap_session *session)
 {
 	imap_notify_free(&session->notify);
 	session->selected_watch = NULL;
+	session->seen_watch = NULL;
 	watch_set_free(&session->watches);
 }

@@ -36,6 +36,11 @@ void acl_write_rights(struct buffer *out, unsigned rights)
 		if ((rights & (1u << i)) != 0)
 			buffer_append_byte(out, LETTERS[i]);
 	}
+}
+
+void acl_tell_rights(struct buffer *out, unsigned rights)
+{
+	acl_write_rights(out, rights);
 	if ((rights & OLD_CREATE) != 0)
 		buffer_append_byte(out, 'c');
 	if ((rights & OLD_DELETE) != 0)
@@ -122,5 +127,7 @@ unsigned acl_effective(const struct identity *identity, bool is_owner,
 		rights |= ACL_LOOKUP | ACL_ADMINISTER;
 	if (identity->is_admin)
 		rights |= ACL_LOOKUP | ACL_CREATE | ACL_DELETE | ACL_ADMINISTER;
+	if (identity->is_read_only)
+		rights &= ACL_LOOKUP | ACL_READ;
 	return rights;
 }

@@ -8,7 +8,8 @@
  * A user has what the entries for his name, his groups and "anyone" give, less what the negative
  * ones for the same take. The owner of an account has all rights in its mailboxes, unless an entry
  * for his own name says less; lookup and administration he always keeps. An administrator may
- * always look up, create, delete and administer (l, k, x, a), and so give himself the rest.
+ * always look up, create, delete and administer (l, k, x, a), and so give himself the rest. Who may
+ * change nothing has at most lookup and reading.
  */
 #ifndef CHAPAR_MAIL_ACL_H
 #define CHAPAR_MAIL_ACL_H
@@ -40,8 +41,10 @@ enum acl_right {              /* a set of bits */
  * ERR_INVALID: there is another one.
  */
 int acl_parse_rights(struct bytes letters, unsigned *rights_r);
-/* With "c" and "d" added where one of their members is there, as clients are to be told. */
+/* As they are stored. */
 void acl_write_rights(struct buffer *out, unsigned rights);
+/* With "c" and "d" added where one of their members is there, as clients are to be told. */
+void acl_tell_rights(struct buffer *out, unsigned rights);
 
 /* The form in which an identifier is kept: prepared (RFC 4013), lower case. ERR_INVALID. */
 int acl_identifier_normalize(struct bytes identifier, char normal_r[ACL_IDENTIFIER_SIZE_MAX + 1]);

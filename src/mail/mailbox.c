@@ -80,7 +80,10 @@ static int rights_inherit(struct account_write *write, const struct mailbox_reco
 			return rc;
 		above = BYTES_LITERAL("INBOX");
 	}
-	rc = account_find_mailbox(write->kv, write->header.number, above, write->arena, &parent);
+	rc = account_write_flush(write); /* the one above may be made by this write, too */
+	if (rc == 0)
+		rc = account_find_mailbox(
+			write->kv, write->header.number, above, write->arena, &parent);
 	if (rc == 0)
 		rc = acl_inherit(write, mailbox->id, parent.id);
 	return rc == ERR_NOT_FOUND ? 0 : rc;

@@ -5,7 +5,7 @@
 
 static int lookup(void *context, struct bytes name, struct buffer *blob)
 {
-	static const char *const users[] = { "alice", "bob", "nobody", "peer" };
+	static const char *const users[] = { "alice", "bob", "carol", "nobody", "peer" };
 	struct imap_fixture *fixture = context;
 
 	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
@@ -26,7 +26,7 @@ static bool is_peer(void *context, const char *user)
 static bool may_create(void *context, const char *user)
 {
 	(void)context;
-	return strcmp(user, "alice") == 0 || strcmp(user, "bob") == 0;
+	return strcmp(user, "alice") == 0 || strcmp(user, "bob") == 0 || strcmp(user, "carol") == 0;
 }
 
 static void open_store(struct imap_fixture *fixture)
@@ -41,12 +41,17 @@ static void open_store(struct imap_fixture *fixture)
 	assert_int_equal(mail_open(fixture->store, clock_system(), &fixture->mail), 0);
 }
 
+static const char *const sales_members[] = { "bob", "carol" };
+static const struct identity_group group_list[] = { { "sales", sales_members, 2 } };
+static const struct identity_groups groups = { group_list, 1 };
+
 static void start_server(struct imap_fixture *fixture, bool allow_plaintext, size_t append_size_max)
 {
 	struct imap_server_options imap = { .mail = fixture->mail,
 		.authority = fixture->authority,
 		.is_peer = is_peer,
 		.may_create = may_create,
+		.groups = &groups,
 		.append_size_max = append_size_max,
 		.quota_warning_percent = 90,
 		.allow_plaintext = allow_plaintext,

@@ -1,6 +1,7 @@
 /*
  * imap_fixture: an IMAP server on a loopback port with a store of its own, for one test. The users
- * alice and bob, password "secret", get accounts when they log in; "peer" is a peer node.
+ * alice, bob and carol, password "secret", get accounts when they log in; bob and carol are the
+ * group "sales"; "peer" is a peer node.
  */
 #ifndef CHAPAR_TEST_IMAP_FIXTURE_H
 #define CHAPAR_TEST_IMAP_FIXTURE_H

@@ -48,7 +48,7 @@ static void rights_are_read_and_told_with_their_obsolete_names(void **state)
 		if (rc < 0)
 			continue;
 		buffer_clear(&out);
-		acl_write_rights(&out, rights);
+		acl_tell_rights(&out, rights);
 		assert_string_equal(buffer_string(&out), expected);
 	}
 	buffer_deinit(&out);

@@ -9,6 +9,8 @@
  *	E:                          the server has closed
  *	login 2                     client 2 connects and logs in as alice
  *	compress 1                  all between client 1 and the server is compressed from here on
+ *	login 3 bob                 client 3 as bob
+ *	shared team bob lrs         makes the shared account "team", with that entry for its INBOX
  *	append INBOX 3              client 1 puts 3 small messages there
  *	quota alice MESSAGE 5       the operator limits alice's account; what is not named is
  *unlimited
@@ -21,6 +23,7 @@
 #include "imap_fixture.h"
 
 #include "base/mem.h"
+#include "mail/acl.h"
 #include "mail/quota.h"
 
 #include <ctype.h>
@@ -284,10 +287,39 @@ static void say(struct dialogue *dialogue, unsigned client, const char *line)
 	buffer_deinit(&literal);
 }
 
-static void log_in(struct dialogue *dialogue, unsigned client)
+static void log_in(struct dialogue *dialogue, const char *arguments)
 {
-	say(dialogue, client, "login LOGIN alice secret");
+	char user[64] = "alice", line[100];
+	unsigned client;
+
+	assert_true(sscanf(arguments, "%u %63s", &client, user) >= 1);
+	snprintf(line, sizeof(line), "login LOGIN %s secret", user);
+	say(dialogue, client, line);
 	expect(dialogue, client, "login OK ...", false);
+}
+
+static void make_shared(struct dialogue *dialogue, const char *arguments)
+{
+	struct mail *mail = dialogue->server.mail;
+	char name[64], identifier[64], letters[64];
+	struct arena *arena = arena_new();
+	struct mailbox_record inbox;
+	struct kv_txn *kv = NULL;
+	unsigned rights;
+	uint32_t account;
+
+	assert_int_equal(sscanf(arguments, "%63s %63s %63s", name, identifier, letters), 3);
+	assert_int_equal(mail_account_open(mail, bytes_of_string(name), true, NULL, &account), 0);
+	assert_int_equal(mail_account_mark_shared(mail, account, NULL), 0);
+	assert_int_equal(mail_read_begin(mail, 0, &kv), 0);
+	assert_int_equal(
+		account_find_mailbox(kv, account, BYTES_LITERAL("INBOX"), arena, &inbox), 0);
+	mail_read_end(&kv);
+	assert_int_equal(acl_parse_rights(bytes_of_string(letters), &rights), 0);
+	assert_int_equal(acl_change(mail, account, inbox.id, bytes_of_string(identifier), ACL_SET,
+				 rights, NULL, NULL),
+		0);
+	arena_free(&arena);
 }
 
 static void append(struct dialogue *dialogue, const char *arguments)
@@ -340,7 +372,11 @@ static void play_line(struct dialogue *dialogue)
 	if (line[0] == '\0' || line[0] == '#')
 		return;
 	if (strncmp(line, "login ", 6) == 0) {
-		log_in(dialogue, (unsigned)atoi(line + 6));
+		log_in(dialogue, line + 6);
+		return;
+	}
+	if (strncmp(line, "shared ", 7) == 0) {
+		make_shared(dialogue, line + 7);
 		return;
 	}
 	if (strncmp(line, "compress ", 9) == 0) {

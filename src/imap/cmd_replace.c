@@ -22,8 +22,7 @@ static enum net_result replace_done(
 static enum net_result replace_run(
 	struct imap_session *session, struct imap_append *append, uint32_t old, struct bytes name)
 {
-	const struct imap_view *view = session->view;
-	struct shared_place from = { view->account, view->mailbox, ACL_ALL, 0 }, to;
+	struct shared_place from = imap_view_place(session->view), to;
 	const char *answer = NULL;
 	struct imap_target target;
 	struct error error = { 0 };
@@ -37,11 +36,13 @@ static enum net_result replace_run(
 	if (rc == ERR_NOT_FOUND)
 		return imap_no(session, "[TRYCREATE] No such mailbox");
 	if (rc == 0)
+		rc = imap_view_check(session, ACL_MARK | ACL_EXPUNGE, &error);
+	if (rc == 0)
 		rc = imap_append_prepare(session, append, &answer);
 	if (rc < 0 && answer != NULL)
 		return imap_no(session, "%s", answer);
 	if (rc == 0) {
-		to = (struct shared_place){ target.account, target.mailbox.id, target.rights, 0 };
+		to = imap_target_place(&target);
 		rc = shared_replace(session->mail, &from, old, &to, &append->message, &error,
 			&uidvalidity, &uid, &position);
 	}

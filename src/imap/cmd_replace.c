@@ -30,13 +30,11 @@ static enum net_result replace_run(
 	uint64_t position = 0;
 	int rc;
 
-	if ((view->rights & EXPUNGE_RIGHTS) != EXPUNGE_RIGHTS)
+	if ((session->view->rights & EXPUNGE_RIGHTS) != EXPUNGE_RIGHTS)
 		return imap_no(session, "[NOPERM] You may not expunge this message");
 	rc = imap_target_find(session, NULL, name, ACL_INSERT, &target, &error);
 	if (rc == ERR_NOT_FOUND)
 		return imap_no(session, "[TRYCREATE] No such mailbox");
-	if (rc == 0)
-		rc = imap_view_check(session, ACL_MARK | ACL_EXPUNGE, &error);
 	if (rc == 0)
 		rc = imap_append_prepare(session, append, &answer);
 	if (rc < 0 && answer != NULL)

@@ -192,9 +192,8 @@ static int new_step(struct imap_session *session, struct kv_txn *kv, struct aren
 
 	if (has_new_items(session) && view->count > 0 &&
 		view->new_next <= view->uids[view->count - 1])
-		rc = account_each_message(kv, view->account, view->mailbox,
-			(uint32_t)view->new_next, view->uids[view->count - 1], arena, tell_new,
-			&new_messages);
+		rc = imap_view_each_message(view, kv, (uint32_t)view->new_next,
+			view->uids[view->count - 1], arena, tell_new, &new_messages);
 	if (rc != 1) {
 		view->new_next = 0;
 		imap_body_deinit(&session->body);

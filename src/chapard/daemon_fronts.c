@@ -4,6 +4,7 @@
 #include "chapard/daemon_private.h"
 
 #include "base/mem.h"
+#include "mail/acl.h"
 #include "mail/annotation.h"
 #include "mail/quota.h"
 
@@ -45,6 +46,29 @@ static int room_check(struct daemon *daemon, uint32_t account)
 	return rc == 0 && !quota_has_room(&quota, 1, 1) ? ERR_OVERQUOTA : rc;
 }
 
+/* To a shared account is delivered what anyone may post there (RFC 4314, right "p"): who sends is
+ * not known here. */
+static int post_check(struct daemon *daemon, uint32_t account)
+{
+	const struct identity sender = { .name = "" };
+	struct arena *arena = arena_new();
+	struct mailbox_record inbox;
+	unsigned rights = ACL_POST;
+	struct kv_txn *kv = NULL;
+	bool is_shared = false;
+	int rc = mail_read_begin(daemon->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = account_is_shared(kv, account, &is_shared);
+	if (rc == 0 && is_shared)
+		rc = account_find_mailbox(kv, account, BYTES_LITERAL("INBOX"), arena, &inbox);
+	if (rc == 0 && is_shared)
+		rc = acl_rights(kv, &sender, account, inbox.id, &rights);
+	mail_read_end(&kv);
+	arena_free(&arena);
+	return rc == 0 && (rights & ACL_POST) == 0 ? ERR_REFUSED : rc;
+}
+
 static int recipient_check(void *context, struct bytes account, uint32_t *handle_r)
 {
 	struct daemon *daemon = context;
@@ -52,6 +76,8 @@ static int recipient_check(void *context, struct bytes account, uint32_t *handle
 			 ? ERR_REFUSED
 			 : mail_account_open(daemon->mail, account, false, NULL, handle_r);
 
+	if (rc == 0)
+		rc = post_check(daemon, *handle_r);
 	if (rc == 0)
 		return room_check(daemon, *handle_r);
 	if (rc != ERR_NOT_FOUND || !daemon->config->create_accounts_on_delivery)

@@ -214,6 +214,10 @@ static int command_run(struct node *node, const struct tool_options *options, st
 		return account_passwd(node, options, error);
 	case TOOL_ACCOUNT_MODE:
 		return named_run(node, "account-mode", options, error);
+	case TOOL_ACCOUNT_SHARE:
+		return named_run(node, "account-share", options, error);
+	case TOOL_ACL:
+		return named_run(node, "acl", options, error);
 	case TOOL_ACCOUNT_SWITCH:
 		return named_run(node, "account-switch", options, error);
 	case TOOL_CHANNEL_ADD:

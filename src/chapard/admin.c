@@ -11,6 +11,8 @@ static const struct admin_command commands[] = {
 	{ "account-add", 0, 2, ADMIN_ARGUMENT_COUNT_MAX, admin_account_add }, /* NAME PASSWORD … */
 	{ "account-passwd", 0, 2, 2, admin_account_passwd },                  /* NAME PASSWORD */
 	{ "account-delete", 0, 1, 1, admin_account_delete },                  /* NAME */
+	{ "account-share", 0, 1, 1, admin_account_share },                    /* NAME */
+	{ "acl", 0, 2, 4, admin_acl }, /* NAME MAILBOX [IDENTIFIER RIGHTS] */
 	{ "account-list", ADMIN_OPTION_JSON, 0, 0, admin_account_list },
 	{ "account-mode", 0, 2, 3, admin_account_mode },     /* PATTERN multi|master [NODE] */
 	{ "account-switch", 0, 1, 2, admin_account_switch }, /* NAME [NODE] */

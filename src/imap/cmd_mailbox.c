@@ -79,7 +79,7 @@ static int find_place(struct imap_session *session, struct bytes name, struct by
 	struct kv_txn *kv;
 	int rc;
 
-	imap_target_catch_up(session, name);
+	imap_catch_up(session);
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;
@@ -164,7 +164,7 @@ static int find_ends(struct imap_session *session, struct bytes from, struct byt
 	struct kv_txn *kv;
 	int rc;
 
-	imap_target_catch_up(session, from);
+	imap_catch_up(session);
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;

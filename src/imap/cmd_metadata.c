@@ -216,8 +216,10 @@ static int set_mailbox(struct imap_session *session, const struct set *set, stru
 	struct imap_target target;
 	struct kv_txn *kv = NULL;
 	uint64_t position = 0;
-	int rc = imap_read_begin(session, &kv);
+	int rc;
 
+	imap_catch_up(session);
+	rc = imap_read_begin(session, &kv);
 	if (rc == 0)
 		rc = find_target(session, kv, set->name, set->has[1], &target, error);
 	mail_read_end(&kv);

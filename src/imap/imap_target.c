@@ -59,14 +59,6 @@ struct bytes imap_target_foreign_name(
 		arena_printf(session->arena, "%s/%s/%.*s", prefix, account_name, BYTES_ARGS(name)));
 }
 
-void imap_target_catch_up(struct imap_session *session, struct bytes name)
-{
-	bool is_shared;
-
-	if (take_namespace(session, &name, &is_shared))
-		imap_catch_up(session);
-}
-
 /* ---- finding ---- */
 
 int imap_target_complete(
@@ -177,7 +169,7 @@ int imap_target_find(struct imap_session *session, struct kv_txn *kv, struct byt
 	int rc = 0;
 
 	if (kv == NULL) {
-		imap_target_catch_up(session, name);
+		imap_catch_up(session);
 		rc = imap_read_begin(session, &own);
 		kv = own;
 	}

@@ -31,8 +31,8 @@ struct imap_target {
 
 /*
  * Finds an existing mailbox of which the user has all rights in `needs` (of enum acl_right). `kv`
- * NULL: in a snapshot of its own. ERR_NOT_FOUND, ERR_REFUSED, both with their text in *error (which
- * may be NULL), and the errors of reading.
+ * NULL: in a snapshot of its own, with all that was acknowledged to anyone. ERR_NOT_FOUND,
+ * ERR_REFUSED, both with their text in *error (which may be NULL), and the errors of reading.
  */
 int imap_target_find(struct imap_session *session, struct kv_txn *kv, struct bytes name,
 	unsigned needs, struct imap_target *target_r, struct error *error);
@@ -48,10 +48,6 @@ int imap_target_resolve(struct imap_session *session, struct kv_txn *kv, struct 
 int imap_target_check(const struct imap_target *target, unsigned needs, struct error *error);
 /* The same of the selected mailbox, of which he knows. */
 int imap_view_check(const struct imap_session *session, unsigned needs, struct error *error);
-
-/* Before a snapshot in which the name is looked for: if it is another account's, what was granted
- * and taken until now is to be seen in it. */
-void imap_target_catch_up(struct imap_session *session, struct bytes name);
 
 /* Fills in what follows from the mailbox being there: rights, and where \Seen is. */
 int imap_target_complete(

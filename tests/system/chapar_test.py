@@ -679,13 +679,14 @@ def describe(a, b):
 
 
 def make_certificate(folder, name, address):
-    """A self-signed certificate for `address`; returns (certificate file, key file)."""
+    """A self-signed certificate for `address`, as a name too since not all clients know the other
+    kind; returns (certificate file, key file)."""
     certificate = os.path.join(folder, name + "-cert.pem")
     key = os.path.join(folder, name + "-key.pem")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
         + ["-nodes", "-days", "30", "-keyout", key, "-out", certificate, "-subj", "/CN=" + name]
-        + ["-addext", "subjectAltName=IP:%s,DNS:localhost" % address],
+        + ["-addext", "subjectAltName=IP:%s,DNS:localhost,DNS:%s" % (address, address)],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -208,6 +208,10 @@ static int command_run(struct node *node, const struct tool_options *options, st
 						  : names_add(node, options, error);
 	case TOOL_ACCOUNT_DELETE:
 		return named_run(node, "account-delete", options, error);
+	case TOOL_ACCOUNT_DISABLE:
+		return named_run(node, "account-disable", options, error);
+	case TOOL_ACCOUNT_ENABLE:
+		return named_run(node, "account-enable", options, error);
 	case TOOL_ACCOUNT_LIST:
 		return simple_run(node, "account-list", options, error);
 	case TOOL_ACCOUNT_PASSWD:

@@ -30,6 +30,10 @@ static const struct command commands[] = {
 		"Make accounts with that password, or one for each line NAME:PASSWORD." },
 	{ { "account", "delete" }, TOOL_ACCOUNT_DELETE, 0, 1, 1, "NAME",
 		"Delete an account, on all nodes; undelete brings it back." },
+	{ { "account", "disable" }, TOOL_ACCOUNT_DISABLE, 0, 1, 1, "NAME",
+		"Let a user log in no more, on no node, and close his sessions; mail still "
+		"comes." },
+	{ { "account", "enable" }, TOOL_ACCOUNT_ENABLE, 0, 1, 1, "NAME", "Let him log in again." },
 	{ { "account", "list" }, TOOL_ACCOUNT_LIST, TAKES_JSON, 0, 0, "[--json]",
 		"List the accounts with their messages and bytes." },
 	{ { "account", "mode" }, TOOL_ACCOUNT_MODE, 0, 2, 3,

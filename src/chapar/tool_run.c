@@ -49,7 +49,8 @@ static int store_use(const struct config *config, struct node *node, struct erro
 	mail_set_node_name(node->mail, &name);
 	node->admin = (struct admin){ .mail = node->mail,
 		.node_name = config->node,
-		.new_accounts_have_master = config->new_accounts == CONFIG_NEW_MASTER };
+		.new_accounts_have_master = config->new_accounts == CONFIG_NEW_MASTER,
+		.passwords = config_password_parameters(config) };
 	return 0;
 }
 

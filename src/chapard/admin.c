@@ -9,6 +9,8 @@
 static const struct admin_command commands[] = {
 	/* name, options, number of arguments: at least, at most */
 	{ "account-add", 0, 2, ADMIN_ARGUMENT_COUNT_MAX, admin_account_add }, /* NAME PASSWORD … */
+	{ "account-disable", 0, 1, 1, admin_account_disable },                /* NAME */
+	{ "account-enable", 0, 1, 1, admin_account_enable },                  /* NAME */
 	{ "account-passwd", 0, 2, 2, admin_account_passwd },                  /* NAME PASSWORD */
 	{ "account-delete", 0, 1, 1, admin_account_delete },                  /* NAME */
 	{ "account-share", 0, 1, 1, admin_account_share },                    /* NAME */

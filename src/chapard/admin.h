@@ -14,6 +14,7 @@
 #include "base/error.h"
 
 #include "mail/mail.h"
+#include "mail/password.h"
 
 #define ADMIN_REQUEST_SIZE_MAX (1024 * 1024) /* bytes */
 #define ADMIN_ARGUMENT_COUNT_MAX 4096
@@ -49,6 +50,7 @@ struct admin {
 	struct mail *mail;
 	const char *node_name;
 	bool new_accounts_have_master; /* this node */
+	struct password_parameters passwords; /* how new ones are stored */
 	const struct admin_live
 		*live; /* NULL: the daemon is stopped, the tool has opened the store */
 };

@@ -1,6 +1,7 @@
 #include "chapard/admin_private.h"
 
 #include "chapard/json.h"
+#include "mail/account_login.h"
 #include "mail/password.h"
 
 #include <pthread.h>
@@ -67,7 +68,8 @@ static int password_put(
 	struct admin_call *call, uint32_t number, const char *password, struct error *error)
 {
 	struct buffer credentials = { 0 };
-	int rc = credentials_make(bytes_of_string(password), NULL, &credentials, error);
+	int rc = credentials_make(
+		bytes_of_string(password), &call->admin->passwords, &credentials, error);
 
 	if (rc == 0)
 		rc = mail_credentials_set(
@@ -79,6 +81,7 @@ static int password_put(
 /* An account to be made. The password is hashed on a thread of its own. */
 struct addition {
 	const char *name, *password;
+	const struct password_parameters *parameters;
 	struct buffer credentials;
 	struct error error;
 	int rc;
@@ -90,7 +93,7 @@ static void *addition_hash(void *context)
 {
 	struct addition *addition = context;
 
-	addition->rc = credentials_make(bytes_of_string(addition->password), NULL,
+	addition->rc = credentials_make(bytes_of_string(addition->password), addition->parameters,
 		&addition->credentials, &addition->error);
 	return NULL;
 }
@@ -145,6 +148,7 @@ int admin_account_add(struct admin_call *call, struct buffer *out, struct error 
 	if (call->argument_count % 2 != 0)
 		return error_set(error, ERR_INVALID, "every account needs a password");
 	while (count < ADD_STEP && call->argument_index < call->argument_count) {
+		additions[count].parameters = &call->admin->passwords;
 		additions[count].name = call->arguments[call->argument_index++];
 		additions[count++].password = call->arguments[call->argument_index++];
 	}
@@ -173,14 +177,43 @@ int admin_account_passwd(struct admin_call *call, struct buffer *out, struct err
 	return rc < 0 ? rc : ADMIN_DONE;
 }
 
+static int login_set(
+	struct admin_call *call, bool is_enabled, struct buffer *out, struct error *error)
+{
+	const char *name = call->arguments[0];
+	bool is_changed;
+	uint32_t number;
+	int rc = admin_account_find(call, name, &number, error);
+
+	if (rc == 0)
+		rc = account_login_set(call->admin->mail, number, is_enabled, &is_changed, error);
+	if (rc == 0)
+		buffer_printf(out, "%s %s%s\n", is_enabled ? "enabled" : "disabled", name,
+			is_changed ? "" : " (it was already)");
+	return rc < 0 ? rc : ADMIN_DONE;
+}
+
+int admin_account_disable(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	return login_set(call, false, out, error);
+}
+
+int admin_account_enable(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	return login_set(call, true, out, error);
+}
+
 static void account_tell(
 	struct admin_call *call, const struct account_header *header, struct buffer *out)
 {
+	bool is_disabled = account_login_check(call->admin->mail, header->number) == ERR_REFUSED;
+
 	if (!admin_has(call, ADMIN_OPTION_JSON)) {
-		buffer_printf(out, "%-32s %10llu messages %14llu bytes%s\n", header->name,
+		buffer_printf(out, "%-32s %10llu messages %14llu bytes%s%s\n", header->name,
 			(unsigned long long)header->message_count,
 			(unsigned long long)header->byte_count,
-			header->is_deleted ? ", deleted" : "");
+			header->is_deleted ? ", deleted" : "",
+			is_disabled ? "  login disabled" : "");
 		return;
 	}
 	json_member_string(
@@ -188,6 +221,7 @@ static void account_tell(
 	json_member_number(out, ",", "messages", header->message_count);
 	json_member_number(out, ",", "bytes", header->byte_count);
 	json_member_bool(out, ",", "deleted", header->is_deleted);
+	json_member_bool(out, ",", "login-disabled", is_disabled);
 	json_member_number(out, ",", "highestmodseq", header->highest);
 	json_member_number(out, ",", "sequence", header->sequence);
 	buffer_printf(out, ",\"digest\":\"%016llx%016llx\"}\n",

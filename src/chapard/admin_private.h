@@ -46,7 +46,8 @@ static inline bool admin_has(const struct admin_call *call, enum admin_option op
 }
 
 /* admin_account.c */
-admin_step_function admin_account_add, admin_account_list, admin_account_passwd;
+admin_step_function admin_account_add, admin_account_disable, admin_account_enable,
+	admin_account_list, admin_account_passwd;
 /* admin_share.c */
 admin_step_function admin_account_share, admin_acl;
 /* admin_mode.c */

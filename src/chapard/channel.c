@@ -161,7 +161,7 @@ static void copy_options(struct channel_options *own, const struct channel_optio
 	own->name = mem_strdup(options->name);
 	own->host = mem_strdup(options->host);
 	own->user = mem_strdup(options->user);
-	own->password = mem_strdup(options->password);
+	own->password = copy_or_null(options->password);
 	own->accounts = copy_or_null(options->accounts);
 	own->tls_options.ca_path = copy_or_null(options->tls_options.ca_path);
 	own->tls_options.host_name = copy_or_null(options->tls_options.host_name);
@@ -171,7 +171,8 @@ static void copy_options(struct channel_options *own, const struct channel_optio
 
 static void free_options(struct channel_options *own)
 {
-	explicit_bzero((char *)own->password, strlen(own->password));
+	if (own->password != NULL)
+		explicit_bzero((char *)own->password, strlen(own->password));
 	free((char *)own->name);
 	free((char *)own->host);
 	free((char *)own->user);

@@ -36,7 +36,7 @@ struct channel_options {  /* all is copied */
 	const char *host; /* or the path of a UNIX socket */
 	uint16_t port;
 	const char *user;
-	const char *password;
+	const char *password; /* NULL: the certificate of tls_options says who we are */
 	enum channel_tls tls;
 	struct net_client_tls tls_options;
 	const char *accounts; /* which are served (sync/account_filter.h); NULL: all */

@@ -24,7 +24,7 @@ struct channel_link {
 	bool has_answer;
 	uint64_t sent_tag, answered_tag; /* numbers of the last ones */
 	uint64_t unanswered_size;        /* bytes sent since everything was answered */
-	bool has_scram;
+	struct buffer mechanisms;        /* that the peer offers, each after a blank */
 };
 
 void channel_link_close(struct channel_link **link)
@@ -34,6 +34,7 @@ void channel_link_close(struct channel_link **link)
 	buffer_deinit(&(*link)->out);
 	buffer_deinit(&(*link)->line);
 	buffer_deinit(&(*link)->answer);
+	buffer_deinit(&(*link)->mechanisms);
 	free(*link);
 	*link = NULL;
 }
@@ -101,14 +102,36 @@ static bool take_prefix(struct bytes *text, const char *prefix)
 	return true;
 }
 
+static void take_mechanisms(struct channel_link *link, struct bytes words)
+{
+	buffer_clear(&link->mechanisms);
+	while (words.len > 0) {
+		struct bytes word = bytes_take(&words, bytes_find(words, ' '));
+
+		if (words.len > 0)
+			bytes_skip(&words, 1);
+		if (!take_prefix(&word, "AUTH="))
+			continue;
+		buffer_append_byte(&link->mechanisms, ' ');
+		buffer_append_bytes(&link->mechanisms, word);
+	}
+	buffer_append_byte(&link->mechanisms, ' ');
+}
+
+static bool offers(const struct channel_link *link, const char *mechanism)
+{
+	char word[64];
+
+	snprintf(word, sizeof(word), " %s ", mechanism);
+	return strstr(buffer_string(&link->mechanisms), word) != NULL;
+}
+
 static int take_untagged(struct channel_link *link, struct bytes text, struct error *error)
 {
 	if (take_prefix(&text, "BYE"))
 		return error_set(error, ERR_CLOSED, "the peer says goodbye:%.*s", BYTES_ARGS(text));
 	if (take_prefix(&text, "CAPABILITY ")) {
-		const char *found = strstr(buffer_string(&link->line), "AUTH=SCRAM-SHA-256");
-
-		link->has_scram = found != NULL;
+		take_mechanisms(link, text);
 	} else if (take_prefix(&text, "SYNC ")) {
 		buffer_clear(&link->answer);
 		buffer_append_bytes(&link->answer, text);
@@ -298,24 +321,44 @@ static bool is_private(const struct channel_link *link, const struct channel_opt
 	       strcmp(options->host, "localhost") == 0;
 }
 
-static int authenticate(
-	struct channel_link *link, const struct channel_options *options, struct error *error)
+/*
+ * The strongest way that both have. A certificate of ours goes first, and if there is no password,
+ * alone. With a channel binding nobody in between can pass our login on.
+ */
+static const char *mechanism_choose(const struct channel_link *link,
+	const struct channel_options *options, struct bytes binding)
 {
-	struct sasl_client_options sasl_options = { .mechanism = link->has_scram ? "SCRAM-SHA-256"
-										 : "PLAIN",
-		.authcid = options->user,
-		.password = options->password };
-	struct sasl_client *sasl = NULL;
+	bool has_certificate =
+		options->tls_options.certificate_path != NULL && net_client_is_tls(link->client);
+
+	if (has_certificate && offers(link, "EXTERNAL"))
+		return "EXTERNAL";
+	if (options->password == NULL)
+		return NULL;
+	if (binding.len > 0 && offers(link, "SCRAM-SHA-256-PLUS"))
+		return "SCRAM-SHA-256-PLUS";
+	if (offers(link, "SCRAM-SHA-256"))
+		return "SCRAM-SHA-256";
+	return is_private(link, options) ? "PLAIN" : NULL;
+}
+
+static int no_mechanism(const struct channel_options *options, struct error *error)
+{
+	if (options->password == NULL)
+		return error_set(error, ERR_REFUSED,
+			"the peer does not take our certificate for a login (AUTH=EXTERNAL)");
+	return error_set(error, ERR_REFUSED,
+		"the peer offers no login that hides the password, and there is no TLS");
+}
+
+/* From AUTHENTICATE to its tagged response. */
+static int converse(struct channel_link *link, const char *mechanism, struct sasl_client *sasl,
+	struct error *error)
+{
 	struct bytes text = { 0 };
 	int rc;
 
-	if (!link->has_scram && !is_private(link, options))
-		return error_set(error, ERR_REFUSED,
-			"the peer offers no login that hides the password, and there is no TLS");
-	rc = sasl_client_new(&sasl_options, &sasl);
-	if (rc < 0)
-		return error_set(error, rc, "the channel's user or password cannot be used");
-	queue_command(link, "AUTHENTICATE", bytes_of_string(sasl_options.mechanism));
+	queue_command(link, "AUTHENTICATE", bytes_of_string(mechanism));
 	rc = channel_link_flush(link, error);
 	while (rc == 0) {
 		rc = read_tagged(link, true, CHANNEL_ANSWER_TIMEOUT_MS, &text, error);
@@ -329,7 +372,31 @@ static int authenticate(
 	if (rc == 0 && !sasl_client_is_done(sasl))
 		rc = error_set(
 			error, ERR_REFUSED, "the peer has not shown that it knows the password");
+	return rc;
+}
+
+static int authenticate(
+	struct channel_link *link, const struct channel_options *options, struct error *error)
+{
+	struct sasl_client_options sasl_options = { .authcid = options->user,
+		.password = options->password };
+	struct sasl_client *sasl = NULL;
+	struct buffer binding = { 0 };
+	int rc;
+
+	if (net_client_binding(link->client, "tls-exporter", &binding) == 0)
+		sasl_options.binding = buffer_bytes(&binding);
+	sasl_options.mechanism = mechanism_choose(link, options, sasl_options.binding);
+	if (sasl_options.mechanism == NULL)
+		rc = no_mechanism(options, error);
+	else
+		rc = sasl_client_new(&sasl_options, &sasl);
+	if (rc == ERR_INVALID)
+		error_set(error, rc, "the channel's user or password cannot be used");
+	if (rc == 0)
+		rc = converse(link, sasl_options.mechanism, sasl, error);
 	sasl_client_free(&sasl);
+	buffer_deinit(&binding);
 	return rc;
 }
 

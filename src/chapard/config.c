@@ -217,6 +217,23 @@ static int peer_check(const struct config *config, const struct config_peer *pee
 		      : 0;
 }
 
+static int sync_user_check(
+	const struct config *config, struct config_sync_user *user, cfg_t *cfg, struct error *error)
+{
+	int rc = config_sync_user_check(config, user, error);
+
+	return rc < 0 ? error_prefix(
+				error, "%s:%d: sync-user %s", cfg->filename, cfg->line, user->name)
+		      : 0;
+}
+
+static int login_check(const struct config *config, cfg_t *cfg, struct error *error)
+{
+	int rc = config_login_check(config, error);
+
+	return rc < 0 ? error_prefix(error, "%s:%d: login", cfg->filename, cfg->line) : 0;
+}
+
 /* The store's folder holds a UNIX socket. */
 static int store_check(const struct config *config, cfg_t *cfg, struct error *error)
 {
@@ -239,6 +256,11 @@ static int config_fill(struct config *config, cfg_t *cfg, struct error *error)
 	for (size_t i = 0; i < config->listener_count && rc == 0; i++)
 		rc = listener_complete(config, &config->listeners[i],
 			cfg_getnsec(cfg, "listen", (unsigned)i), error);
+	for (size_t i = 0; i < config->sync_user_count && rc == 0; i++)
+		rc = sync_user_check(config, &config->sync_users[i],
+			cfg_getnsec(cfg, "sync-user", (unsigned)i), error);
+	if (rc == 0 && cfg_size(cfg, "login") > 0)
+		rc = login_check(config, cfg_getsec(cfg, "login"), error);
 	for (size_t i = 0; i < config->peer_count && rc == 0; i++)
 		rc = peer_check(
 			config, &config->peers[i], cfg_getnsec(cfg, "peer", (unsigned)i), error);
@@ -386,8 +408,8 @@ int config_secret_read(const char *file, struct buffer *secret, struct error *er
 
 static void key_help(const struct config_key *key, FILE *out)
 {
-	static const char *const type_names[] = { "NAME", "STRING", "PATH", "NUMBER", "true|false",
-		"", "ADDRESS", "HEX", "PATTERNS" };
+	static const char *const type_names[] = { "NAME", "STRING", "TEXT", "PATH", "NUMBER",
+		"true|false", "", "ADDRESS", "HEX", "PATTERNS" };
 
 	fprintf(out, "  %s = %s", key->name,
 		key->type == CONFIG_CHOICE ? key->choices : type_names[key->type]);

@@ -13,12 +13,14 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "mail/account_mode.h"
+#include "mail/password.h"
 
 #include <stdint.h>
 #include <stdio.h>
 
 #define CONFIG_FILE_DEFAULT "/etc/chapar/chapard.conf"
 #define CONFIG_NAME_SIZE_MAX 64                   /* bytes of node, peer and listener names */
+#define CONFIG_TEXT_SIZE_MAX 1024                 /* bytes */
 #define CONFIG_PATH_SIZE_MAX 4096                 /* bytes */
 #define CONFIG_SOCKET_PATH_SIZE_MAX 107           /* bytes: what the kernel takes */
 #define CONFIG_CONTROL_SOCKET_NAME "control.sock" /* in the store's folder */
@@ -26,6 +28,7 @@
 #define CONFIG_LISTENER_COUNT_MAX 63
 #define CONFIG_PEER_COUNT_MAX 64
 #define CONFIG_SYNC_USER_COUNT_MAX 64
+#define CONFIG_ADMIN_COUNT_MAX 64
 
 /* "HOST:PORT", "[IPV6]:PORT", "*:PORT" or "unix:PATH". */
 struct config_address {
@@ -57,7 +60,36 @@ struct config_listener {
 
 struct config_sync_user {
 	char *name;
-	char *password_file;
+	char *password_file;   /* NULL: he has no password */
+	char *certificate;     /* a pin, or a name in a verified certificate; NULL: neither */
+	struct config_pin pin; /* the pin, if it is one */
+	char *accounts;        /* sync/account_filter.h; NULL: all */
+	bool is_read_only;
+	bool no_delete;
+};
+
+struct config_admin {
+	char *name;
+	char *password_file; /* NULL: the password of his account */
+	bool is_read_only;
+};
+
+enum config_certificate_name { CONFIG_CERTIFICATE_EMAIL, CONFIG_CERTIFICATE_COMMON_NAME };
+
+/* How users may show who they are. */
+struct config_login {
+	char *mechanisms; /* NULL: all that can work */
+	bool scram_sha_1;
+	char *client_ca;           /* NULL: no certificates of users */
+	int certificate_name;      /* enum config_certificate_name */
+	char *saslauthd;           /* NULL: passwords are in the store only */
+	char *token_introspection; /* NULL: no tokens */
+	char *token_client, *token_secret_file, *token_ca_file;
+	char *token_scope, *token_audience, *token_name;
+	uint64_t token_cache_s;
+	char *gssapi_keytab; /* NULL: no GSSAPI */
+	char *gssapi_realm;
+	char *gssapi_host; /* NULL: the machine's name */
 };
 
 struct config_peer {
@@ -68,7 +100,8 @@ struct config_peer {
 	int tls; /* enum config_tls */
 	char *ca_file;
 	struct config_pin pin;
-	char *accounts; /* sync/account_filter.h; NULL: all */
+	char *certificate, *key; /* our own; NULL: none, in the certificate's file */
+	char *accounts;          /* sync/account_filter.h; NULL: all */
 	uint64_t backlog_rate_max;
 };
 
@@ -93,6 +126,8 @@ struct config {
 	uint64_t workers;
 	uint64_t io_threads;
 	uint64_t connections_max;
+	uint64_t user_connections_max;    /* 0: unlimited */
+	uint64_t address_connections_max; /* 0: unlimited */
 	uint64_t stop_timeout_s;
 	uint64_t horizon_days;
 	uint64_t keep_expunged_days;
@@ -109,6 +144,9 @@ struct config {
 	size_t listener_count;
 	struct config_sync_user *sync_users;
 	size_t sync_user_count;
+	struct config_admin *admins;
+	size_t admin_count;
+	struct config_login login;
 	struct config_peer *peers;
 	size_t peer_count;
 };
@@ -140,6 +178,9 @@ int config_secret_read(const char *file, struct buffer *secret, struct error *er
 int config_peer_parse(const struct config *config, const char *name, const char *const *words,
 	size_t count, struct config_peer **peer_r, struct error *error);
 void config_peer_free(struct config_peer **peer);
+
+/* How passwords are stored here. */
+struct password_parameters config_password_parameters(const struct config *config);
 
 /* Prints every key with its type, bounds, default and help. */
 void config_help(FILE *out);

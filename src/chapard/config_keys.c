@@ -77,6 +77,13 @@ static const struct config_key root_keys[] = {
 		.minimum = 0, .maximum = 36500,
 		.help = "Days for which messages deleted by clients of this node can be brought "
 			"back, if less than horizon." },
+	{ "connections-per-user-max", CONFIG_NUMBER, AT(config, user_connections_max),
+		.default_text = "0", .minimum = 0, .maximum = 1000000,
+		.help = "Number of sessions of one user at one time; 0: as many as he likes." },
+	{ "connections-per-address-max", CONFIG_NUMBER, AT(config, address_connections_max),
+		.default_text = "0", .minimum = 0, .maximum = 1000000,
+		.help = "Number of clients from one address at one time, or from one /64 network "
+			"of IPv6; 0: unlimited. Does not count this machine's own." },
 	{ "stop-timeout", CONFIG_NUMBER, AT(config, stop_timeout_s), .default_text = "10",
 		.minimum = 0, .maximum = 600,
 		.help = "Seconds that clients are given to take their last words when the daemon "
@@ -117,8 +124,72 @@ static const struct config_key listener_keys[] = {
 };
 
 static const struct config_key sync_user_keys[] = {
-	{ "password-file", CONFIG_PATH, AT(config_sync_user, password_file), .is_required = true,
+	{ "password-file", CONFIG_PATH, AT(config_sync_user, password_file),
 		.help = "File whose one line is the password; not readable for others." },
+	{ "certificate", CONFIG_TEXT, AT(config_sync_user, certificate),
+		.help = "Certificate by which the node may log in (EXTERNAL): its SHA-256 as 64 "
+			"hexadecimal digits, or a host name or mail address in one that a "
+			"client-ca has issued." },
+	{ "accounts", CONFIG_PATTERNS, AT(config_sync_user, accounts),
+		.help = "Patterns of the accounts that it may see and change, separated by "
+			"blanks; one that begins with ! excludes. By default all." },
+	{ "read-only", CONFIG_BOOL, AT(config_sync_user, is_read_only), .default_text = "false",
+		.help = "It may take, and change nothing here." },
+	{ "no-delete", CONFIG_BOOL, AT(config_sync_user, no_delete), .default_text = "false",
+		.help = "Its changes may not expunge messages nor delete mailboxes here." },
+};
+
+static const struct config_key admin_keys[] = {
+	{ "password-file", CONFIG_PATH, AT(config_admin, password_file),
+		.help = "File whose one line is the password; by default the account of that "
+			"name has one." },
+	{ "read-only", CONFIG_BOOL, AT(config_admin, is_read_only), .default_text = "false",
+		.help = "May look at everything and change nothing." },
+};
+
+static const struct config_key login_keys[] = {
+	{ "mechanisms", CONFIG_TEXT, AT(config, login.mechanisms),
+		.help = "The only SASL mechanisms that are offered, separated by blanks. By "
+			"default all that can work." },
+	{ "scram-sha-1", CONFIG_BOOL, AT(config, login.scram_sha_1), .default_text = "false",
+		.help = "Keep SCRAM-SHA-1 keys of new passwords too, and offer it, for old "
+			"clients." },
+	{ "client-ca", CONFIG_PATH, AT(config, login.client_ca),
+		.help = "PEM file of the authorities whose certificates users log in with "
+			"(EXTERNAL)." },
+	{ "certificate-name", CONFIG_CHOICE, AT(config, login.certificate_name),
+		.default_text = "email", .choices = "email|common-name",
+		.help = "What of a certificate names the user: the mail address among the "
+			"alternative names, treated as account-names says, or the common name." },
+	{ "saslauthd", CONFIG_PATH, AT(config, login.saslauthd),
+		.help = "Socket of saslauthd, which is asked about the passwords of users that "
+			"have none in the store (PAM, LDAP)." },
+	{ "token-introspection", CONFIG_TEXT, AT(config, login.token_introspection),
+		.help = "URL (https) where the authorization server tells about access tokens "
+			"(OAUTHBEARER, XOAUTH2)." },
+	{ "token-client", CONFIG_TEXT, AT(config, login.token_client),
+		.help = "Under which name the authorization server knows us." },
+	{ "token-secret-file", CONFIG_PATH, AT(config, login.token_secret_file),
+		.help = "File whose one line is our secret there; not readable for others." },
+	{ "token-ca-file", CONFIG_PATH, AT(config, login.token_ca_file),
+		.help = "PEM file of the authorities that may vouch for the authorization "
+			"server; by default the system's." },
+	{ "token-scope", CONFIG_TEXT, AT(config, login.token_scope),
+		.help = "Scopes that a token must have, separated by blanks." },
+	{ "token-audience", CONFIG_TEXT, AT(config, login.token_audience),
+		.help = "Whom a token must be meant for." },
+	{ "token-name", CONFIG_STRING, AT(config, login.token_name), .default_text = "username",
+		.help = "The claim that holds the user's name." },
+	{ "token-cache", CONFIG_NUMBER, AT(config, login.token_cache_s), .default_text = "60",
+		.minimum = 0, .maximum = 3600,
+		.help = "Seconds for which a good token is not asked about again; 0: always "
+			"ask." },
+	{ "gssapi-keytab", CONFIG_PATH, AT(config, login.gssapi_keytab),
+		.help = "Keytab with the key of imap/HOST, for GSSAPI (Kerberos)." },
+	{ "gssapi-realm", CONFIG_TEXT, AT(config, login.gssapi_realm),
+		.help = "The realm whose principals are our users." },
+	{ "gssapi-host", CONFIG_TEXT, AT(config, login.gssapi_host),
+		.help = "HOST of the service's principal; by default this machine's name." },
 };
 
 static const struct config_key peer_keys[] = {
@@ -126,8 +197,13 @@ static const struct config_key peer_keys[] = {
 		.help = "HOST:PORT of the peer's IMAP listener, or unix:PATH." },
 	{ "user", CONFIG_NAME, AT(config_peer, user), .is_required = true,
 		.help = "Name under which the peer knows us (its sync-user)." },
-	{ "password-file", CONFIG_PATH, AT(config_peer, password_file), .is_required = true,
+	{ "password-file", CONFIG_PATH, AT(config_peer, password_file),
 		.help = "File whose one line is our password there; not readable for others." },
+	{ "certificate", CONFIG_PATH, AT(config_peer, certificate),
+		.help = "PEM file of our own certificate, with which we log in there instead "
+			"(EXTERNAL)." },
+	{ "key", CONFIG_PATH, AT(config_peer, key),
+		.help = "PEM file with its private key; by default in the certificate's file." },
 	{ "tls", CONFIG_CHOICE, AT(config_peer, tls), .default_text = "starttls",
 		.choices = TLS_CHOICES, .help = "How the connection is protected." },
 	{ "ca-file", CONFIG_PATH, AT(config_peer, ca_file),
@@ -155,7 +231,12 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 		.help = "An address that clients are served on; the title names it in the log." },
 	{ "sync-user", KEYS(sync_user_keys), sizeof(struct config_sync_user),
 		AT(config, sync_users), AT(config, sync_user_count), CONFIG_SYNC_USER_COUNT_MAX,
-		.help = "A node that may replicate all accounts. Its title is its login name." },
+		.help = "A node that may replicate accounts. Its title is its login name." },
+	{ "admin", KEYS(admin_keys), sizeof(struct config_admin), AT(config, admins),
+		AT(config, admin_count), CONFIG_ADMIN_COUNT_MAX,
+		.help = "A user who may log in as any other, and administer all mailboxes. Its "
+			"title is his name." },
+	{ "login", KEYS(login_keys), .help = "How users show who they are." },
 	{ "peer", KEYS(peer_keys), sizeof(struct config_peer), AT(config, peers),
 		AT(config, peer_count), CONFIG_PEER_COUNT_MAX,
 		.help = "A node that our changes are sent to, merged with its own." },

@@ -17,6 +17,12 @@ int config_peer_check(
 		return error_set(error, ERR_INVALID, "ca-file and pin need tls");
 	if (peer->ca_file != NULL && peer->pin.is_set)
 		return error_set(error, ERR_INVALID, "give either ca-file or pin");
+	if (peer->password_file == NULL && peer->certificate == NULL)
+		return error_set(error, ERR_INVALID, "password-file or certificate is missing");
+	if (peer->certificate != NULL && peer->tls == CONFIG_TLS_NONE)
+		return error_set(error, ERR_INVALID, "certificate needs tls");
+	if (peer->key != NULL && peer->certificate == NULL)
+		return error_set(error, ERR_INVALID, "key needs certificate");
 	if (peer->address.host != NULL && (peer->address.port == 0 || peer->address.host[0] == '*'))
 		return error_set(error, ERR_INVALID, "address: nobody can be reached there");
 	return 0;

@@ -10,6 +10,7 @@
 enum config_type {
 	CONFIG_NAME,    /* char *: letters, digits, '.', '-', '_'; up to CONFIG_NAME_SIZE_MAX */
 	CONFIG_STRING,  /* char *: not empty, no control characters */
+	CONFIG_TEXT,    /* char *: likewise, up to CONFIG_TEXT_SIZE_MAX */
 	CONFIG_PATH,    /* char *: made absolute */
 	CONFIG_NUMBER,  /* uint64_t: decimal, with K, M or G for powers of 1024 */
 	CONFIG_BOOL,    /* bool: true or false */
@@ -46,7 +47,7 @@ struct config_section {
 	const char *help;
 };
 
-#define CONFIG_SECTION_COUNT 6
+#define CONFIG_SECTION_COUNT 8
 /* The top of the file first. */
 extern const struct config_section config_sections[CONFIG_SECTION_COUNT];
 
@@ -55,6 +56,9 @@ const struct config_key *config_key_find(const struct config_section *section, c
 /* What a section must hold beside its keys' own types; the texts in *error name no file or line. */
 int config_peer_check(
 	const struct config *config, const struct config_peer *peer, struct error *error);
+int config_sync_user_check(
+	const struct config *config, struct config_sync_user *user, struct error *error);
+int config_login_check(const struct config *config, struct error *error);
 
 /*
  * Checks `text` by the key's type and bounds and, if `field` is not NULL, stores the value there

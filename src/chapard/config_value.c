@@ -242,6 +242,11 @@ int config_value_parse(const struct config_key *key, const char *text, const cha
 		if (rc == 0)
 			string_store(field, text);
 		return rc;
+	case CONFIG_TEXT:
+		rc = string_check(text, CONFIG_TEXT_SIZE_MAX, error);
+		if (rc == 0)
+			string_store(field, text);
+		return rc;
 	case CONFIG_PATH:
 		return path_parse(text, folder, field, error);
 	case CONFIG_NUMBER:
@@ -268,6 +273,7 @@ void config_value_deinit(const struct config_key *key, void *field)
 	switch (key->type) {
 	case CONFIG_NAME:
 	case CONFIG_STRING:
+	case CONFIG_TEXT:
 	case CONFIG_PATH:
 	case CONFIG_PATTERNS:
 		free(*(char **)field);

@@ -84,6 +84,7 @@ static int store_side_open(struct daemon *daemon, struct error *error)
 	daemon->admin = (struct admin){ .mail = daemon->mail,
 		.node_name = daemon->config->node,
 		.new_accounts_have_master = daemon->config->new_accounts == CONFIG_NEW_MASTER,
+		.passwords = config_password_parameters(daemon->config),
 		.live = &daemon->live };
 	config_node_name(daemon->config, &name);
 	mail_set_node_name(daemon->mail, &name);
@@ -136,6 +137,7 @@ int daemon_start(const struct config *config, struct daemon **daemon_r, struct e
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
 	descriptors_raise(config);
+	daemon_ways_environment(config);
 	rc = parts_start(daemon, error);
 	if (rc < 0) {
 		daemon_stop(&daemon);
@@ -192,6 +194,7 @@ int daemon_wait(struct daemon *daemon)
 			break;
 		if (number == SIGHUP)
 			tls_reload(daemon);
+		imap_server_sweep(daemon->imap);
 		held_bodies_sweep(daemon, &next_sweep_ms);
 		daemon_expire(daemon);
 		store_get_status(daemon->store, &status);
@@ -237,17 +240,15 @@ void daemon_stop(struct daemon **daemon_p)
 int daemon_check(const struct config *config, struct error *error)
 {
 	struct daemon daemon = { .config = config };
-	struct buffer secret = { 0 };
 	int rc = daemon_server_new(&daemon, error);
 
 	net_server_free(&daemon.server);
 	if (rc == 0)
 		rc = privileges_drop(config->user, true, error);
-	for (size_t i = 0; i < config->sync_user_count && rc == 0; i++)
-		rc = config_secret_read(config->sync_users[i].password_file, &secret, error);
+	if (rc == 0)
+		rc = daemon_login_check(config, error);
 	if (rc == 0)
 		rc = daemon_peers_check(config, error);
 	privileges_regain();
-	buffer_deinit(&secret);
 	return rc;
 }

@@ -173,7 +173,9 @@ void daemon_fronts_open(struct daemon *daemon)
 	struct imap_server_options imap = {
 		.mail = daemon->mail,
 		.authority = daemon->authority,
-		.is_peer = daemon_is_peer,
+		.authorize = daemon_authorize,
+		.certificate_name = daemon_certificate_name,
+		.user_connection_max = (unsigned)daemon->config->user_connections_max,
 		.context = daemon,
 		.append_size_max = daemon->config->message_size_max,
 		.quota_warning_percent = (unsigned)daemon->config->quota_warning,

@@ -18,6 +18,14 @@ static_assert((int)CONFIG_TLS_NONE == (int)NET_TLS_NONE &&
 #define LMTP_SOCKET_MODE 0666
 #define IMAP_SOCKET_MODE 0666
 
+static bool wants_certificates(const struct config *config)
+{
+	for (size_t i = 0; i < config->sync_user_count; i++)
+		if (config->sync_users[i].certificate != NULL)
+			return true;
+	return config->login.client_ca != NULL;
+}
+
 int daemon_server_new(struct daemon *daemon, struct error *error)
 {
 	const struct config *config = daemon->config;
@@ -27,6 +35,9 @@ int daemon_server_new(struct daemon *daemon, struct error *error)
 		.connection_count_max = (unsigned)config->connections_max,
 		.tls_certificate_path = config->tls_certificate,
 		.tls_key_path = config->tls_key,
+		.tls_client_ca_path = config->login.client_ca,
+		.tls_wants_certificate = wants_certificates(config),
+		.address_connection_max = (unsigned)config->address_connections_max,
 	};
 
 	return net_server_new(&options, &daemon->server, error);

@@ -33,18 +33,22 @@ static int channel_open(const struct config_peer *peer, struct mail *mail, bool 
 		.user = peer->user,
 		.tls = (enum channel_tls)peer->tls,
 		.tls_options = { .verify = peer->pin.is_set ? NET_VERIFY_PIN : NET_VERIFY_CA,
-			.ca_path = peer->ca_file },
+			.ca_path = peer->ca_file,
+			.certificate_path = peer->certificate,
+			.key_path = peer->key },
 		.accounts = peer->accounts,
 		.rate_max = peer->backlog_rate_max,
 		.is_paused = is_paused,
 	};
-	int rc = config_secret_read(peer->password_file, &secret, error);
+	int rc = peer->password_file == NULL
+			 ? 0
+			 : config_secret_read(peer->password_file, &secret, error);
 
 	memcpy(options.tls_options.pin, peer->pin.bytes, NET_PIN_SIZE);
 	if (rc < 0) {
 		error_prefix(error, "peer %s", peer->name);
 	} else {
-		options.password = buffer_string(&secret);
+		options.password = peer->password_file != NULL ? buffer_string(&secret) : NULL;
 		*channel_r = channel_start(mail, &options);
 		if (peer->tls == CONFIG_TLS_NONE && !is_this_machine(&peer->address))
 			log_event(LOG_LEVEL_WARNING, "peer-without-tls", "peer", peer->name,
@@ -159,7 +163,8 @@ int daemon_peers_check(const struct config *config, struct error *error)
 	int rc = 0;
 
 	for (size_t i = 0; i < config->peer_count && rc == 0; i++) {
-		rc = config_secret_read(config->peers[i].password_file, &secret, error);
+		if (config->peers[i].password_file != NULL)
+			rc = config_secret_read(config->peers[i].password_file, &secret, error);
 		if (rc < 0)
 			error_prefix(error, "peer %s", config->peers[i].name);
 	}

@@ -10,6 +10,7 @@
 #include "chapard/admin.h"
 #include "chapard/channel.h"
 #include "chapard/daemon.h"
+#include "chapard/introspection.h"
 #include "imap/imap_server.h"
 #include "lmtp/lmtp_server.h"
 #include "mail/mail.h"
@@ -19,10 +20,14 @@
 #include "store/store.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define LOGIN_SECRET_SIZE 32 /* bytes */
 
-struct sync_login {
+#define HOST_NAME_SIZE 256
+
+/* A sync-user or administrator whose password is in a file. */
+struct file_login {
 	const char *name;          /* the configuration's */
 	struct buffer credentials; /* made of its password */
 };
@@ -48,10 +53,14 @@ struct daemon {
 	struct store *store;
 	struct mail *mail;
 
-	struct sync_login *sync_logins; /* config->sync_user_count */
+	struct file_login *file_logins;
+	size_t file_login_count;
 	struct password_cache *password_cache;
 	unsigned char login_secret[LOGIN_SECRET_SIZE];
 	struct sasl_authority *authority;
+	struct introspection *introspection; /* NULL: no tokens */
+	atomic_uint saslauthd_call_count;
+	char host_name[HOST_NAME_SIZE]; /* for GSSAPI */
 
 	struct net_server *server;
 	struct imap_server *imap;
@@ -71,8 +80,19 @@ struct daemon {
 /* daemon_login.c: who may log in, and as whom */
 int daemon_login_open(struct daemon *daemon, struct error *error);
 void daemon_login_close(struct daemon *daemon);
+/* Checks the files that the sections of logins name. */
+int daemon_login_check(const struct config *config, struct error *error);
 /* For imap_server_options; the context is the daemon. */
-bool daemon_is_peer(void *context, const char *user_name);
+int daemon_authorize(
+	void *context, const char *authcid, const char *user, struct imap_grant *grant_r);
+int daemon_certificate_name(
+	void *context, const struct net_certificate *certificate, struct buffer *name);
+
+/* daemon_ways.c: saslauthd, tokens, Kerberos */
+int daemon_ways_open(struct daemon *daemon, struct sasl_options *options, struct error *error);
+void daemon_ways_close(struct daemon *daemon);
+/* What Kerberos takes from the environment; while there is one thread only. */
+void daemon_ways_environment(const struct config *config);
 
 /* daemon_fronts.c: the IMAP and LMTP servers, and how mail gets from LMTP to the accounts */
 void daemon_fronts_open(struct daemon *daemon);

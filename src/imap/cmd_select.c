@@ -165,6 +165,8 @@ static int open_mailbox(
 	uint32_t unseen_uid = 0;
 	int rc;
 
+	if (session->identity.is_read_only)
+		select->is_read_only = true;
 	rc = imap_target_find(session, kv, select->name, ACL_READ, &target, error);
 	if (rc < 0)
 		return rc;

@@ -4,7 +4,7 @@
 
 static struct sync_session *open_sync(struct imap_session *session)
 {
-	struct sync_rights rights = { .is_full = session->is_peer };
+	struct sync_rights rights = session->sync_rights;
 
 	if (session->sync == NULL) {
 		memcpy(rights.account, session->identity.name, sizeof(rights.account));

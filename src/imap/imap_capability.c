@@ -1,5 +1,6 @@
 #include "imap/imap_capability.h"
 
+#include "imap/imap_login.h"
 #include "imap/imap_reply.h"
 
 /* Those that need a login are not told before: clients ask again after it. */
@@ -15,20 +16,6 @@ static const char user_capabilities[] =
 	" SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS"
 	" I18NLEVEL=1 CONTEXT=SEARCH CONTEXT=SORT PARTIAL MULTISEARCH INPROGRESS XCHAPAR=1";
 
-static void put_mechanisms(struct imap_session *session)
-{
-	struct bytes names = bytes_of_string(sasl_mechanisms(imap_session_is_private(session)));
-
-	while (names.len > 0) {
-		struct bytes name = bytes_take(&names, bytes_find(names, ' '));
-
-		imap_put(session, " AUTH=");
-		imap_put_bytes(session, name);
-		if (names.len > 0)
-			bytes_skip(&names, 1);
-	}
-}
-
 void imap_put_capabilities(struct imap_session *session)
 {
 	imap_put(session, anybody_capabilities);
@@ -43,5 +30,6 @@ void imap_put_capabilities(struct imap_session *session)
 		imap_put(session, " STARTTLS");
 	if (!imap_session_is_private(session))
 		imap_put(session, " LOGINDISABLED");
-	put_mechanisms(session);
+	sasl_mechanisms(
+		session->options->authority, imap_login_channel(session), " AUTH=", &session->out);
 }

@@ -163,6 +163,26 @@ static enum net_result run_selected(struct imap_session *session, struct imap_pa
 	return session->command->run(session, args);
 }
 
+/*
+ * What a user may do who may change nothing. This is a list of what is harmless, so that a new
+ * command is refused until someone has thought about it. SELECT opens as EXAMINE does for him, and
+ * what SYNC may do its own rights say.
+ */
+static bool is_harmless(const struct imap_command *command)
+{
+	static const char *const names[] = { "CANCELUPDATE", "CAPABILITY", "CHECK", "CLOSE",
+		"COMPRESS", "ENABLE", "ESEARCH", "EXAMINE", "FETCH", "GETACL", "GETMETADATA",
+		"GETQUOTA", "GETQUOTAROOT", "ID", "IDLE", "LIST", "LISTRIGHTS", "LOGOUT", "LSUB",
+		"MYRIGHTS", "NAMESPACE", "NOOP", "NOTIFY", "SEARCH", "SELECT", "SORT", "STATUS",
+		"SYNC", "THREAD", "UID FETCH", "UID SEARCH", "UID SORT", "UID THREAD",
+		"UNAUTHENTICATE", "UNSELECT" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(command->name, names[i]) == 0)
+			return true;
+	return false;
+}
+
 enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 {
 	struct imap_parser parser = {
@@ -191,6 +211,8 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 		return refuse_write(session);
 	if (imap_account_is_deleted(session))
 		return imap_bye(session, IMAP_ACCOUNT_DELETED_TEXT);
+	if (session->identity.is_read_only && !is_harmless(command))
+		return imap_no(session, "[NOPERM] You may look, but change nothing");
 	if (command->states == IMAP_SELECTED && command->run != cmd_unselect)
 		return run_selected(session, &parser);
 	return command->run(session, &parser);

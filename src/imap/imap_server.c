@@ -34,6 +34,8 @@ struct imap_server *imap_server_new(const struct imap_server_options *options)
 	if (own->shared_prefix == NULL)
 		own->shared_prefix = "Shared";
 	server->recent = imap_recent_new();
+	server->guard = imap_guard_new();
+	server->registry = imap_registry_new(options->mail);
 	server->protocol = imap_session_protocol;
 	unit_size_max = own->append_size_max > SYNC_REQUEST_SIZE_MAX ? own->append_size_max
 								     : SYNC_REQUEST_SIZE_MAX;
@@ -46,8 +48,15 @@ void imap_server_free(struct imap_server **server)
 	if (*server == NULL)
 		return;
 	imap_recent_free(&(*server)->recent);
+	imap_guard_free(&(*server)->guard);
+	imap_registry_free(&(*server)->registry);
 	free(*server);
 	*server = NULL;
+}
+
+void imap_server_sweep(struct imap_server *server)
+{
+	imap_registry_sweep(server->registry);
 }
 
 const struct net_protocol *imap_server_protocol(const struct imap_server *server)

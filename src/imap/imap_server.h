@@ -12,8 +12,18 @@
 #include "mail/mail.h"
 #include "mail/sasl.h"
 #include "net/net_protocol.h"
+#include "sync/responder.h"
 
 struct imap_server;
+
+/* What a user may do, beyond what ACLs say. */
+struct imap_grant {
+	bool is_admin;             /* acts as administrator */
+	bool is_read_only;         /* may look, and change nothing */
+	bool is_delegate;          /* an administrator who acts as this user */
+	bool is_peer;              /* a peer node, who need not have an account ... */
+	struct sync_rights rights; /* ... and what it may do */
+};
 
 struct imap_server_options { /* 0 or NULL: the default */
 	struct mail *mail;   /* borrowed until imap_server_free() */
@@ -21,13 +31,19 @@ struct imap_server_options { /* 0 or NULL: the default */
 	/* Checks names and passwords; borrowed likewise. */
 	struct sasl_authority *authority;
 	/*
-	 * Whether the user, whose password was right, is a peer node with full rights to SYNC (he
-	 * need not have an account), and whether an account may be made for him that is not there
-	 * yet. NULL: nobody is, none may.
+	 * Whether `authcid`, who has shown that he is that, may act as `user` (mostly himself; both
+	 * as account_name_normalize() gives them), and with which rights: 0 with *grant_r, or
+	 * ERR_REFUSED. NULL: everybody is an ordinary user, and acts as himself only.
 	 */
-	bool (*is_peer)(void *context, const char *user);
+	int (*authorize)(
+		void *context, const char *authcid, const char *user, struct imap_grant *grant_r);
+	/* Appends the name that EXTERNAL gives the owner of the certificate: 0, or ERR_NOT_FOUND:
+	 * he has none. NULL: nobody has. */
+	int (*certificate_name)(
+		void *context, const struct net_certificate *certificate, struct buffer *name);
+	/* Whether an account may be made for the user that is not there yet. NULL: none may. */
 	bool (*may_create)(void *context, const char *user);
-	void *context; /* of both */
+	void *context; /* of all three */
 	/* All groups of users that ACLs may name; borrowed likewise. NULL: none. */
 	const struct identity_groups *groups;
 	/* First levels of the names of other accounts' mailboxes (imap_target.h); borrowed. */
@@ -37,6 +53,7 @@ struct imap_server_options { /* 0 or NULL: the default */
 	size_t append_size_max;        /* bytes of one message; 64 MiB */
 	bool allow_plaintext_loopback; /* passwords without TLS from this machine */
 	bool allow_plaintext;          /* and from everywhere; for tests and closed networks */
+	unsigned user_connection_max;  /* sessions of one user at a time; 0: as many as he likes */
 	unsigned idle_timeout_s;       /* 1800; RFC 3501 asks for no less */
 	unsigned login_timeout_s;      /* 60: from the greeting to the login */
 	unsigned progress_interval_ms; /* 10000: between reports of a long search's progress */
@@ -50,6 +67,12 @@ struct imap_server_options { /* 0 or NULL: the default */
 struct imap_server *imap_server_new(const struct imap_server_options *options);
 /* After net_server_stop(). Sets *server to NULL. A NULL *server is allowed. */
 void imap_server_free(struct imap_server **server);
+
+/*
+ * Closes the sessions of users whose login was disabled since the last call. To be called every
+ * second or so, by one thread; costs nothing while no such account changes.
+ */
+void imap_server_sweep(struct imap_server *server);
 
 /* For net_listener_options: the protocol, with the server itself as `context`. */
 const struct net_protocol *imap_server_protocol(const struct imap_server *server);

@@ -2,13 +2,17 @@
 #ifndef CHAPAR_IMAP_SERVER_PRIVATE_H
 #define CHAPAR_IMAP_SERVER_PRIVATE_H
 
+#include "imap/imap_guard.h"
 #include "imap/imap_recent.h"
+#include "imap/imap_registry.h"
 #include "imap/imap_server.h"
 
 struct imap_server {
 	struct imap_server_options options; /* defaults filled in */
 	struct net_protocol protocol;
 	struct imap_recent *recent;
+	struct imap_guard *guard;
+	struct imap_registry *registry;
 };
 
 /* The session's callbacks (imap_session.c). */

@@ -2,6 +2,7 @@
 
 #include "imap/imap_capability.h"
 #include "imap/imap_notify.h"
+#include "imap/imap_registry.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_server_private.h"
 #include "imap/imap_update.h"
@@ -224,6 +225,7 @@ static void user_deinit(struct imap_session *session)
 	imap_watch_end(session);
 	session->own = (struct watch_own){ 0 };
 	sasl_server_free(&session->sasl);
+	imap_registry_remove(session->server->registry, &session->registration);
 	sync_session_free(&session->sync);
 	imap_body_deinit(&session->body);
 }
@@ -253,6 +255,7 @@ static void session_free(void *context)
 	imap_view_free(&session->view);
 	imap_command_end(session);
 	user_deinit(session);
+	buffer_deinit(&session->certificate_name);
 	buffer_deinit(&session->out);
 	buffer_deinit(&session->ending);
 	arena_free(&session->arena);

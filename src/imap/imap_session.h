@@ -59,9 +59,10 @@ struct imap_session {
 
 	struct identity identity; /* of the user; without a name before the login */
 	bool is_peer;
-	bool is_condstore; /* MODSEQ is told with all changes of flags */
-	bool is_qresync;   /* VANISHED takes the place of EXPUNGE */
-	bool is_rev2;      /* IMAP4rev2 is enabled (RFC 9051) */
+	struct sync_rights sync_rights; /* of a peer */
+	bool is_condstore;              /* MODSEQ is told with all changes of flags */
+	bool is_qresync;                /* VANISHED takes the place of EXPUNGE */
+	bool is_rev2;                   /* IMAP4rev2 is enabled (RFC 9051) */
 	bool is_utf8_only; /* UTF8=ACCEPT is enabled: SEARCH takes no charset (RFC 6855) */
 	bool is_utf8;      /* either: names and strings are UTF-8 on the wire */
 	bool is_uidonly;   /* no message numbers, in either direction (RFC 9586) */
@@ -90,8 +91,11 @@ struct imap_session {
 	void *work;                    /* of the running command ... */
 	void (*work_free)(void *work); /* ... and how to end it early */
 
-	struct imap_body body;    /* read last; kept between FETCHes of partials only */
-	struct sasl_server *sasl; /* during AUTHENTICATE */
+	struct imap_body body;          /* read last; kept between FETCHes of partials only */
+	struct sasl_channel channel;    /* see imap_login_channel() */
+	struct buffer certificate_name; /* the channel's */
+	struct sasl_server *sasl;       /* during AUTHENTICATE */
+	struct imap_registration *registration; /* after the login */
 	struct sync_session *sync;
 	unsigned login_failure_count;
 	unsigned bad_command_count;

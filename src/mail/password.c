@@ -1,7 +1,9 @@
 /*
  * The blob: version (u8), then for SCRAM: iteration count (varint; 0: no keys, and nothing of them
  * follows), salt (bytes), StoredKey and ServerKey (32 bytes each); then for argon2id: pass count
- * (varint; 0: no hash, and nothing follows), memory in KiB (varint), salt (bytes), hash (32 bytes).
+ * (varint; 0: no hash, and nothing of it follows), memory in KiB (varint), salt (bytes), hash (32
+ * bytes). In version 2, which is only written where there are SCRAM-SHA-1 keys, these follow as the
+ * first ones did, with keys of 20 bytes; version 1 has none.
  */
 #include "mail/password.h"
 
@@ -13,10 +15,12 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/sha.h>
 #include <stdlib.h>
 
 #define BLOB_VERSION 1
+#define BLOB_VERSION_SHA_1 2
+#define SCRAM_HASH_COUNT 2
+#define SHA_1_KEY_SIZE 20
 #define SALT_SIZE 16
 #define ARGON2_HASH_SIZE 32
 #define ARGON2_LANE_COUNT 1
@@ -29,49 +33,73 @@ struct argon2 {
 };
 
 struct credentials {
-	struct scram_keys scram; /* none if iteration_count is 0 */
-	struct argon2 argon2;    /* none if pass_count is 0 */
+	struct scram_keys scram[SCRAM_HASH_COUNT]; /* by hash; none if iteration_count is 0 */
+	struct argon2 argon2;                      /* none if pass_count is 0 */
 };
 
 struct password_parameters password_parameters_default(void)
 {
-	return (struct password_parameters){ 15000, 2, 19u * 1024 };
+	return (struct password_parameters){ 15000, 2, 19u * 1024, 0 };
 }
 
 struct password_parameters password_parameters_cheap(void)
 {
-	return (struct password_parameters){ SCRAM_ITERATION_COUNT_MIN, 0, 0 };
+	return (struct password_parameters){ SCRAM_ITERATION_COUNT_MIN, 0, 0, 0 };
 }
 
 /* ---- SCRAM ---- */
 
-void scram_hmac(struct bytes key, struct bytes data, unsigned char mac_r[SCRAM_KEY_SIZE])
+size_t scram_key_size(enum scram_hash hash)
+{
+	return hash == SCRAM_SHA_1 ? SHA_1_KEY_SIZE : SCRAM_KEY_SIZE;
+}
+
+static const EVP_MD *digest_of(enum scram_hash hash)
+{
+	return hash == SCRAM_SHA_1 ? EVP_sha1() : EVP_sha256();
+}
+
+static void hmac(const EVP_MD *digest, struct bytes key, struct bytes data,
+	unsigned char mac_r[SCRAM_KEY_SIZE])
 {
 	static const unsigned char empty[1];
 
-	if (HMAC(EVP_sha256(), key.len > 0 ? key.ptr : empty, (int)key.len,
+	if (HMAC(digest, key.len > 0 ? key.ptr : empty, (int)key.len,
 		    data.len > 0 ? data.ptr : empty, data.len, mac_r, NULL) == NULL)
 		abort();
 }
 
-void scram_keys_derive(struct bytes prepared, struct bytes salt, unsigned iteration_count,
-	struct scram_keys *keys_r, unsigned char client_key_r[SCRAM_KEY_SIZE])
+void password_hmac(struct bytes key, struct bytes data, unsigned char mac_r[SCRAM_KEY_SIZE])
+{
+	hmac(EVP_sha256(), key, data, mac_r);
+}
+
+void scram_salted_password(enum scram_hash hash, struct bytes prepared, struct bytes salt,
+	unsigned iteration_count, unsigned char salted_r[SCRAM_KEY_SIZE])
+{
+	if (PKCS5_PBKDF2_HMAC((const char *)prepared.ptr, (int)prepared.len, salt.ptr,
+		    (int)salt.len, (int)iteration_count, digest_of(hash), (int)scram_key_size(hash),
+		    salted_r) != 1)
+		abort();
+}
+
+void scram_keys_derive(enum scram_hash hash, struct bytes prepared, struct bytes salt,
+	unsigned iteration_count, struct scram_keys *keys_r)
 {
 	unsigned char salted[SCRAM_KEY_SIZE], client_key[SCRAM_KEY_SIZE];
+	size_t size = scram_key_size(hash);
 
 	assert(salt.len <= SCRAM_SALT_SIZE_MAX);
+	*keys_r = (struct scram_keys){
+		.hash = hash, .salt_size = salt.len, .iteration_count = iteration_count
+	};
 	memcpy(keys_r->salt, salt.ptr, salt.len);
-	keys_r->salt_size = salt.len;
-	keys_r->iteration_count = iteration_count;
-	if (PKCS5_PBKDF2_HMAC((const char *)prepared.ptr, (int)prepared.len, salt.ptr,
-		    (int)salt.len, (int)iteration_count, EVP_sha256(), SCRAM_KEY_SIZE, salted) != 1)
+	scram_salted_password(hash, prepared, salt, iteration_count, salted);
+	hmac(digest_of(hash), bytes_of(salted, size), BYTES_LITERAL("Client Key"), client_key);
+	if (EVP_Digest(client_key, size, keys_r->stored_key, NULL, digest_of(hash), NULL) != 1)
 		abort();
-	scram_hmac(bytes_of(salted, sizeof(salted)), BYTES_LITERAL("Client Key"), client_key);
-	SHA256(client_key, sizeof(client_key), keys_r->stored_key);
-	scram_hmac(
-		bytes_of(salted, sizeof(salted)), BYTES_LITERAL("Server Key"), keys_r->server_key);
-	if (client_key_r != NULL)
-		memcpy(client_key_r, client_key, SCRAM_KEY_SIZE);
+	hmac(digest_of(hash), bytes_of(salted, size), BYTES_LITERAL("Server Key"),
+		keys_r->server_key);
 	OPENSSL_cleanse(salted, sizeof(salted));
 	OPENSSL_cleanse(client_key, sizeof(client_key));
 }
@@ -92,24 +120,31 @@ static int hash_argon2(
 
 /* ---- The blob ---- */
 
+static void scram_write(const struct scram_keys *scram, struct buffer *blob)
+{
+	pack_varint(blob, scram->iteration_count);
+	if (scram->iteration_count == 0)
+		return;
+	pack_bytes(blob, bytes_of(scram->salt, scram->salt_size));
+	buffer_append(blob, scram->stored_key, scram_key_size(scram->hash));
+	buffer_append(blob, scram->server_key, scram_key_size(scram->hash));
+}
+
 static void blob_write(const struct credentials *credentials, struct buffer *blob)
 {
-	const struct scram_keys *scram = &credentials->scram;
+	bool has_sha_1 = credentials->scram[SCRAM_SHA_1].iteration_count > 0;
 	const struct argon2 *argon2 = &credentials->argon2;
 
-	pack_u8(blob, BLOB_VERSION);
-	pack_varint(blob, scram->iteration_count);
-	if (scram->iteration_count > 0) {
-		pack_bytes(blob, bytes_of(scram->salt, scram->salt_size));
-		buffer_append(blob, scram->stored_key, SCRAM_KEY_SIZE);
-		buffer_append(blob, scram->server_key, SCRAM_KEY_SIZE);
-	}
+	pack_u8(blob, has_sha_1 ? BLOB_VERSION_SHA_1 : BLOB_VERSION);
+	scram_write(&credentials->scram[SCRAM_SHA_256], blob);
 	pack_varint(blob, argon2->pass_count);
 	if (argon2->pass_count > 0) {
 		pack_varint(blob, argon2->memory_kib);
 		pack_bytes(blob, bytes_of(argon2->salt, argon2->salt_size));
 		buffer_append(blob, argon2->hash, ARGON2_HASH_SIZE);
 	}
+	if (has_sha_1)
+		scram_write(&credentials->scram[SCRAM_SHA_1], blob);
 }
 
 static int salt_read(struct bytes *in, unsigned char *salt, size_t *size_r)
@@ -126,8 +161,9 @@ static int salt_read(struct bytes *in, unsigned char *salt, size_t *size_r)
 	return 0;
 }
 
-static int scram_read(struct bytes *in, struct scram_keys *scram)
+static int scram_read(struct bytes *in, enum scram_hash hash, struct scram_keys *scram)
 {
+	size_t size = scram_key_size(hash);
 	uint64_t count;
 	int rc = unpack_varint(in, &count);
 
@@ -135,12 +171,13 @@ static int scram_read(struct bytes *in, struct scram_keys *scram)
 		return rc;
 	if (count > SCRAM_ITERATION_COUNT_MAX)
 		return ERR_CORRUPT;
+	scram->hash = hash;
 	scram->iteration_count = (unsigned)count;
 	rc = salt_read(in, scram->salt, &scram->salt_size);
 	if (rc == 0)
-		rc = unpack_raw(in, scram->stored_key, SCRAM_KEY_SIZE);
+		rc = unpack_raw(in, scram->stored_key, size);
 	if (rc == 0)
-		rc = unpack_raw(in, scram->server_key, SCRAM_KEY_SIZE);
+		rc = unpack_raw(in, scram->server_key, size);
 	return rc;
 }
 
@@ -175,25 +212,33 @@ static int blob_read(struct bytes in, struct credentials *credentials_r)
 	rc = unpack_u8(&in, &version);
 	if (rc < 0)
 		return rc;
-	if (version != BLOB_VERSION)
+	if (version != BLOB_VERSION && version != BLOB_VERSION_SHA_1)
 		return ERR_VERSION;
-	rc = scram_read(&in, &credentials.scram);
+	rc = scram_read(&in, SCRAM_SHA_256, &credentials.scram[SCRAM_SHA_256]);
 	if (rc == 0)
 		rc = argon2_read(&in, &credentials.argon2);
+	if (rc == 0 && version == BLOB_VERSION_SHA_1)
+		rc = scram_read(&in, SCRAM_SHA_1, &credentials.scram[SCRAM_SHA_1]);
 	if (rc < 0)
 		return rc;
-	if (in.len > 0 ||
-		(credentials.scram.iteration_count == 0 && credentials.argon2.pass_count == 0))
+	if (in.len > 0 || (credentials.scram[SCRAM_SHA_256].iteration_count == 0 &&
+				  credentials.argon2.pass_count == 0))
 		return ERR_CORRUPT;
 	*credentials_r = credentials;
 	return 0;
+}
+
+static bool count_is_good(unsigned count)
+{
+	return count == 0 ||
+	       (count >= SCRAM_ITERATION_COUNT_MIN && count <= SCRAM_ITERATION_COUNT_MAX);
 }
 
 static int parameters_check(const struct password_parameters *parameters, struct error *error)
 {
 	unsigned count = parameters->scram_iteration_count;
 
-	if (count != 0 && (count < SCRAM_ITERATION_COUNT_MIN || count > SCRAM_ITERATION_COUNT_MAX))
+	if (!count_is_good(count) || !count_is_good(parameters->scram_sha_1_iteration_count))
 		return error_set(error, ERR_INVALID, "SCRAM iteration count must be from %d to %d",
 			SCRAM_ITERATION_COUNT_MIN, SCRAM_ITERATION_COUNT_MAX);
 	if (parameters->argon2_pass_count > ARGON2_PASS_COUNT_MAX)
@@ -209,17 +254,25 @@ static int parameters_check(const struct password_parameters *parameters, struct
 	return 0;
 }
 
+static void scram_fill(enum scram_hash hash, struct bytes prepared, unsigned iteration_count,
+	struct credentials *credentials)
+{
+	unsigned char salt[SALT_SIZE];
+
+	if (iteration_count == 0)
+		return;
+	random_bytes(salt, sizeof(salt));
+	scram_keys_derive(hash, prepared, bytes_of(salt, sizeof(salt)), iteration_count,
+		&credentials->scram[hash]);
+}
+
 static int credentials_fill(struct bytes prepared, const struct password_parameters *parameters,
 	struct credentials *credentials)
 {
 	struct argon2 *argon2 = &credentials->argon2;
-	unsigned char salt[SALT_SIZE];
 
-	if (parameters->scram_iteration_count > 0) {
-		random_bytes(salt, sizeof(salt));
-		scram_keys_derive(prepared, bytes_of(salt, sizeof(salt)),
-			parameters->scram_iteration_count, &credentials->scram, NULL);
-	}
+	scram_fill(SCRAM_SHA_256, prepared, parameters->scram_iteration_count, credentials);
+	scram_fill(SCRAM_SHA_1, prepared, parameters->scram_sha_1_iteration_count, credentials);
 	if (parameters->argon2_pass_count == 0)
 		return 0;
 	argon2->pass_count = parameters->argon2_pass_count;
@@ -268,18 +321,18 @@ out:
 	return rc;
 }
 
+/* The SHA-1 keys are there for SCRAM only: beside them there is always something better. */
 static int prepared_check(const struct credentials *credentials, struct bytes prepared)
 {
+	const struct scram_keys *scram = &credentials->scram[SCRAM_SHA_256];
 	unsigned char hash[ARGON2_HASH_SIZE];
 	struct scram_keys keys;
 	int rc;
 
-	if (credentials->scram.iteration_count > 0) {
-		scram_keys_derive(prepared,
-			bytes_of(credentials->scram.salt, credentials->scram.salt_size),
-			credentials->scram.iteration_count, &keys, NULL);
-		return CRYPTO_memcmp(
-			       keys.stored_key, credentials->scram.stored_key, SCRAM_KEY_SIZE) == 0
+	if (scram->iteration_count > 0) {
+		scram_keys_derive(SCRAM_SHA_256, prepared, bytes_of(scram->salt, scram->salt_size),
+			scram->iteration_count, &keys);
+		return CRYPTO_memcmp(keys.stored_key, scram->stored_key, SCRAM_KEY_SIZE) == 0
 			       ? 0
 			       : ERR_REFUSED;
 	}
@@ -308,16 +361,16 @@ int credentials_check(struct bytes blob, struct bytes password)
 	return rc;
 }
 
-int credentials_scram(struct bytes blob, struct scram_keys *keys_r)
+int credentials_scram(struct bytes blob, enum scram_hash hash, struct scram_keys *keys_r)
 {
 	struct credentials credentials;
 	int rc = blob_read(blob, &credentials);
 
 	if (rc < 0)
 		return rc;
-	if (credentials.scram.iteration_count == 0)
+	if (credentials.scram[hash].iteration_count == 0)
 		return ERR_NOT_FOUND;
-	*keys_r = credentials.scram;
+	*keys_r = credentials.scram[hash];
 	return 0;
 }
 
@@ -330,7 +383,7 @@ int credentials_drop_scram(struct bytes blob, struct buffer *out)
 		return rc;
 	if (credentials.argon2.pass_count == 0)
 		return ERR_NOT_FOUND;
-	credentials.scram.iteration_count = 0;
+	memset(credentials.scram, 0, sizeof(credentials.scram));
 	blob_write(&credentials, out);
 	return 0;
 }

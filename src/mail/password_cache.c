@@ -62,7 +62,7 @@ static void entry_name(const struct password_cache *cache, struct bytes account,
 	pack_bytes(&text, account);
 	pack_bytes(&text, blob);
 	pack_bytes(&text, password);
-	scram_hmac(bytes_of(cache->key, sizeof(cache->key)), buffer_bytes(&text), mac_r);
+	password_hmac(bytes_of(cache->key, sizeof(cache->key)), buffer_bytes(&text), mac_r);
 	OPENSSL_cleanse(text.data, text.room);
 	buffer_deinit(&text);
 }

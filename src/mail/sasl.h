@@ -1,6 +1,9 @@
 /*
- * sasl: the server's side of PLAIN (RFC 4616), LOGIN and SCRAM-SHA-256 (RFC 5802, RFC 7677, without
- * channel binding), and the client's side of PLAIN and SCRAM-SHA-256 for replication channels.
+ * sasl: logins by SASL. The server's side of PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256, SCRAM-SHA-1
+ * and their -PLUS forms (RFC 5802, RFC 7677, RFC 9266), EXTERNAL (RFC 4422), GSSAPI (RFC 4752),
+ * OAUTHBEARER (RFC 7628) and XOAUTH2; and the client's side of PLAIN, SCRAM-SHA-256(-PLUS) and
+ * EXTERNAL for replication channels. The mechanisms are GNU SASL's, but for LOGIN and the two with
+ * tokens, which it has no server for; see docs/dependencies.md.
  *
  * All data here are decoded: base64 and the framing of IMAP or another protocol are the caller's.
  * It says who somebody is (authentication identity) and whom he wants to act for (authorization
@@ -26,20 +29,48 @@ enum sasl_step {
 };
 
 /*
- * What all sessions share. lookup() appends the blob of the account `name` (prepared, as the client
- * wrote it) to *blob: 0, ERR_NOT_FOUND if there is no such account or no password, or another
- * error, which makes the step SASL_UNAVAILABLE. It is called by the thread that calls the step.
+ * What all sessions share. Callbacks are called by the thread that calls the step, which they may
+ * hold up for a bounded time.
  */
 struct sasl_options {
+	/*
+	 * Appends the blob of the account `name` (prepared, as the client wrote it) to *blob: 0,
+	 * ERR_NOT_FOUND if there is no such account or no password, or another error, which makes
+	 * the step SASL_UNAVAILABLE.
+	 */
 	int (*lookup)(void *context, struct bytes name, struct buffer *blob);
-	void *context;
+	/*
+	 * Checks a password elsewhere, for names that lookup() does not find: 0, ERR_REFUSED, or
+	 * another error, which makes the step SASL_UNAVAILABLE. NULL: such names are unknown.
+	 */
+	int (*password_check)(void *context, struct bytes name, struct bytes password);
+	/*
+	 * Appends the name of the user whom a bearer token stands for: 0, ERR_REFUSED, or another
+	 * error, as above. NULL: no OAUTHBEARER and XOAUTH2.
+	 */
+	int (*token_check)(void *context, struct bytes token, struct buffer *name);
+	/*
+	 * Whether a name is known by lookup() and by its certificate only, whatever
+	 * password_check(), token_check() and Kerberos say of somebody who is called so. NULL: none
+	 * is.
+	 */
+	bool (*is_reserved)(void *context, struct bytes name);
+	void *context;                /* of all of these */
 	struct password_cache *cache; /* may be NULL */
-	/* As new passwords are made: what unknown accounts look like. */
+	/* As new passwords are made: what unknown accounts look like, and whether SCRAM-SHA-1 is
+	 * offered. */
 	struct password_parameters parameters;
 	/* At least 16 bytes that stay the same over restarts, for the salts of unknown accounts; or
 	 * none. */
 	struct bytes secret;
-	const char *nonce; /* for tests: instead of a random one */
+	/* The only mechanisms that are offered, separated by spaces; NULL: all that can work. */
+	const char *mechanisms;
+	const char *token_scope; /* told to clients whose token was refused; may be NULL */
+	/*
+	 * GSSAPI for the principals of `gssapi_realm` who have a ticket for imap/`gssapi_host`; the
+	 * keytab is the process's (KRB5_KTNAME). NULL: none.
+	 */
+	const char *gssapi_host, *gssapi_realm;
 };
 
 struct sasl_authority;
@@ -56,15 +87,31 @@ void sasl_authority_free(struct sasl_authority **authority);
 enum sasl_step sasl_password_check(
 	struct sasl_authority *authority, struct bytes name, struct bytes password);
 
-/* The names of the mechanisms, separated by spaces; without those that show the password if so
- * wished. */
-const char *sasl_mechanisms(bool allows_plaintext);
+/* What a connection brings along; must outlive the servers that are made for it. */
+struct sasl_channel {
+	bool is_private; /* passwords and tokens may be shown on it */
+	/*
+	 * Appends the channel binding of `type` ("tls-exporter", "tls-unique"): 0, or
+	 * ERR_NOT_FOUND. NULL: there is no TLS.
+	 */
+	int (*binding)(void *context, const char *type, struct buffer *out);
+	void *context;
+	struct bytes certificate_name; /* from the client's verified certificate; empty: none */
+};
+
+/*
+ * Appends the names of the mechanisms that can work on the channel, the strongest first, each after
+ * `separator`.
+ */
+void sasl_mechanisms(const struct sasl_authority *authority, const struct sasl_channel *channel,
+	const char *separator, struct buffer *out);
 
 struct sasl_server;
 
-/* ERR_NOT_FOUND: no such mechanism (or it shows the password and that is not allowed). */
-int sasl_server_new(struct sasl_authority *authority, struct bytes mechanism, bool allows_plaintext,
-	struct sasl_server **server_r);
+/* ERR_NOT_FOUND: no such mechanism, or not on this channel; ERR_UNAVAILABLE: it cannot start now
+ * (GSSAPI without a usable keytab). */
+int sasl_server_new(struct sasl_authority *authority, struct bytes mechanism,
+	const struct sasl_channel *channel, struct sasl_server **server_r);
 /* Sets *server to NULL. A NULL *server is allowed. */
 void sasl_server_free(struct sasl_server **server);
 
@@ -81,15 +128,19 @@ enum sasl_step sasl_server_step(
 struct bytes sasl_server_authcid(const struct sasl_server *server);
 /* Whom he wants to be; empty: himself. */
 struct bytes sasl_server_authzid(const struct sasl_server *server);
+/* Whether a password was tried, which may have been guessed. */
+bool sasl_server_is_guess(const struct sasl_server *server);
+/* "SCRAM-SHA-256", for the log. */
+const char *sasl_server_mechanism(const struct sasl_server *server);
 
 /* ---- The client's side ---- */
 
 struct sasl_client_options {
-	const char *mechanism; /* "PLAIN" or "SCRAM-SHA-256" */
+	const char *mechanism; /* "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL" */
 	const char *authzid;   /* NULL: none */
-	const char *authcid;
-	const char *password;
-	const char *nonce; /* for tests: instead of a random one */
+	const char *authcid;   /* NULL for EXTERNAL */
+	const char *password;  /* likewise */
+	struct bytes binding;  /* tls-exporter, for -PLUS */
 };
 
 struct sasl_client;

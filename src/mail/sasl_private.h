@@ -6,64 +6,74 @@
 
 #include "mail/sasl.h"
 
-#define SCRAM_NONCE_SIZE 24 /* printable bytes of a nonce that we make */
+#include <gsasl.h>
+
+#define SASL_STEP_COUNT_MAX 12 /* GSSAPI needs the most: four or five */
 
 struct sasl_authority {
 	struct sasl_options options;
 	struct buffer secret;
-	char *nonce;
-};
-
-struct scram_server {
-	struct buffer gs2_header;
-	struct buffer client_first_bare;
-	struct buffer server_first;
-	struct buffer nonce;
-	struct scram_keys keys;
-	bool is_known;  /* else the keys belong to nobody */
-	bool is_proven; /* the client has; we are telling him that we know the password too */
+	char *mechanisms, *token_scope, *gssapi_host, *gssapi_realm;
+	Gsasl *library;
 };
 
 struct sasl_server {
 	struct sasl_authority *authority;
+	const struct sasl_channel *channel;
 	const struct sasl_mechanism *mechanism;
-	unsigned step_index;
+	unsigned step_count;
 	bool is_over;
-	struct buffer authcid, authzid;
-	struct scram_server scram;
+	struct buffer authcid, authzid; /* prepared */
+	Gsasl_session *session;         /* NULL: the mechanism is our own */
+	bool is_unavailable;            /* a callback could not tell */
+	bool is_refused;                /* the token was; the client is being told why */
+	bool is_proven;                 /* all is said but the client's last empty message */
+	struct scram_keys keys;         /* of SCRAM; */
+	bool has_keys, is_known;        /* looked up; or else they belong to nobody */
+};
+
+enum sasl_need { /* a set of bits: without which a mechanism is not offered */
+	SASL_NEEDS_PRIVACY = 1,
+	SASL_NEEDS_BINDING = 2,
+	SASL_NEEDS_SHA_1 = 4,
+	SASL_NEEDS_CERTIFICATE = 8,
+	SASL_NEEDS_GSSAPI = 16,
+	SASL_NEEDS_TOKENS = 32
 };
 
 struct sasl_mechanism {
 	const char *name;
-	bool shows_password;
+	unsigned needs;
+	enum scram_hash hash; /* of SCRAM */
+	bool has_prompt;      /* of its own, before the first message of the client */
 	enum sasl_step (*step)(
 		struct sasl_server *server, struct bytes input, struct buffer *challenge);
 };
 
-enum sasl_step sasl_scram_step(
+/* sasl_library.c: the mechanisms of GNU SASL. */
+Gsasl *sasl_library_new(struct sasl_authority *authority);
+int sasl_library_start(struct sasl_server *server);
+enum sasl_step sasl_library_step(
 	struct sasl_server *server, struct bytes input, struct buffer *challenge);
-void sasl_scram_deinit(struct scram_server *scram);
 
-/* Looks up `name`, or makes up the keys of an account that there is not. */
-enum sasl_step sasl_scram_keys(struct sasl_authority *authority, struct bytes name,
-	struct scram_keys *keys_r, bool *is_known_r);
-/* The salt of an account that there is not. */
-void sasl_unknown_salt(
-	struct sasl_authority *authority, struct bytes name, unsigned char salt_r[SCRAM_KEY_SIZE]);
+/* sasl_token.c */
+enum sasl_step sasl_oauthbearer_step(
+	struct sasl_server *server, struct bytes input, struct buffer *challenge);
+enum sasl_step sasl_xoauth2_step(
+	struct sasl_server *server, struct bytes input, struct buffer *challenge);
 
-/* Puts a fresh nonce, or `fixed` if it is not NULL, at the end of *out. */
-void sasl_nonce_append(struct buffer *out, const char *fixed);
+/* Whether a -PLUS mechanism was offered on the server's channel. */
+bool sasl_binding_is_offered(const struct sasl_server *server);
+/* Whether only our own credentials tell who `name`, prepared, is. */
+bool sasl_is_reserved(const struct sasl_authority *authority, struct bytes name);
+/* `name` is prepared. */
+enum sasl_step sasl_name_check(
+	struct sasl_authority *authority, struct bytes name, struct bytes password);
 /*
- * Takes the attribute `letter` ("n=…") off the front of *in, with the comma that follows. False:
- * there is another one, or none.
+ * Looks up `name`, or makes up the keys of an account that there is not: 0, or the error of the
+ * lookup.
  */
-bool scram_attribute_take(struct bytes *in, char letter, struct bytes *value_r);
-/* Printable ASCII without commas, not empty, and not too long. */
-bool scram_nonce_is_good(struct bytes nonce);
-/* Appends a name with "=2C" and "=3D" (RFC 5802, section 5.1), or undoes it; ERR_INVALID. */
-void scram_name_write(struct buffer *out, struct bytes name);
-int scram_name_read(struct buffer *out, struct bytes text);
-void scram_auth_message(struct bytes client_first_bare, struct bytes server_first,
-	struct bytes client_final_bare, struct buffer *out);
+int sasl_scram_keys(struct sasl_authority *authority, struct bytes name, enum scram_hash hash,
+	struct scram_keys *keys_r, bool *is_known_r);
 
 #endif

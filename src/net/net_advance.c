@@ -134,6 +134,7 @@ static void connection_destroy(struct net_connection *connection)
 		connection->io->connections = connection->next;
 	if (connection->next != NULL)
 		connection->next->previous = connection->previous;
+	net_crowd_leave(&server->crowd, connection->crowd_key);
 	net_connection_unref(&connection);
 	pthread_mutex_lock(&server->mutex);
 	if (--server->connection_count == 0)
@@ -266,6 +267,7 @@ static bool step_handshake(struct net_connection *connection)
 		return false;
 	snprintf(connection->tls_text, sizeof(connection->tls_text), "%s %s", SSL_get_version(ssl),
 		SSL_get_cipher_name(ssl));
+	connection->certificate = net_certificate_of(ssl);
 	atomic_store(&connection->is_tls, true);
 	session_begin(connection);
 	return true;
@@ -412,7 +414,7 @@ static bool step_open(struct net_connection *connection)
 		return true;
 	}
 	if (connection->is_suspended && !look.kick_wanted) {
-		if (look.pending <= NET_OUTPUT_LOW_WATER)
+		if (look.pending <= NET_OUTPUT_LOW_WATER && !is_paused(connection))
 			dispatch(connection, WORK_RESUME);
 		return false;
 	}

@@ -308,6 +308,12 @@ int net_client_peer_pin(const struct net_client *client, unsigned char pin_r[NET
 	return rc == 1 && len == NET_PIN_SIZE ? 0 : ERR_IO;
 }
 
+int net_client_binding(const struct net_client *client, const char *type, struct buffer *out)
+{
+	return client->stream.ssl == NULL ? ERR_NOT_FOUND
+					  : net_tls_binding(client->stream.ssl, type, out);
+}
+
 static int pin_check(
 	struct net_client *client, const struct net_client_tls *tls, struct error *error)
 {

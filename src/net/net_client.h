@@ -65,6 +65,8 @@ int net_client_start_compression(struct net_client *client, struct error *error)
 bool net_client_is_tls(const struct net_client *client);
 /* SHA-256 of the peer's certificate. ERR_NOT_FOUND without TLS. */
 int net_client_peer_pin(const struct net_client *client, unsigned char pin_r[NET_PIN_SIZE]);
+/* As net_connection_binding(). */
+int net_client_binding(const struct net_client *client, const char *type, struct buffer *out);
 
 /*
  * The next line without its CRLF (or LF), borrowed until the next call. ERR_TOO_LARGE if it is

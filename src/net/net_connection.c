@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/net_tls_private.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -89,6 +90,7 @@ void net_connection_unref(struct net_connection **connection)
 	if (last == NULL || atomic_fetch_sub(&last->ref_count, 1) != 1)
 		return;
 	net_stream_close(&last->stream);
+	net_certificate_free(&last->certificate);
 	buffer_deinit(&last->input);
 	buffer_deinit(&last->output);
 	pthread_mutex_destroy(&last->mutex);
@@ -293,6 +295,22 @@ int net_connection_start_compression(struct net_connection *connection)
 const char *net_connection_tls_text(const struct net_connection *connection)
 {
 	return connection->tls_text;
+}
+
+const struct net_certificate *net_connection_certificate(const struct net_connection *connection)
+{
+	return connection->certificate;
+}
+
+int net_connection_binding(struct net_connection *connection, const char *type, struct buffer *out)
+{
+	int rc = ERR_NOT_FOUND;
+
+	pthread_mutex_lock(&connection->mutex);
+	if (atomic_load(&connection->is_tls) && connection->stream.ssl != NULL)
+		rc = net_tls_binding(connection->stream.ssl, type, out);
+	pthread_mutex_unlock(&connection->mutex);
+	return rc;
 }
 
 int net_connection_peer_uid(const struct net_connection *connection, uid_t *uid_r)

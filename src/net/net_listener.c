@@ -24,6 +24,20 @@ static bool is_local(int fd)
 	       net_address_is_loopback((struct sockaddr *)&address);
 }
 
+/* By what clients from the same place are counted; 0: not at all. */
+static uint64_t crowd_key(const struct net_server *server, int fd)
+{
+	struct sockaddr_storage address = { 0 };
+	socklen_t len = sizeof(address);
+
+	if (getpeername(fd, (struct sockaddr *)&address, &len) != 0 ||
+		(address.ss_family != AF_INET && address.ss_family != AF_INET6))
+		return 0;
+	if (server->counts_loopback && net_address_is_loopback((struct sockaddr *)&address))
+		return 1;
+	return net_penalty_key(&server->penalties, (struct sockaddr *)&address);
+}
+
 /*
  * Whether there is room for one more; counts it. Nobody comes in after the stop has begun, and a
  * flood from the network leaves an eighth of the places to the clients of this machine: delivery
@@ -61,14 +75,20 @@ static void client_take(struct listener *listener, int fd)
 {
 	struct net_server *server = listener->server;
 	struct net_connection *connection;
-	uint64_t number;
+	uint64_t number, key = crowd_key(server, fd);
 
+	if (!net_crowd_enter(&server->crowd, key, server->address_connection_max)) {
+		client_refuse(listener, fd);
+		return;
+	}
 	if (!room_take(server, fd)) {
+		net_crowd_leave(&server->crowd, key);
 		client_refuse(listener, fd);
 		return;
 	}
 	number = atomic_fetch_add(&server->accepted_count, 1) + 1;
 	connection = connection_new(server, listener, fd);
+	connection->crowd_key = key;
 	snprintf(connection->id, sizeof(connection->id), "%08x-%llx", server->id_prefix,
 		(unsigned long long)number);
 	connection->io = &server->io_threads[number % server->io_thread_count];

@@ -18,6 +18,8 @@
 
 #include "base/buffer.h"
 #include "net/net_address_private.h"
+#include "net/net_certificate.h"
+#include "net/net_crowd_private.h"
 #include "net/net_penalty_private.h"
 #include "net/net_server.h"
 #include "net/net_stream_private.h"
@@ -62,14 +64,16 @@ struct net_connection {
 	enum net_tls_mode tls_mode;
 	bool is_loopback;
 	uint64_t penalty_key;
+	uint64_t crowd_key; /* 0: not counted */
 	bool has_uid;
 	uid_t uid;
 	char id[NET_CONNECTION_ID_SIZE];
 	char peer[NET_ADDRESS_SIZE];
 	char peer_address[NET_ADDRESS_SIZE];
 
-	atomic_bool is_tls; /* after the handshake, once and for all … */
-	char tls_text[64];  /* … and what was agreed on */
+	atomic_bool is_tls;                  /* after the handshake, once and for all … */
+	char tls_text[64];                   /* … and what was agreed on */
+	struct net_certificate *certificate; /* the client's; NULL: none */
 
 	/* The I/O thread's, or while `busy` the worker's. */
 	void *session;
@@ -166,12 +170,15 @@ struct listener {
 };
 
 struct net_server {
-	unsigned io_thread_count, worker_count, connection_count_max;
+	unsigned io_thread_count, worker_count, connection_count_max, address_connection_max;
+	bool counts_loopback;
 	unsigned idle_timeout_s, tls_handshake_s;
 	uint64_t input_size_max;
-	char *certificate_path, *key_path;
+	char *certificate_path, *key_path, *client_ca_path;
+	bool wants_certificate;
 	BIO_METHOD *bio_method;
 	struct net_penalties penalties;
+	struct net_crowd crowd;
 	struct io_thread *io_threads;
 	struct pool pool;
 	struct listener *listeners[NET_LISTENER_COUNT_MAX];

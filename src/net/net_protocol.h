@@ -15,7 +15,8 @@
 #ifndef CHAPAR_NET_PROTOCOL_H
 #define CHAPAR_NET_PROTOCOL_H
 
-#include "base/bytes.h"
+#include "base/buffer.h"
+#include "net/net_certificate.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -182,6 +183,13 @@ bool net_connection_is_tls(const struct net_connection *connection);
 bool net_connection_can_start_tls(const struct net_connection *connection);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384" or "" without TLS; session's callbacks only. */
 const char *net_connection_tls_text(const struct net_connection *connection);
+/* The certificate that the client has shown, borrowed; NULL: none. */
+const struct net_certificate *net_connection_certificate(const struct net_connection *connection);
+/*
+ * Appends the channel binding of `type`: "tls-exporter" (RFC 9266), or "tls-unique" (RFC 5929, up
+ * to TLS 1.2). ERR_NOT_FOUND: the connection has none of that type.
+ */
+int net_connection_binding(struct net_connection *connection, const char *type, struct buffer *out);
 /* The user id of the client on a UNIX socket. ERR_NOT_FOUND on others. */
 int net_connection_peer_uid(const struct net_connection *connection, uid_t *uid_r);
 

@@ -20,6 +20,8 @@ static void numbers_take(struct net_server *server, const struct net_server_opti
 	server->io_thread_count = number_or(options->io_thread_count, 2);
 	server->worker_count = number_or(options->worker_count, 32);
 	server->connection_count_max = number_or(options->connection_count_max, 12000);
+	server->address_connection_max = options->address_connection_max;
+	server->counts_loopback = options->counts_loopback;
 	server->idle_timeout_s = number_or(options->idle_timeout_s, 1800);
 	server->input_size_max =
 		options->input_size_max != 0 ? options->input_size_max : 1024ull * 1024 * 1024;
@@ -28,10 +30,13 @@ static void numbers_take(struct net_server *server, const struct net_server_opti
 
 static int tls_load(struct net_server *server, struct error *error)
 {
+	struct net_tls_server tls = { .certificate_path = server->certificate_path,
+		.key_path = server->key_path,
+		.client_ca_path = server->client_ca_path,
+		.wants_certificate = server->wants_certificate };
 	SSL_CTX *context = NULL, *old;
-	int rc;
+	int rc = net_tls_server_context(&tls, &context, error);
 
-	rc = net_tls_server_context(server->certificate_path, server->key_path, &context, error);
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&server->mutex);
@@ -57,6 +62,7 @@ int net_server_new(
 	pthread_condattr_destroy(&attributes);
 	pool_init(&server->pool);
 	net_penalties_init(&server->penalties);
+	net_crowd_init(&server->crowd);
 	server->bio_method = net_stream_bio_method_new();
 	random_bytes(&server->id_prefix, sizeof(server->id_prefix));
 	if (server->io_thread_count > NET_IO_THREAD_COUNT_MAX ||
@@ -66,6 +72,9 @@ int net_server_new(
 		server->certificate_path = mem_strdup(options->tls_certificate_path);
 		if (options->tls_key_path != NULL)
 			server->key_path = mem_strdup(options->tls_key_path);
+		if (options->tls_client_ca_path != NULL)
+			server->client_ca_path = mem_strdup(options->tls_client_ca_path);
+		server->wants_certificate = options->tls_wants_certificate;
 		rc = tls_load(server, error);
 	}
 	if (rc < 0) {
@@ -192,10 +201,12 @@ void net_server_free(struct net_server **server)
 	SSL_CTX_free(old->tls_context);
 	BIO_meth_free(old->bio_method);
 	net_penalties_deinit(&old->penalties);
+	net_crowd_deinit(&old->crowd);
 	pthread_cond_destroy(&old->emptied);
 	pthread_mutex_destroy(&old->mutex);
 	free(old->certificate_path);
 	free(old->key_path);
+	free(old->client_ca_path);
 	free(old);
 }
 

@@ -14,15 +14,21 @@
 struct net_server;
 
 /* A client over connection_count_max gets the protocol's `busy_text` and is closed. */
-struct net_server_options {               /* 0 or NULL: the default */
-	unsigned io_thread_count;         /* 2 */
-	unsigned worker_count;            /* 32 */
-	unsigned connection_count_max;    /* 12000; an eighth of them for local clients */
+struct net_server_options {            /* 0 or NULL: the default */
+	unsigned io_thread_count;      /* 2 */
+	unsigned worker_count;         /* 32 */
+	unsigned connection_count_max; /* 12000; an eighth of them for local clients */
+	/* Clients from one address, or one /64 of IPv6; 0: any number. Not this machine's own. */
+	unsigned address_connection_max;
+	bool counts_loopback;             /* but these too; for tests */
 	unsigned idle_timeout_s;          /* 1800; sessions change their own */
 	uint64_t input_size_max;          /* bytes; 1 GiB: units not yet complete, of all clients */
 	unsigned tls_handshake_s;         /* 60: time that a client has for the TLS handshake */
 	const char *tls_certificate_path; /* PEM, the chain; NULL: this server has no TLS */
 	const char *tls_key_path;         /* PEM; NULL: in the certificate's file */
+	/* PEM: authorities that may vouch for clients' certificates; NULL: none may. */
+	const char *tls_client_ca_path;
+	bool tls_wants_certificate; /* asks clients for theirs without such authorities too */
 };
 
 #define NET_IO_THREAD_COUNT_MAX 64

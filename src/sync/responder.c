@@ -39,7 +39,7 @@ bool session_has_body(
 {
 	if (body_set_has(&session->bodies, kv, guid))
 		return true;
-	return session->rights.is_full && store_body_exists(kv, guid, NULL) == 0;
+	return rights_sees_bodies(&session->rights) && store_body_exists(kv, guid, NULL) == 0;
 }
 
 int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1])
@@ -50,8 +50,8 @@ int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX 
 	if (dlist_get_text(call->map, "ACCOUNT", &name) < 0 ||
 		account_name_normalize(name, name_r) < 0)
 		return error_set(call->error, ERR_INVALID, "bad or missing ACCOUNT");
-	if (!rights->is_full && strcmp(rights->account, name_r) != 0)
-		return error_set(call->error, ERR_REFUSED, "this is not your account");
+	if (!rights_sees_account(rights, name_r))
+		return error_set(call->error, ERR_REFUSED, "this account is not for you");
 	return 0;
 }
 
@@ -218,19 +218,20 @@ static const struct sync_verb {
 	const char *name;
 	bool needs_peer; /* HELLO must have come */
 	bool needs_full; /* for full peers only */
+	bool writes;     /* not for those who may only read */
 	int (*respond)(struct sync_call *call);
 } verbs[] = {
-	{ "HELLO", false, false, respond_hello },
-	{ "POINTS", true, false, respond_points },
-	{ "CHANGES", true, false, respond_changes },
-	{ "LACKS", true, false, respond_lacks },
-	{ "GET", true, false, respond_get },
-	{ "PUT", true, false, respond_put },
-	{ "STAGE", true, false, respond_stage },
-	{ "APPLY", true, false, respond_apply },
-	{ "INTEGRATE", true, true, respond_integrate },
-	{ "RANGE", true, false, respond_range },
-	{ "RECORDS", true, false, respond_records },
+	{ "HELLO", false, false, false, respond_hello },
+	{ "POINTS", true, false, false, respond_points },
+	{ "CHANGES", true, false, false, respond_changes },
+	{ "LACKS", true, false, false, respond_lacks },
+	{ "GET", true, false, false, respond_get },
+	{ "PUT", true, false, true, respond_put },
+	{ "STAGE", true, false, true, respond_stage },
+	{ "APPLY", true, false, true, respond_apply },
+	{ "INTEGRATE", true, true, true, respond_integrate },
+	{ "RANGE", true, false, false, respond_range },
+	{ "RECORDS", true, false, false, respond_records },
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -246,6 +247,9 @@ static int dispatch(struct sync_call *call, struct bytes name)
 		if (verb->needs_full && !call->session->rights.is_full)
 			return error_set(
 				call->error, ERR_REFUSED, "%s is for peer nodes", verb->name);
+		if (verb->writes && call->session->rights.is_read_only)
+			return error_set(call->error, ERR_REFUSED,
+				"%s: this user may not change anything here", verb->name);
 		return verb->respond(call);
 	}
 	return error_set(call->error, ERR_INVALID, "unknown verb");

@@ -24,6 +24,11 @@
 /* What the authenticated user of a connection may do (P9). */
 struct sync_rights {
 	bool is_full; /* a peer node: every account, and stamps of others */
+	/* Of a peer node: which accounts there are for it (account_filter.h); NULL: all. Borrowed.
+	 */
+	const char *accounts;
+	bool is_read_only; /* takes, and changes nothing */
+	bool no_delete;    /* its changes expunge nothing and delete no mailbox */
 	/* Else: his own account, as account_name_normalize() gives it. */
 	char account[ACCOUNT_NAME_SIZE_MAX + 1];
 	uint64_t skew_ms; /* how far in the future a modseq may lie; 0: SYNC_SKEW_MS_DEFAULT */

@@ -352,6 +352,9 @@ static int apply_mailbox(struct apply *apply, struct account_write *write,
 	if (exists && mailbox_same(&mine, mailbox) && mine.modseq == mailbox->modseq)
 		return account_raise_uidnext(write, mailbox->id, mailbox->uidnext);
 	rc = merge_check_mailbox(exists ? &mine : NULL, mailbox, limit, &apply->checked);
+	if (rc == 0)
+		rc = rights_check_mailbox(&apply->call->session->rights, exists ? &mine : NULL,
+			mailbox, &apply->checked);
 	return rc < 0 ? rc : account_put_mailbox(write, mailbox);
 }
 
@@ -368,6 +371,9 @@ static int apply_message(struct apply *apply, struct account_write *write,
 	if (exists && message_same(&mine, message) && mine.modseq == message->modseq)
 		return 0;
 	rc = merge_check_message(exists ? &mine : NULL, message, limit, &apply->checked);
+	if (rc == 0)
+		rc = rights_check_message(&apply->call->session->rights, exists ? &mine : NULL,
+			message, &apply->checked);
 	return rc < 0 ? rc : account_put_message(write, message);
 }
 
@@ -384,6 +390,9 @@ static int apply_register(struct apply *apply, struct account_write *write,
 	if (exists && register_same(&mine, record) && mine.modseq == record->modseq)
 		return 0;
 	rc = merge_check_register(exists ? &mine : NULL, record, limit, &apply->checked);
+	if (rc == 0)
+		rc = rights_check_register(&apply->call->session->rights, exists ? &mine : NULL,
+			record, &apply->checked);
 	return rc < 0 ? rc : account_put_register(write, record);
 }
 
@@ -630,7 +639,10 @@ static int integrate_request_run(struct account_write *write, void *context)
 	rc = find_missing(apply, write);
 	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
 		return rc;
-	rc = integrate_run(write, &integrate, &apply->checked);
+	rc = rights_check_changes(
+		&apply->call->session->rights, write, &apply->changes, &apply->checked);
+	if (rc == 0)
+		rc = integrate_run(write, &integrate, &apply->checked);
 	apply->header = write->header;
 	return rc;
 }

@@ -34,6 +34,24 @@ struct sync_call {
 	struct error *error;
 };
 
+#define RIGHTS_NO_DELETE "no-delete" /* as the configuration calls it, for operators */
+
+/* responder_rights.c: what the peer's rights say; pure */
+
+bool rights_sees_account(const struct sync_rights *rights, const char *name);
+/* Whether the peer may be told of any body that is here, or only of those he has brought. */
+bool rights_sees_bodies(const struct sync_rights *rights);
+/* 0, or ERR_REFUSED: `theirs` would take away what `mine` (NULL: none) shows. */
+int rights_check_message(const struct sync_rights *rights, const struct message_record *mine,
+	const struct message_record *theirs, struct error *error);
+int rights_check_mailbox(const struct sync_rights *rights, const struct mailbox_record *mine,
+	const struct mailbox_record *theirs, struct error *error);
+int rights_check_register(const struct sync_rights *rights, const struct register_record *mine,
+	const struct register_record *theirs, struct error *error);
+/* These, for all records of a set, in a commit. */
+int rights_check_changes(const struct sync_rights *rights, struct account_write *write,
+	const struct change_set *theirs, struct error *error);
+
 /* Each answers one verb, or returns an error, for which an ERROR answer is made. */
 int respond_points(struct sync_call *call);
 int respond_changes(struct sync_call *call);

@@ -3,6 +3,8 @@
 
 #include "sync/survey.h"
 
+#define POINTS_SEEN_COUNT_MAX 20000u /* accounts looked at in one request */
+
 /* ---- POINTS ---- */
 
 static void put_point(
@@ -34,8 +36,8 @@ static int put_named_points(struct sync_call *call, struct kv_txn *kv, const str
 
 		if (dlist_text(at, &text) < 0 || account_name_normalize(text, name) < 0)
 			return error_set(call->error, ERR_INVALID, "bad account name");
-		if (!rights->is_full && strcmp(rights->account, name) != 0)
-			return error_set(call->error, ERR_REFUSED, "this is not your account");
+		if (!rights_sees_account(rights, name))
+			return error_set(call->error, ERR_REFUSED, "this account is not for you");
 		rc = account_find(kv, bytes_of_string(name), &number);
 		if (rc == 0)
 			rc = account_load(kv, number, &header);
@@ -51,9 +53,10 @@ static int put_all_points(struct sync_call *call, struct kv_txn *kv, uint64_t cu
 	struct dlist_writer *writer, uint64_t *cursor_r)
 {
 	const struct sync_rights *rights = &call->session->rights;
-	unsigned count = 0;
+	unsigned count = 0, seen_count = 0;
 
-	while (count < SURVEY_ACCOUNT_COUNT_MAX) {
+	/* Whom few of many accounts are for comes back for the rest. */
+	while (count < SURVEY_ACCOUNT_COUNT_MAX && seen_count++ < POINTS_SEEN_COUNT_MAX) {
 		struct account_header header;
 		int rc = account_next(kv, (uint32_t)cursor, &header);
 
@@ -64,7 +67,7 @@ static int put_all_points(struct sync_call *call, struct kv_txn *kv, uint64_t cu
 		if (rc < 0)
 			return rc;
 		cursor = header.number;
-		if (!rights->is_full && strcmp(rights->account, header.name) != 0)
+		if (!rights_sees_account(rights, header.name))
 			continue;
 		put_point(writer, bytes_of_string(header.name), &header);
 		count++;

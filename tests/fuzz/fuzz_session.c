@@ -129,6 +129,47 @@ bool net_connection_is_compressed(const struct net_connection *connection)
 	return connection->is_compressed;
 }
 
+const char *net_connection_peer_address(const struct net_connection *connection)
+{
+	(void)connection;
+	return "fuzz";
+}
+
+const struct net_certificate *net_connection_certificate(const struct net_connection *connection)
+{
+	(void)connection;
+	return NULL;
+}
+
+int net_connection_binding(struct net_connection *connection, const char *type, struct buffer *out)
+{
+	(void)connection;
+	(void)type;
+	(void)out;
+	return ERR_NOT_FOUND;
+}
+
+void net_connection_pause(struct net_connection *connection, unsigned milliseconds)
+{
+	(void)connection;
+	(void)milliseconds;
+}
+
+void net_connection_close(struct net_connection *connection)
+{
+	(void)connection;
+}
+
+struct net_connection *net_connection_ref(struct net_connection *connection)
+{
+	return connection;
+}
+
+void net_connection_unref(struct net_connection **connection)
+{
+	*connection = NULL;
+}
+
 void net_connection_wake(struct net_connection *connection)
 {
 	connection->is_woken = true;
@@ -198,11 +239,14 @@ static bool may_create(void *context, const char *user)
 	return true;
 }
 
-static bool is_peer(void *context, const char *user)
+static int authorize(
+	void *context, const char *authcid, const char *user, struct imap_grant *grant_r)
 {
 	(void)context;
+	(void)authcid;
 	(void)user;
-	return true;
+	*grant_r = (struct imap_grant){ .is_peer = true, .rights = { .is_full = true } };
+	return 0;
 }
 
 struct sasl_setup {
@@ -290,7 +334,7 @@ struct fuzz_server *fuzz_server_new(void)
 	struct fuzz_server *server = mem_zalloc(sizeof(*server));
 
 	server->options = (struct imap_server_options){ .authority = authority_get(),
-		.is_peer = is_peer,
+		.authorize = authorize,
 		.may_create = may_create,
 		.append_size_max = APPEND_SIZE_MAX,
 		.allow_plaintext = true };

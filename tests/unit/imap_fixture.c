@@ -5,7 +5,8 @@
 
 static int lookup(void *context, struct bytes name, struct buffer *blob)
 {
-	static const char *const users[] = { "alice", "bob", "carol", "nobody", "peer" };
+	static const char *const users[] = { "alice", "bob", "carol", "nobody", "peer", "boss",
+		"auditor" };
 	struct imap_fixture *fixture = context;
 
 	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
@@ -17,10 +18,24 @@ static int lookup(void *context, struct bytes name, struct buffer *blob)
 	return ERR_NOT_FOUND;
 }
 
-static bool is_peer(void *context, const char *user)
+/* "boss" administers; "auditor" does too, and may change nothing; "peer" is a node. */
+static int authorize(
+	void *context, const char *authcid, const char *user, struct imap_grant *grant_r)
 {
+	bool is_himself = strcmp(authcid, user) == 0;
+
 	(void)context;
-	return strcmp(user, "peer") == 0;
+	*grant_r = (struct imap_grant){ 0 };
+	if (strcmp(authcid, "peer") == 0) {
+		grant_r->is_peer = grant_r->rights.is_full = true;
+	} else if (strcmp(authcid, "boss") == 0 || strcmp(authcid, "auditor") == 0) {
+		grant_r->is_admin = is_himself;
+		grant_r->is_delegate = !is_himself;
+		grant_r->is_read_only = strcmp(authcid, "auditor") == 0;
+		grant_r->rights.is_read_only = grant_r->is_read_only;
+		return 0;
+	}
+	return is_himself ? 0 : ERR_REFUSED;
 }
 
 static bool may_create(void *context, const char *user)
@@ -49,7 +64,7 @@ static void start_server(struct imap_fixture *fixture, bool allow_plaintext, siz
 {
 	struct imap_server_options imap = { .mail = fixture->mail,
 		.authority = fixture->authority,
-		.is_peer = is_peer,
+		.authorize = authorize,
 		.may_create = may_create,
 		.groups = &groups,
 		.append_size_max = append_size_max,

@@ -27,7 +27,9 @@ static int fixture_init(void **state)
 
 	assert_int_equal(store_open_memory(&fixture->store), 0);
 	assert_int_equal(mail_open(fixture->store, clock_system(), &fixture->mail), 0);
-	fixture->admin = (struct admin){ .mail = fixture->mail, .node_name = "a" };
+	fixture->admin = (struct admin){
+		.mail = fixture->mail, .node_name = "a", .passwords = password_parameters_cheap()
+	};
 	*state = fixture;
 	return 0;
 }

@@ -778,6 +778,97 @@ static void a_message_below_uidnext_is_not_taken(void **state)
 	buffer_deinit(&answer);
 }
 
+/* What is in *result of an exchange of A with a B that gives it only these rights. */
+static struct exchange_result exchange_with(struct pair *pair, struct sync_rights rights)
+{
+	struct exchange_result result;
+
+	rights.is_full = true;
+	nodes_connect(pair->a, pair->b, &rights);
+	result = nodes_try_exchange(pair->a, pair->b, NULL);
+	if (result.error.code == 0)
+		node_find_account(pair->b);
+	return result;
+}
+
+static void a_peer_that_may_only_read_takes_and_changes_nothing(void **state)
+{
+	struct pair *pair = *state;
+	struct sync_rights rights = { .is_full = true, .is_read_only = true };
+	static const char *const writes[] = { "PUT %(BODIES ())", "STAGE %()",
+		"APPLY %(ACCOUNT anna)", "INTEGRATE %(ACCOUNT anna)" };
+	struct buffer answer = { 0 };
+
+	nodes_exchange(pair->a, pair->b, NULL);
+	nodes_connect(pair->a, pair->b, &rights);
+	for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++)
+		assert_int_equal(node_ask(pair->b, writes[i], &answer), ERR_REFUSED);
+	assert_int_equal(node_ask(pair->b, "POINTS %(CURSOR 0)", &answer), 0);
+	assert_non_null(strstr(buffer_string(&answer), "anna"));
+	assert_int_equal(node_ask(pair->b, "CHANGES %(ACCOUNT anna SINCE 0)", &answer), 0);
+	node_append(pair->a, "INBOX", "one");
+	assert_int_equal(exchange_with(pair, rights).error.code, ERR_REFUSED);
+	assert_int_equal(node_count(pair->b, "INBOX"), 0);
+	buffer_deinit(&answer);
+}
+
+static void a_peer_sees_the_accounts_that_are_for_it(void **state)
+{
+	struct pair *pair = *state;
+	struct sync_rights rights = { .is_full = true, .accounts = "b* !bert" };
+	struct buffer answer = { 0 };
+
+	nodes_exchange(pair->a, pair->b, NULL);
+	nodes_connect(pair->a, pair->b, &rights);
+	assert_int_equal(node_ask(pair->b, "POINTS %(CURSOR 0)", &answer), 0);
+	assert_null(strstr(buffer_string(&answer), "anna"));
+	assert_int_equal(node_ask(pair->b, "POINTS %(ACCOUNTS (anna))", &answer), ERR_REFUSED);
+	assert_int_equal(
+		node_ask(pair->b, "CHANGES %(ACCOUNT anna SINCE 0)", &answer), ERR_REFUSED);
+	assert_int_equal(node_ask(pair->b, "POINTS %(ACCOUNTS (bert))", &answer), ERR_REFUSED);
+	assert_int_equal(node_ask(pair->b, "POINTS %(ACCOUNTS (bella))", &answer), 0);
+	buffer_deinit(&answer);
+}
+
+static void a_peer_that_may_not_delete_does_everything_else(void **state)
+{
+	struct pair *pair = *state;
+	struct sync_rights rights = { .no_delete = true };
+	uint32_t uid = node_append(pair->a, "INBOX", "one");
+
+	node_append(pair->a, "Work", "two");
+	assert_int_equal(exchange_with(pair, rights).error.code, 0);
+	node_flag(pair->a, "INBOX", uid, "\\Flagged");
+	node_move(pair->a, "INBOX", uid, "Play");
+	node_rename(pair->a, "Work", "Leisure");
+	assert_int_equal(exchange_with(pair, rights).error.code, 0);
+	assert_int_equal(node_count(pair->b, "Play"), 1);
+	nodes_check_equal(pair->a, pair->b);
+	node_expunge(pair->a, "Play", node_uid_of(pair->a, "Play", "one"));
+	assert_int_equal(exchange_with(pair, rights).error.code, ERR_REFUSED);
+	assert_int_equal(node_count(pair->b, "Play"), 1);
+}
+
+static void a_peer_that_may_not_delete_keeps_no_mailbox_from_others(void **state)
+{
+	struct pair *pair = *state;
+	struct sync_rights rights = { .no_delete = true };
+
+	node_append(pair->a, "Work", "one");
+	nodes_exchange(pair->a, pair->b, NULL);
+	node_delete_mailbox(pair->a, "Work");
+	assert_int_equal(exchange_with(pair, rights).error.code, ERR_REFUSED);
+	assert_int_equal(node_count(pair->b, "Work"), 1);
+	/* Merging on the other side is judged like a push. */
+	node_append(pair->b, "INBOX", "two");
+	assert_int_equal(exchange_with(pair, rights).error.code, ERR_REFUSED);
+	assert_int_equal(node_count(pair->b, "Work"), 1);
+	/* With all rights it goes. */
+	assert_int_equal(exchange_with(pair, (struct sync_rights){ 0 }).error.code, 0);
+	assert_int_equal(node_count(pair->b, "Work"), 0);
+	nodes_check_equal(pair->a, pair->b);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -818,6 +909,10 @@ int main(void)
 		CASE(a_body_that_is_not_what_its_guid_says_is_refused),
 		CASE(illegal_changes_are_refused_and_leave_no_trace),
 		CASE(a_message_below_uidnext_is_not_taken),
+		CASE(a_peer_that_may_only_read_takes_and_changes_nothing),
+		CASE(a_peer_sees_the_accounts_that_are_for_it),
+		CASE(a_peer_that_may_not_delete_does_everything_else),
+		CASE(a_peer_that_may_not_delete_keeps_no_mailbox_from_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+#include "net/net_crowd_private.h"
 #include "net/net_penalty_private.h"
 
 #include <arpa/inet.h>
@@ -63,10 +64,30 @@ static void failed_logins_make_an_address_wait_longer_and_time_heals(void **stat
 	net_penalties_deinit(&penalties);
 }
 
+static void an_address_has_no_more_clients_than_are_allowed(void **state)
+{
+	struct net_crowd crowd;
+
+	(void)state;
+	net_crowd_init(&crowd);
+	assert_true(net_crowd_enter(&crowd, 77777777777, 2));
+	assert_true(net_crowd_enter(&crowd, 77777777777, 2));
+	assert_false(net_crowd_enter(&crowd, 77777777777, 2));
+	assert_true(net_crowd_enter(&crowd, 99999999999, 2));
+	net_crowd_leave(&crowd, 77777777777);
+	assert_true(net_crowd_enter(&crowd, 77777777777, 2));
+	assert_true(net_crowd_enter(&crowd, 77777777777, 0)); /* no limit */
+	for (int i = 0; i < 5; i++)
+		assert_true(net_crowd_enter(&crowd, 0, 1)); /* not counted */
+	net_crowd_leave(&crowd, 0);
+	net_crowd_deinit(&crowd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(failed_logins_make_an_address_wait_longer_and_time_heals),
+		cmocka_unit_test(an_address_has_no_more_clients_than_are_allowed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -845,14 +845,12 @@ static void large_units_of_all_clients_together_are_bounded(void **state)
 	fixture_free(fixture);
 }
 
-static void clients_over_the_limit_are_told_so(void **state)
+static void check_limit_of_two(const struct net_server_options *options)
 {
-	struct net_server_options options = { .worker_count = 1, .connection_count_max = 2 };
-	struct fixture *fixture = fixture_new(&options);
+	struct fixture *fixture = fixture_new(options);
 	struct net_client *first = greeted(fixture->port), *second = greeted(fixture->port);
 	struct net_client *third = test_connect(fixture->port);
 
-	(void)state;
 	test_expect(third, "busy");
 	test_expect_end(third);
 	net_client_free(&third);
@@ -862,6 +860,24 @@ static void clients_over_the_limit_are_told_so(void **state)
 	net_client_free(&second);
 	net_client_free(&third);
 	fixture_free(fixture);
+}
+
+static void clients_over_the_limit_are_told_so(void **state)
+{
+	struct net_server_options options = { .worker_count = 1, .connection_count_max = 2 };
+
+	(void)state;
+	check_limit_of_two(&options);
+}
+
+static void so_are_clients_over_the_limit_of_their_address(void **state)
+{
+	struct net_server_options options = {
+		.worker_count = 1, .address_connection_max = 2, .counts_loopback = true
+	};
+
+	(void)state;
+	check_limit_of_two(&options);
 }
 
 static void clients_wait_while_descriptors_run_out_and_are_served_later(void **state)
@@ -949,6 +965,7 @@ int main(void)
 		TEST(a_crowd_of_rude_clients_does_not_disturb_a_clean_stop),
 		cmocka_unit_test(large_units_of_all_clients_together_are_bounded),
 		cmocka_unit_test(clients_over_the_limit_are_told_so),
+		cmocka_unit_test(so_are_clients_over_the_limit_of_their_address),
 		TEST(clients_wait_while_descriptors_run_out_and_are_served_later),
 		TEST(two_servers_cannot_share_an_address_and_a_stale_socket_is_replaced),
 	};

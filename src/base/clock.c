@@ -1,7 +1,5 @@
 #include "base/clock.h"
 
-#include <time.h>
-
 static uint64_t read_ms(clockid_t id)
 {
 	struct timespec now;
@@ -26,4 +24,25 @@ const struct clock *clock_system(void)
 uint64_t clock_monotonic_ms(void)
 {
 	return read_ms(CLOCK_MONOTONIC);
+}
+
+void clock_cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
+void clock_deadline(uint64_t timeout_ms, struct timespec *until_r)
+{
+	clock_gettime(CLOCK_MONOTONIC, until_r);
+	until_r->tv_sec += (time_t)(timeout_ms / 1000);
+	until_r->tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+	if (until_r->tv_nsec >= 1000000000) {
+		until_r->tv_sec++;
+		until_r->tv_nsec -= 1000000000;
+	}
 }

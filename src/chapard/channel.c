@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* ---- connections ---- */
 
@@ -89,13 +88,7 @@ static void pause_before_retry(struct channel *channel, uint64_t pause_ms)
 	random_bytes(&random, sizeof(random));
 	pause_ms += random % (pause_ms / 2 + 1);
 	pause_ms -= pause_ms / 4;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(pause_ms / 1000);
-	until.tv_nsec += (long)(pause_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	clock_deadline(pause_ms, &until);
 	pthread_mutex_lock(&channel->lock);
 	while (!channel->is_stopping && !channel->is_paused &&
 		pthread_cond_timedwait(&channel->stopped, &channel->lock, &until) == 0)
@@ -187,7 +180,6 @@ static void free_options(struct channel_options *own)
 struct channel *channel_start(struct mail *mail, const struct channel_options *options)
 {
 	struct channel *channel = mem_zalloc(sizeof(*channel));
-	pthread_condattr_t attributes;
 
 	copy_options(&channel->options, options);
 	channel->mail = mail;
@@ -195,10 +187,10 @@ struct channel *channel_start(struct mail *mail, const struct channel_options *o
 	TAILQ_INIT(&channel->backlog);
 	channel->is_paused = channel->status.is_paused = options->is_paused;
 	pthread_mutex_init(&channel->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&channel->stopped, &attributes);
-	pthread_condattr_destroy(&attributes);
+	clock_cond_init(&channel->stopped);
+	clock_cond_init(&channel->told);
+	TAILQ_INIT(&channel->questions);
+	TAILQ_INIT(&channel->waiters);
 	store_listen(mail_store(mail), wake, channel);
 	if (pthread_create(&channel->thread, NULL, channel_run, channel) != 0)
 		abort(); /* as for memory: a node that cannot start a thread cannot serve */
@@ -216,6 +208,9 @@ void channel_stop(struct channel **channel_ptr)
 	if (channel->client != NULL)
 		net_client_interrupt(channel->client);
 	pthread_cond_signal(&channel->stopped);
+	pthread_cond_broadcast(&channel->told);
+	while (channel->user_count > 0)
+		pthread_cond_wait(&channel->told, &channel->lock);
 	pthread_mutex_unlock(&channel->lock);
 	pthread_join(channel->thread, NULL);
 	store_unlisten(mail_store(channel->mail), wake, channel);
@@ -224,6 +219,7 @@ void channel_stop(struct channel **channel_ptr)
 	free(channel->failures);
 	free_options(&channel->options);
 	pthread_cond_destroy(&channel->stopped);
+	pthread_cond_destroy(&channel->told);
 	pthread_mutex_destroy(&channel->lock);
 	free(channel);
 	*channel_ptr = NULL;

@@ -82,6 +82,25 @@ struct channel *channel_start(struct mail *mail, const struct channel_options *o
  * allowed. */
 void channel_stop(struct channel **channel);
 
+/*
+ * Who uses the following two functions must hold the channel: channel_stop() waits until all have
+ * let it go, and they return at once then.
+ */
+void channel_hold(struct channel *channel);
+void channel_release(struct channel *channel);
+/*
+ * Has the peer answer one SYNC request, between those of the exchanges. ERR_UNAVAILABLE: there is
+ * no connection, the request was not sent; ERR_TIMEOUT, ERR_CLOSED: it may have been carried out.
+ */
+int channel_ask(struct channel *channel, struct bytes request, unsigned timeout_ms,
+	struct buffer *answer, struct error *error);
+/*
+ * Waits until the peer has the account as it was here at `sequence`, on its disk. ERR_UNAVAILABLE:
+ * there is no connection; ERR_TIMEOUT.
+ */
+int channel_confirm(struct channel *channel, uint32_t account, uint64_t sequence,
+	unsigned timeout_ms, struct error *error);
+
 /* Any thread. A paused channel has no connection and keeps its cursor. */
 void channel_set_paused(struct channel *channel, bool is_paused);
 /*

@@ -51,10 +51,16 @@ struct channel_account {
 
 TAILQ_HEAD(channel_queue, channel_account);
 
+struct channel_question;
+struct channel_waiter;
+TAILQ_HEAD(channel_questions, channel_question);
+TAILQ_HEAD(channel_waiters, channel_waiter);
+
 /* A request whose answer is to come. */
 struct channel_asked {
-	struct channel_account *account;
-	size_t bulk_size; /* bytes; 0: its exchange does not send much */
+	struct channel_account *account;   /* whose exchange sent it, or NULL and ... */
+	struct channel_question *question; /* ... who asked */
+	size_t bulk_size;                  /* bytes; 0: its exchange does not send much */
 };
 
 struct channel {
@@ -67,6 +73,10 @@ struct channel {
 	bool is_stopping, is_paused;
 	struct channel_failure *failures;
 	size_t failure_count;
+	pthread_cond_t told;                /* to those who hold the channel, and to who stops it */
+	unsigned user_count;                /* that hold it */
+	struct channel_questions questions; /* not sent yet */
+	struct channel_waiters waiters;
 	struct net_client *client; /* while there is a connection or an attempt */
 	struct channel_status status;
 
@@ -117,7 +127,27 @@ void channel_set_aside(
 void channel_clear_failure(struct channel *channel, struct channel_account *account);
 void channel_forget_failures(struct channel *channel);
 
+/* channel_ask.c: what other threads want of the channel */
+/* Sends what is asked. */
+int channel_send_questions(struct channel *channel, struct error *error);
+void channel_answer_question(
+	struct channel *channel, struct channel_question *question, struct bytes answer);
+/* The link broke, with this one under way; NULL is allowed. */
+void channel_fail_question(struct channel *channel, struct channel_question *question);
+/* The peer has the account as it was at `sequence`. */
+void channel_tell_confirmed(struct channel *channel, uint32_t account, uint64_t sequence);
+/* Looks for those who wait for what the peer has already. */
+void channel_check_waiters(struct channel *channel);
+
+/* The account's latest common point, in account->point, and its header. */
+int channel_read_point(
+	struct channel *channel, struct channel_account *account, struct account_header *header_r);
+/* The account if it is known to be dirty or unsaved, or NULL. */
+struct channel_account *channel_find_account(struct channel *channel, uint32_t number);
+
 /* channel_serve.c: exchanges over a link */
+/* Notes that an answer is to come. */
+void channel_push_asked(struct channel *channel, struct channel_asked asked);
 /* Serves until the link breaks or the channel stops; the reason is in *error. */
 void channel_serve(struct channel *channel, struct error *error);
 bool channel_is_stopping(struct channel *channel);

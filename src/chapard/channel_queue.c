@@ -16,13 +16,22 @@ static struct channel_account **bucket_of(struct channel *channel, uint32_t numb
 	return &channel->buckets[number % CHANNEL_BUCKET_COUNT];
 }
 
+struct channel_account *channel_find_account(struct channel *channel, uint32_t number)
+{
+	struct channel_account *account = *bucket_of(channel, number);
+
+	while (account != NULL && account->number != number)
+		account = account->next;
+	return account;
+}
+
 static struct channel_account *get_account(struct channel *channel, uint32_t number)
 {
-	struct channel_account **bucket = bucket_of(channel, number), *account;
+	struct channel_account **bucket = bucket_of(channel, number);
+	struct channel_account *account = channel_find_account(channel, number);
 
-	for (account = *bucket; account != NULL; account = account->next)
-		if (account->number == number)
-			return account;
+	if (account != NULL)
+		return account;
 	account = mem_zalloc(sizeof(*account));
 	account->number = number;
 	account->next = *bucket;

@@ -64,7 +64,7 @@ static void count_result(struct channel *channel, const struct exchange_result *
 
 /* ---- one account's exchange ---- */
 
-static int read_point(
+int channel_read_point(
 	struct channel *channel, struct channel_account *account, struct account_header *header_r)
 {
 	struct common_point saved;
@@ -88,7 +88,7 @@ static void start(struct channel *channel, struct channel_account *account)
 	int rc;
 
 	account->serving = account->dirty_at;
-	rc = read_point(channel, account, &header);
+	rc = channel_read_point(channel, account, &header);
 	if (rc == ERR_NOT_FOUND || (rc == 0 && account->point.mine == header.sequence)) {
 		account->dirty_at = 0;
 		note_dirty_point(channel);
@@ -121,6 +121,7 @@ static void finish(struct channel *channel, struct channel_account *account)
 		account->point = result->point;
 		account->is_unsaved = true;
 		note_dirty_point(channel);
+		channel_tell_confirmed(channel, account->number, result->point.mine);
 	}
 	channel->bulk_active_count -= account->is_backlog;
 	if (is_busy(result)) {
@@ -175,10 +176,8 @@ static bool may_send(struct channel *channel, const struct channel_account *acco
 	return channel->rate_credit > 0;
 }
 
-static void push_asked(struct channel *channel, struct channel_account *account, size_t size)
+void channel_push_asked(struct channel *channel, struct channel_asked asked)
 {
-	struct channel_asked *asked;
-
 	if (channel->asked_first > 0 &&
 		channel->asked_first + channel->asked_count == channel->asked_room) {
 		memmove(channel->asked, channel->asked + channel->asked_first,
@@ -187,12 +186,21 @@ static void push_asked(struct channel *channel, struct channel_account *account,
 	}
 	mem_grow((void **)&channel->asked, &channel->asked_room,
 		channel->asked_first + channel->asked_count + 1, sizeof(*channel->asked));
-	asked = &channel->asked[channel->asked_first + channel->asked_count++];
+	channel->asked[channel->asked_first + channel->asked_count++] = asked;
+}
+
+static void push_exchange_asked(
+	struct channel *channel, struct channel_account *account, size_t size)
+{
+	size_t bulk_size;
+
 	account->sent_size += size;
-	*asked = (struct channel_asked){ account, sends_much(account) ? size : 0 };
-	channel->bulk_ahead_size += asked->bulk_size;
+	bulk_size = sends_much(account) ? size : 0;
+	channel->bulk_ahead_size += bulk_size;
 	if (channel->options.rate_max != 0)
-		channel->rate_credit -= (int64_t)asked->bulk_size;
+		channel->rate_credit -= (int64_t)bulk_size;
+	channel_push_asked(
+		channel, (struct channel_asked){ .account = account, .bulk_size = bulk_size });
 }
 
 /* ---- moving exchanges on ---- */
@@ -216,7 +224,7 @@ static int move_on(struct channel *channel, struct channel_account *account, str
 		rc = channel_link_request(channel->link, buffer_bytes(request), error);
 		if (rc < 0)
 			return rc;
-		push_asked(channel, account, request->len);
+		push_exchange_asked(channel, account, request->len);
 	}
 	return 0;
 }
@@ -243,18 +251,20 @@ static int move_all(struct channel *channel, struct error *error)
 
 static int take_answer(struct channel *channel, struct error *error)
 {
-	struct channel_asked *asked = &channel->asked[channel->asked_first];
-	struct channel_account *account = asked->account;
+	struct channel_asked asked = channel->asked[channel->asked_first];
 	struct bytes answer;
 	int rc = channel_link_answer(channel->link, &answer, error);
 
 	if (rc < 0)
 		return rc;
-	channel->bulk_ahead_size -= asked->bulk_size;
+	channel->bulk_ahead_size -= asked.bulk_size;
 	channel->asked_first++;
 	if (--channel->asked_count == 0)
 		channel->asked_first = 0;
-	exchange_answer(account->exchange, answer);
+	if (asked.question != NULL)
+		channel_answer_question(channel, asked.question, answer);
+	else
+		exchange_answer(asked.account->exchange, answer);
 	return 0;
 }
 
@@ -265,6 +275,8 @@ static void abandon_all(struct channel *channel)
 		exchange_free(&channel->active[i]->exchange);
 		channel_make_ready(channel, channel->active[i]);
 	}
+	for (size_t i = 0; i < channel->asked_count; i++)
+		channel_fail_question(channel, channel->asked[channel->asked_first + i].question);
 	channel->active_count = channel->asked_count = channel->asked_first = 0;
 	channel->bulk_active_count = 0;
 	channel->bulk_ahead_size = 0;
@@ -333,7 +345,7 @@ static int survey_backlog(struct channel *channel, struct error *error)
 		if (account->is_surveyed)
 			continue;
 		account->is_surveyed = true;
-		if (read_point(channel, account, header) < 0 || account->point.mine != 0)
+		if (channel_read_point(channel, account, header) < 0 || account->point.mine != 0)
 			continue;
 		survey->names[survey->count] = bytes_of_string(header->name);
 		survey->accounts[survey->count++] = account;
@@ -424,10 +436,13 @@ static int serve_once(struct channel *channel, struct error *error)
 		rc = survey_backlog(channel, error);
 	if (rc < 0)
 		return rc;
+	channel_check_waiters(channel);
 	while (channel->active_count < CHANNEL_WINDOW &&
 		(account = channel_take_ready(channel)) != NULL)
 		start(channel, account);
-	rc = move_all(channel, error);
+	rc = channel_send_questions(channel, error);
+	if (rc == 0)
+		rc = move_all(channel, error);
 	if (rc == 0 && (channel->asked_count > 0 || channel->active_count > 0 ||
 			       !channel_has_ready(channel)))
 		rc = sleep_until_needed(channel, retry_at_ms, error);

@@ -44,6 +44,8 @@ struct config_pin {
 };
 
 enum config_protocol { CONFIG_PROTOCOL_IMAP, CONFIG_PROTOCOL_LMTP };
+enum config_commit { CONFIG_COMMIT_ASYNC, CONFIG_COMMIT_SYNC };
+enum config_fallback { CONFIG_FALLBACK_ACCEPT, CONFIG_FALLBACK_REFUSE };
 enum config_new_accounts { CONFIG_NEW_MULTI, CONFIG_NEW_MASTER };
 enum config_quota_refusal { CONFIG_QUOTA_TEMPORARY, CONFIG_QUOTA_PERMANENT };
 enum config_account_names { CONFIG_NAMES_LOCAL_PART, CONFIG_NAMES_ADDRESS };
@@ -103,6 +105,10 @@ struct config_peer {
 	char *certificate, *key; /* our own; NULL: none, in the certificate's file */
 	char *accounts;          /* sync/account_filter.h; NULL: all */
 	uint64_t backlog_rate_max;
+	int commit; /* enum config_commit */
+	uint64_t commit_timeout_ms;
+	int commit_fallback; /* enum config_fallback */
+	bool uid_authority;
 };
 
 struct config {

@@ -214,6 +214,20 @@ static const struct config_key peer_keys[] = {
 	{ "accounts", CONFIG_PATTERNS, AT(config_peer, accounts),
 		.help = "Patterns of the accounts that are sent there, separated by blanks; one "
 			"that begins with ! excludes. By default all." },
+	{ "commit", CONFIG_CHOICE, AT(config_peer, commit), .default_text = "async",
+		.choices = "async|sync",
+		.help = "Whether clients are told OK when a change is on the disk here, or on the "
+			"peer's, too." },
+	{ "commit-timeout", CONFIG_NUMBER, AT(config_peer, commit_timeout_ms),
+		.default_text = "1000", .minimum = 1, .maximum = 60000,
+		.help = "Milliseconds that a client waits for the peer in commit = sync." },
+	{ "commit-fallback", CONFIG_CHOICE, AT(config_peer, commit_fallback),
+		.default_text = "accept", .choices = "accept|refuse",
+		.help = "What a client is told if the peer has not confirmed in time: that it is "
+			"done, or that it is not sure." },
+	{ "uid-authority", CONFIG_BOOL, AT(config_peer, uid_authority), .default_text = "true",
+		.help = "Let the two nodes agree which of them gives the UIDs of an account, so "
+			"that no message is renumbered while they see each other." },
 	{ "backlog-rate-max", CONFIG_NUMBER, AT(config_peer, backlog_rate_max), .default_text = "0",
 		.minimum = 0, .maximum = MIB * 1024 * 1024,
 		.help = "Bytes per second for first syncs and backlogs, so that they leave room "

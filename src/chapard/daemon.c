@@ -88,6 +88,8 @@ static int store_side_open(struct daemon *daemon, struct error *error)
 		.live = &daemon->live };
 	config_node_name(daemon->config, &name);
 	mail_set_node_name(daemon->mail, &name);
+	mail_set_acknowledger(daemon->mail, daemon_acknowledge, daemon);
+	mail_set_append_router(daemon->mail, daemon_route_append, daemon);
 	daemon_status_init(daemon);
 	rc = daemon_login_open(daemon, error);
 	if (rc < 0)

@@ -68,6 +68,19 @@ static struct daemon_peer *peer_find(struct daemon_peers *peers, const char *nam
 	return NULL;
 }
 
+/* So that commits need no lock where nothing is asked of peers. */
+static void note_kinds(struct daemon_peers *peers)
+{
+	bool has_sync = false, has_authority = false;
+
+	for (size_t i = 0; i < peers->count; i++) {
+		has_sync = has_sync || peers->list[i]->peer->commit == CONFIG_COMMIT_SYNC;
+		has_authority = has_authority || peers->list[i]->peer->uid_authority;
+	}
+	peers->has_sync = has_sync;
+	peers->has_authority = has_authority;
+}
+
 /* Takes over `config` if it is our own, also on errors. */
 static int peer_add(struct daemon *daemon, struct config_peer *config, bool is_own, bool is_paused,
 	struct error *error)
@@ -83,10 +96,13 @@ static int peer_add(struct daemon *daemon, struct config_peer *config, bool is_o
 		return rc;
 	}
 	peer = mem_zalloc(sizeof(*peer));
-	*peer = (struct daemon_peer){ config, is_own, channel };
+	peer->peer = config;
+	peer->is_own = is_own;
+	peer->channel = channel;
 	mem_grow((void **)&peers->list, &peers->room, peers->count + 1,
 		sizeof(struct daemon_peer *));
 	peers->list[peers->count++] = peer;
+	note_kinds(peers);
 	return 0;
 }
 
@@ -217,6 +233,7 @@ static int change_remove(struct daemon *daemon, struct daemon_peer *peer, struct
 	for (size_t i = 0; i < peers->count; i++)
 		if (peers->list[i] == peer)
 			peers->list[i] = peers->list[--peers->count];
+	note_kinds(peers);
 	peer_free(peer); /* saves its cursor once more: it goes with the rest */
 	return peer_definition_forget(daemon->mail, name, error);
 }

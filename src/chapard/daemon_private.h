@@ -37,6 +37,7 @@ struct daemon_peer {
 	struct config_peer *peer; /* the configuration's, or our own */
 	bool is_own;              /* added while the daemon ran */
 	struct channel *channel;
+	_Atomic uint64_t distrusted_until_ms; /* monotonic: it did not answer in time */
 };
 
 /* They come and go while the daemon runs: all under the lock. */
@@ -44,6 +45,8 @@ struct daemon_peers {
 	pthread_mutex_t lock;
 	struct daemon_peer **list;
 	size_t count, room;
+	_Atomic bool has_sync;      /* one of them is to confirm commits */
+	_Atomic bool has_authority; /* one of them takes part in giving UIDs */
 };
 
 struct daemon {
@@ -119,6 +122,12 @@ int daemon_peers_find(
 	void *context, const char *name, struct admin_node *node_r, struct error *error);
 int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,
 	const char *const *words, size_t count, struct error *error);
+/* daemon_commit.c: the OK that waits for a peer. The context is the daemon. */
+int daemon_acknowledge(void *context, uint32_t account, uint64_t sequence, struct error *error);
+/* daemon_append.c: the append that another node does. The context is the daemon. */
+int daemon_route_append(void *context, uint32_t account, struct id128 mailbox,
+	const struct append_message *message, struct stamp *instance,
+	struct message_place *place_r);
 /* daemon_peers_tell.c */
 void daemon_peers_tell(void *context, bool is_json, struct buffer *out);
 

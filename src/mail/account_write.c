@@ -16,7 +16,6 @@
 
 #include <stdlib.h>
 
-#define CLOCK_COUNTER_BITS 10 /* a clock value is milliseconds since 1970, times 1024 */
 
 struct account_floor {
 	struct mailbox_record mailbox; /* as it is now; names in the write's arena */
@@ -382,13 +381,14 @@ void account_observe(struct account_write *write, uint64_t modseq)
 
 uint64_t account_tick(struct account_write *write, uint64_t floor)
 {
-	uint64_t now = write->now_ms << CLOCK_COUNTER_BITS;
+	uint64_t now = modseq_of_ms(write->now_ms);
 	uint64_t next = write->header.clock_last + 1;
 
 	if (next <= floor)
 		next = floor + 1;
 	if (next < now)
 		next = now;
+	next = store_write_tick(write->store, next);
 	account_observe(write, next);
 	return next;
 }

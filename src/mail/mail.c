@@ -6,6 +6,7 @@
 #include "mail/mail_private.h"
 #include "mail/quota.h"
 #include "mail/tables.h"
+#include "mail/uid_authority.h"
 #include "mail/watch_note.h"
 
 #include <stdlib.h>
@@ -15,6 +16,9 @@ struct mail {
 	const struct clock *clock;
 	uint64_t node;
 	struct node_name name;
+	struct uid_authority *uid_authority;
+	mail_append_router *append_router;
+	void *append_router_context;
 	mail_acknowledger *acknowledger;
 	void *acknowledger_context;
 	struct quota_limits quota_defaults;
@@ -44,6 +48,7 @@ int mail_open(struct store *store, const struct clock *clock, struct mail **mail
 	for (int i = 0; i < QUOTA_RESOURCE_COUNT; i++)
 		mail->quota_defaults.of[i] = QUOTA_UNLIMITED;
 	mail->watchers = watchers_new();
+	mail->uid_authority = uid_authority_new();
 	mail->summaries = mail_summaries_new();
 	store_listen(store, store_changed, mail);
 	*mail_r = mail;
@@ -56,6 +61,7 @@ void mail_close(struct mail **mail)
 		return;
 	store_unlisten((*mail)->store, store_changed, *mail);
 	watchers_free(&(*mail)->watchers);
+	uid_authority_free(&(*mail)->uid_authority);
 	mail_summaries_free(&(*mail)->summaries);
 	free(*mail);
 	*mail = NULL;
@@ -64,6 +70,36 @@ void mail_close(struct mail **mail)
 struct store *mail_store(struct mail *mail)
 {
 	return mail->store;
+}
+
+const struct clock *mail_clock(const struct mail *mail)
+{
+	return mail->clock;
+}
+
+struct uid_authority *mail_uid_authority(struct mail *mail)
+{
+	return mail->uid_authority;
+}
+
+void mail_set_append_router(struct mail *mail, mail_append_router *function, void *context)
+{
+	mail->append_router = function;
+	mail->append_router_context = context;
+}
+
+bool mail_has_append_router(const struct mail *mail)
+{
+	return mail->append_router != NULL;
+}
+
+int mail_append_route(struct mail *mail, uint32_t account, struct id128 mailbox,
+	struct append_message *message, struct message_place *place_r)
+{
+	if (mail->append_router == NULL)
+		return ERR_UNAVAILABLE;
+	return mail->append_router(mail->append_router_context, account, mailbox, message,
+		&message->instance, place_r);
 }
 
 uint64_t mail_node(const struct mail *mail)

@@ -16,6 +16,7 @@ struct mail;
 int mail_open(struct store *store, const struct clock *clock, struct mail **mail_r);
 void mail_close(struct mail **mail);
 struct store *mail_store(struct mail *mail);
+const struct clock *mail_clock(const struct mail *mail);
 uint64_t mail_node(const struct mail *mail);
 
 /* A read snapshot that shows everything up to `position` (0: whatever is applied). Keep it short:
@@ -106,6 +107,7 @@ uint64_t mail_body_size(const struct mail_body *body); /* bytes, as received */
  * References, else of its In-Reply-To, else its own; none if it has none. So all nodes agree.
  */
 struct id128 mail_body_thread(const struct mail_body *body);
+struct bytes mail_body_raw(const struct mail_body *body);
 /* Inside a commit: makes the body known to it, so that account_put_message() stores it with the
  * first message that shows it. A body that no message comes to show is not stored. `body` must
  * outlive the commit. */
@@ -124,12 +126,35 @@ struct append_message {
 	int32_t internaldate_zone; /* minutes east */
 	const struct annotation *annotations;
 	size_t annotation_count;
+	struct stamp instance;     /* given already by the node that it came to, or none */
+	unsigned hop_count;        /* nodes that have passed it on to us */
 };
 
 /* Appends all or none; UIDs are consecutive from *uid_r. ERR_NOT_FOUND: the mailbox is gone. */
 int mailbox_append(struct mail *mail, uint32_t account, struct id128 mailbox,
 	const struct append_message *messages, size_t count, struct error *error,
 	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r);
+/*
+ * Asked before a single message is appended: may have another node append it, which then gives its
+ * UID (mail/uid_authority.h). 0: it is there, and shown here by now, with the place in *placed_r.
+ * ERR_UNAVAILABLE: it is to be appended here; as *instance, if that was set, for it may be
+ * there already. Runs on the caller's thread and may wait. Before any other thread uses `mail`.
+ */
+struct message_place {
+	uint32_t uidvalidity;
+	uint32_t uid;
+};
+typedef int mail_append_router(void *context, uint32_t account, struct id128 mailbox,
+	const struct append_message *message, struct stamp *instance,
+	struct message_place *place_r);
+void mail_set_append_router(struct mail *mail, mail_append_router *function, void *context);
+struct uid_authority *mail_uid_authority(struct mail *mail);
+/* A stamp that no commit of this node gives, nor gave, for a message on its way elsewhere. */
+struct stamp mail_stamp_new(struct mail *mail, uint64_t clock_last);
+/* Waits until the message is shown here. ERR_TIMEOUT, and the errors of reading. */
+int mail_wait_shown(struct mail *mail, uint32_t account, struct stamp instance, unsigned timeout_ms,
+	struct message_place *place_r);
+
 /* One commit for all recipients of a delivery, into each one's INBOX; results_r[i] per account. */
 int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count,
 	const struct mail_body *body, struct error *error, int *results_r);

@@ -13,7 +13,7 @@
 struct mail_body {
 	struct store_body *stored;
 	struct buffer summary;
-	uint64_t size;
+	struct bytes raw; /* borrowed */
 };
 
 int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **body_r)
@@ -23,7 +23,7 @@ int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **bo
 
 	if (rc == 0)
 		mime_summary_make(raw, &body->summary);
-	body->size = raw.len;
+	body->raw = raw;
 	if (rc < 0)
 		mail_body_free(&body);
 	else
@@ -65,7 +65,12 @@ struct id128 mail_body_thread(const struct mail_body *body)
 
 uint64_t mail_body_size(const struct mail_body *body)
 {
-	return body->size;
+	return body->raw.len;
+}
+
+struct bytes mail_body_raw(const struct mail_body *body)
+{
+	return body->raw;
 }
 
 void mail_body_add(struct account_write *write, const struct mail_body *body)

@@ -88,6 +88,11 @@ typedef int accounts_run(struct accounts_write *accounts, void *context);
 int accounts_commit(struct mail *mail, accounts_run *run, void *context, struct error *error,
 	uint64_t *position_r);
 
+bool mail_has_append_router(const struct mail *mail);
+/* Asks the append router; ERR_UNAVAILABLE if there is none. May set message->instance. */
+int mail_append_route(struct mail *mail, uint32_t account, struct id128 mailbox,
+	struct append_message *message, struct message_place *place_r);
+
 /* Adds `message` to the mailbox as an append or copy made now: fills stamp, placement, UID, modseq,
  * and writes it. `message` brings guid, size, dates, and flags (names; stamps are set here). */
 int message_append(

@@ -41,12 +41,12 @@ int message_target_find(
 	return ERR_CORRUPT;
 }
 
-int message_append(
-	struct account_write *write, struct id128 mailbox, struct message_record *message)
+static int append_at(struct account_write *write, struct id128 mailbox, struct stamp instance,
+	uint64_t modseq, struct message_record *message)
 {
-	message->instance = account_stamp(write);
-	message->placed = message->instance;
-	message->modseq = message->instance.modseq;
+	message->instance = instance;
+	message->placed = instance;
+	message->modseq = modseq;
 	message->placed_in = message->mailbox = mailbox;
 	message->savedate_ms = write->now_ms;
 	for (size_t i = 0; i < message->flag_count; i++) {
@@ -54,6 +54,14 @@ int message_append(
 		message->flags[i].is_set = true;
 	}
 	return account_put_message(write, message);
+}
+
+int message_append(
+	struct account_write *write, struct id128 mailbox, struct message_record *message)
+{
+	struct stamp instance = account_stamp(write);
+
+	return append_at(write, mailbox, instance, instance.modseq, message);
 }
 
 static int append_one(struct account_write *write, struct id128 mailbox, uint32_t uid,
@@ -77,12 +85,29 @@ static int append_one(struct account_write *write, struct id128 mailbox, uint32_
 			return rc;
 	}
 	mail_body_add(write, from->body);
-	rc = message_append(write, mailbox, &message);
+	if (stamp_is_none(from->instance))
+		rc = message_append(write, mailbox, &message);
+	else
+		rc = append_at(write, mailbox, from->instance,
+			account_tick(write, from->instance.modseq), &message);
 	if (rc < 0 || from->annotation_count == 0)
 		return rc;
 	rc = annotations_put(
 		write, &message, from->annotations, from->annotation_count, &is_annotated);
 	return rc < 0 || !is_annotated ? rc : account_put_message(write, &message);
+}
+
+/* Whether a message that was sent elsewhere has come back, or came once before. */
+static int is_there(struct account_write *write, struct message_appending *append)
+{
+	struct message_record message;
+	int rc = account_get_message(write->kv, write->header.number, append->messages[0].instance,
+		write->arena, &message);
+
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	append->uid = message.uid;
+	return 1;
 }
 
 int message_append_run(struct account_write *write, void *context)
@@ -96,106 +121,15 @@ int message_append_run(struct account_write *write, void *context)
 	append->mailbox = mailbox.id;
 	append->uidvalidity = mailbox.uidvalidity;
 	append->uid = mailbox.uidnext;
+	if (append->count == 1 && !stamp_is_none(append->messages[0].instance)) {
+		rc = is_there(write, append);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+	}
 	for (size_t i = 0; i < append->count && rc == 0; i++)
 		rc = append_one(
 			write, mailbox.id, mailbox.uidnext + (uint32_t)i, &append->messages[i]);
 	return rc;
-}
-
-int mailbox_append(struct mail *mail, uint32_t account, struct id128 mailbox,
-	const struct append_message *messages, size_t count, struct error *error,
-	uint32_t *uidvalidity_r, uint32_t *uid_r, uint64_t *position_r)
-{
-	struct message_appending append = {
-		.mailbox = mailbox, .messages = messages, .count = count
-	};
-	int rc = mail_commit(mail, account, message_append_run, &append, error, position_r);
-
-	if (rc == ERR_NOT_FOUND)
-		return error_set(error, rc, "the mailbox does not exist any more");
-	if (rc < 0)
-		return rc;
-	*uidvalidity_r = append.uidvalidity;
-	*uid_r = append.uid;
-	return 0;
-}
-
-struct deliver_context {
-	struct mail *mail;
-	const uint32_t *accounts;
-	size_t count;
-	const struct append_message *message;
-	uint64_t *sequences;  /* of the accounts afterwards */
-	struct error refusal; /* an account is a replica */
-};
-
-static int deliver_one(struct account_write *write, const struct append_message *message)
-{
-	struct mailbox_record inbox;
-	int rc = write->header.is_deleted ? ERR_NOT_FOUND : 0;
-
-	if (rc == 0)
-		rc = account_find_mailbox(write->kv, write->header.number, BYTES_LITERAL("INBOX"),
-			write->arena, &inbox);
-	if (rc == 0)
-		rc = append_one(write, inbox.id, inbox.uidnext, message);
-	return rc < 0 ? rc : quota_enforce(write);
-}
-
-static int deliver_run(struct store_write *store, void *context)
-{
-	struct deliver_context *deliver = context;
-	int rc = 0;
-
-	for (size_t i = 0; i < deliver->count && rc == 0; i++) {
-		struct account_write write;
-
-		rc = account_write_begin(&write, store, mail_node(deliver->mail),
-			mail_now_ms(deliver->mail), deliver->accounts[i]);
-		write.user_error = &deliver->refusal;
-		write.quota_defaults = mail_quota_defaults(deliver->mail);
-		if (rc == 0)
-			rc = deliver_one(&write, deliver->message);
-		if (rc == 0)
-			rc = account_write_flush(&write);
-		deliver->sequences[i] = write.header.sequence;
-		rc = account_write_end(&write, rc);
-	}
-	return rc;
-}
-
-static int deliver_commit(struct deliver_context *deliver, int *results, struct error *error)
-{
-	uint64_t position;
-	int rc = store_commit(mail_store(deliver->mail), deliver_run, deliver, error, &position);
-
-	if (deliver->refusal.code != 0 && error != NULL)
-		*error = deliver->refusal;
-	deliver->refusal = (struct error){ 0 };
-	for (size_t i = 0; i < deliver->count; i++)
-		results[i] = rc < 0 ? rc
-				    : mail_acknowledge(deliver->mail, deliver->accounts[i],
-					      deliver->sequences[i], error);
-	return rc;
-}
-
-int mail_deliver(struct mail *mail, const uint32_t *accounts, size_t count,
-	const struct mail_body *body, struct error *error, int *results_r)
-{
-	struct append_message message = { .body = body,
-		.internaldate = (int64_t)(mail_now_ms(mail) / 1000) };
-	uint64_t *sequences = mem_zalloc_array(count, sizeof(*sequences));
-	struct deliver_context deliver = { mail, accounts, count, &message, sequences, { 0 } };
-	int rc = deliver_commit(&deliver, results_r, error);
-
-	/* One bad account must not keep the message from the others: each on its own. */
-	for (size_t i = 0; rc < 0 && count > 1 && i < count; i++) {
-		deliver.accounts = &accounts[i];
-		deliver.count = 1;
-		(void)deliver_commit(&deliver, &results_r[i], error);
-	}
-	free(sequences);
-	return count == 1 ? results_r[0] : 0;
 }
 
 /* ---- taking a set of messages in steps ---- */

@@ -19,11 +19,17 @@
 #include <stdint.h>
 
 #define MODSEQ_MAX (((uint64_t)1 << 53) - 1) /* every client language can hold it */
+#define MODSEQ_PER_MS 1024                   /* the hybrid clock's steps in a millisecond */
 #define MAILBOX_NAME_SIZE_MAX 400            /* bytes of UTF-8; fits an index key */
 #define FLAG_NAME_SIZE_MAX 200               /* bytes */
 #define MESSAGE_FLAG_COUNT_MAX 256           /* flags with a history, of one message */
 #define REGISTER_KEY_SIZE_MAX 400            /* bytes */
 #define REGISTER_VALUE_SIZE_MAX (64 * 1024)  /* bytes */
+
+static inline uint64_t modseq_of_ms(uint64_t ms)
+{
+	return ms * MODSEQ_PER_MS;
+}
 
 /* When and where a user's change was made: totally ordered, never rewritten. */
 struct stamp {

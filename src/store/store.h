@@ -171,6 +171,13 @@ void store_listen(struct store *store, store_listener *listener, void *context);
 /* After it returns the listener is not running and will not be called again. */
 void store_unlisten(struct store *store, store_listener *listener, void *context);
 
+/* ---- a clock that never gives a value twice ---- */
+
+/* The least number that is not below `at_least` and above all that were given since the start. Any
+ * thread. */
+uint64_t store_tick(struct store *store, uint64_t at_least);
+uint64_t store_write_tick(struct store_write *write, uint64_t at_least);
+
 /* ---- identity ---- */
 
 /* This node's id: random, not 0, made with the store. */

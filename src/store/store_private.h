@@ -6,6 +6,7 @@
 #include "store/store.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* The store's own tables. */
 enum store_table {
@@ -107,6 +108,7 @@ struct listener {
 };
 
 struct store {
+	_Atomic uint64_t tick_last;
 	struct kv *kv;
 	bool is_memory;
 	int compression;

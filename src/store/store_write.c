@@ -11,6 +11,21 @@ struct kv_txn *store_write_kv(struct store_write *write)
 	return write->kv;
 }
 
+uint64_t store_tick(struct store *store, uint64_t at_least)
+{
+	uint64_t last = atomic_load(&store->tick_last), next;
+
+	do {
+		next = last >= at_least ? last + 1 : at_least;
+	} while (!atomic_compare_exchange_weak(&store->tick_last, &last, next));
+	return next;
+}
+
+uint64_t store_write_tick(struct store_write *write, uint64_t at_least)
+{
+	return store_tick(write->store, at_least);
+}
+
 /* ---- what follows from an effect ---- */
 
 static void segment_count(struct store *store, struct bytes row, int sign)

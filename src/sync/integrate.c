@@ -4,15 +4,13 @@
 #include "sync/merge.h"
 #include "sync/responder.h"
 
-#define CLOCK_COUNTER_BITS 10
-
 uint64_t integrate_modseq_limit(uint64_t now_ms, uint64_t skew_ms)
 {
 	uint64_t limit = now_ms + (skew_ms > 0 ? skew_ms : SYNC_SKEW_MS_DEFAULT);
 
-	if (limit > MODSEQ_MAX >> CLOCK_COUNTER_BITS)
+	if (limit >= MODSEQ_MAX / MODSEQ_PER_MS)
 		return MODSEQ_MAX;
-	return (limit + 1) << CLOCK_COUNTER_BITS;
+	return modseq_of_ms(limit + 1);
 }
 
 int integrate_check(const struct change_set *theirs, uint64_t modseq_limit, struct error *error)

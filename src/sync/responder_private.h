@@ -59,6 +59,7 @@ int respond_lacks(struct sync_call *call);
 int respond_get(struct sync_call *call);
 int respond_put(struct sync_call *call);
 int respond_stage(struct sync_call *call);
+int respond_append(struct sync_call *call); /* forward.c */
 int respond_apply(struct sync_call *call);
 int respond_integrate(struct sync_call *call);
 int respond_range(struct sync_call *call);

@@ -112,6 +112,7 @@ class Node:
         }
         self.certificate = None  # (certificate file, key file)
         self.peers = {}  # name -> (address, port)
+        self.peer_settings = ""  # further keys of each peer section
         self.extra = ""
         self.wrapper = []  # a command to run chapard under
         self.process = None
@@ -135,8 +136,8 @@ class Node:
         for peer, (address, port) in self.peers.items():
             lines.append('sync-user "%s" { password-file = "%s" }' % (peer, password_file))
             lines.append(
-                'peer "%s" { address = "%s:%d" user = "%s" password-file = "%s" tls = "none" }'
-                % (peer, address, port, self.name, password_file)
+                'peer "%s" { address = "%s:%d" user = "%s" password-file = "%s" tls = "none" %s }'
+                % (peer, address, port, self.name, password_file, self.peer_settings)
             )
         lines.append(self.extra)
         with open(self.config_file, "w", encoding="utf-8") as out:

@@ -8,10 +8,10 @@
 #include "base/mem.h"
 #include "mail/mail_private.h"
 #include "mail/quota.h"
+#include "mail/watch.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 int mailbox_append(struct mail *mail, uint32_t account, struct id128 mailbox,
 	const struct append_message *messages, size_t count, struct error *error,
@@ -239,7 +239,9 @@ int mail_wait_shown(struct mail *mail, uint32_t account, struct stamp instance, 
 	struct message_place *place_r)
 {
 	struct mail_waiter waiter = { .lock = PTHREAD_MUTEX_INITIALIZER };
-	struct mail_watch *watch;
+	struct arena *arena = arena_new();
+	struct watch_set *watches;
+	struct watch_news news;
 	struct timespec until;
 	bool is_in_time = true;
 	unsigned seen = 0;
@@ -247,10 +249,15 @@ int mail_wait_shown(struct mail *mail, uint32_t account, struct stamp instance, 
 
 	clock_deadline(timeout_ms, &until);
 	clock_cond_init(&waiter.woken);
-	watch = mail_watch_new(mail, account, waiter_wake, &waiter);
-	while ((rc = find_shown(mail, account, instance, place_r)) == ERR_NOT_FOUND && is_in_time)
+	watches = watch_set_new(mail, waiter_wake, &waiter);
+	watch_add(watches, account, WATCH_ANY, (struct id128){ { 0 } });
+	while ((rc = find_shown(mail, account, instance, place_r)) == ERR_NOT_FOUND && is_in_time) {
 		is_in_time = waiter_sleep(&waiter, &seen, &until);
-	mail_watch_free(mail, &watch);
+		while (watch_next(watches, arena, NULL, &news) != NULL)
+			; /* it wakes again only after all was looked at */
+	}
+	watch_set_free(&watches);
+	arena_free(&arena);
 	pthread_cond_destroy(&waiter.woken);
 	return rc == ERR_NOT_FOUND ? ERR_TIMEOUT : rc;
 }

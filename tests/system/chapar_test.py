@@ -606,8 +606,8 @@ def parse(data):
             found = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.S).match(data, at)
             stack[-1].append(re.sub(rb"\\(.)", rb"\1", found.group(1)))
             at = found.end()
-        elif byte == b"{":
-            found = re.compile(rb"\{(\d+)\}\r\n").match(data, at)
+        elif byte == b"{" or data[at : at + 2] == b"~{":
+            found = re.compile(rb"~?\{(\d+)\}\r\n").match(data, at)
             end = found.end() + int(found.group(1))
             stack[-1].append(data[found.end() : end])
             at = end

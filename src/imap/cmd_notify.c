@@ -9,7 +9,7 @@
 #define STEP_COUNT 500 /* mailboxes per snapshot */
 
 #define EVENT_NAMES                                                                                \
-	"MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange"                      \
+	"MessageNew MessageExpunge FlagChange AnnotationChange MailboxName SubscriptionChange"     \
 	" MailboxMetadataChange ServerMetadataChange"
 
 struct notify_work {

@@ -40,11 +40,19 @@ static bool is_own(struct imap_session *session, struct kv_txn *kv, struct bytes
 static int client_name(struct imap_session *session, struct kv_txn *kv, uint32_t account,
 	struct bytes name, struct bytes *name_r)
 {
-	(void)kv;
-	if (account != session->identity.account)
-		return ERR_NOT_FOUND;
+	struct account_header header;
+	bool is_shared;
+	int rc = 0;
+
 	*name_r = name;
-	return 0;
+	if (account == session->identity.account)
+		return 0;
+	rc = account_load(kv, account, &header);
+	if (rc == 0)
+		rc = account_is_shared(kv, account, &is_shared);
+	if (rc == 0)
+		*name_r = imap_target_foreign_name(session, header.name, is_shared, name);
+	return rc;
 }
 
 static bool is_in_tree(struct bytes name, struct bytes top)
@@ -104,34 +112,31 @@ static bool wants_server_metadata(const struct imap_notify *notify)
 	return false;
 }
 
-static void watch_account_once(
-	struct imap_session *session, uint32_t account, uint32_t *watched, size_t *watched_count)
+static void watch_account_once(struct imap_session *session, uint32_t account)
 {
-	for (size_t i = 0; i < *watched_count; i++) {
-		if (watched[i] == account)
-			return;
-	}
-	watched[(*watched_count)++] = account;
-	watch_add(imap_watch_set(session), account, WATCH_EVENTS, (struct id128){ { 0 } });
+	struct watch_set *set = imap_watch_set(session);
+
+	if (!watch_set_has(set, account, WATCH_EVENTS))
+		watch_add(set, account, WATCH_EVENTS, (struct id128){ { 0 } });
 }
 
 void imap_notify_watch(
 	struct imap_session *session, struct kv_txn *kv, const struct imap_list *list)
 {
-	uint32_t *watched = arena_alloc(session->arena, (list->count + 2) * sizeof(*watched));
-	size_t watched_count = 0;
 	uint32_t server;
 
 	if (session->notify->group_count == 0)
 		return;
-	watch_account_once(session, session->identity.account, watched, &watched_count);
+	/* The state that the client may look at now holds them. */
+	watch_set_since(imap_watch_set(session), session->position);
+	watch_add_grants(imap_watch_set(session), &session->identity);
+	watch_account_once(session, session->identity.account);
 	if (wants_server_metadata(session->notify) &&
 		account_find(kv, BYTES_LITERAL(ANNOTATION_SERVER_ACCOUNT), &server) == 0)
-		watch_account_once(session, server, watched, &watched_count);
+		watch_account_once(session, server);
 	for (size_t i = 0; i < list->count; i++) {
 		if (list->entries[i].target != NULL)
-			watch_account_once(
-				session, list->entries[i].target->account, watched, &watched_count);
+			watch_account_once(session, list->entries[i].target->account);
 	}
 }
 
@@ -204,6 +209,10 @@ static int tell_name(struct telling *telling, const struct watch_event *event,
 	unsigned events;
 	int rc = 0;
 
+	/* Others' mailboxes come and go for him with the entries of their ACLs. */
+	if (telling->account != session->identity.account && !session->identity.is_admin &&
+		(target == NULL || !event->was_there))
+		return 0;
 	if (event->was_there)
 		rc = client_name(session, telling->kv, telling->account, event->name, &old_name);
 	if (rc < 0)
@@ -222,7 +231,8 @@ static int tell_name(struct telling *telling, const struct watch_event *event,
 	/* Of two united mailboxes the name lives on. */
 	rc = imap_target_resolve(session, telling->kv, old_name, &other);
 	if (rc == 0 && !other.exists && (other.rights & ACL_LOOKUP) != 0)
-		put_list(telling, old_name, false, old_name, (struct bytes){ NULL, 0 });
+		put_list(telling, old_name, false, (struct bytes){ NULL, 0 },
+			(struct bytes){ NULL, 0 });
 	return rc;
 }
 
@@ -237,6 +247,8 @@ static int tell_messages(struct telling *telling, const struct watch_event *even
 		wanted |= WATCH_MESSAGE_NEW | WATCH_MESSAGE_EXPUNGE;
 	if ((events & NOTIFY_FLAG_CHANGE) != 0)
 		wanted |= WATCH_FLAGS;
+	if ((events & NOTIFY_ANNOTATION_CHANGE) != 0)
+		wanted |= WATCH_ANNOTATIONS;
 	if ((event->changes & wanted) == 0 || (target->rights & ACL_READ) == 0 ||
 		is_selected(telling, event->mailbox))
 		return 0;
@@ -330,6 +342,106 @@ static int tell_event(struct telling *telling, const struct watch_event *event)
 	}
 }
 
+/* ---- what is granted and taken (RFC 4314) ---- */
+
+static bool is_of_mailbox(const struct watch_event *event, const struct watch_event *other)
+{
+	return event->account == other->account && id128_equal(event->mailbox, other->mailbox);
+}
+
+/* What the user might do before the events at `news` from `first` on that are of the same mailbox.
+ */
+static int rights_before(
+	struct telling *telling, const struct watch_news *news, size_t first, unsigned *rights_r)
+{
+	struct imap_session *session = telling->session;
+	const struct watch_event *event = &news->events[first];
+	struct acl acl;
+	struct acl_entry *entries;
+	size_t count = 0;
+	int rc = acl_read(telling->kv, telling->account, event->mailbox, session->arena, &acl);
+
+	if (rc < 0)
+		return rc;
+	entries = arena_alloc(session->arena, (acl.count + news->count) * sizeof(*entries));
+	for (size_t i = 0; i < acl.count; i++) {
+		bool is_same = true;
+
+		for (size_t j = first; j < news->count && is_same; j++)
+			is_same = !is_of_mailbox(&news->events[j], event) ||
+				  !bytes_equal(news->events[j].name, acl.entries[i].identifier);
+		if (is_same)
+			entries[count++] = acl.entries[i];
+	}
+	for (size_t j = first; j < news->count; j++) {
+		const struct watch_event *earlier = &news->events[j];
+
+		if (is_of_mailbox(earlier, event) && earlier->was_there &&
+			acl_parse_rights(earlier->value, &entries[count].rights) == 0)
+			entries[count++].identifier = earlier->name;
+	}
+	*rights_r = acl_effective(&session->identity, false, entries, count);
+	return 0;
+}
+
+static int tell_lookup(struct telling *telling, struct id128 mailbox, bool was_seen)
+{
+	struct imap_session *session = telling->session;
+	struct bytes name = { NULL, 0 };
+	struct imap_target target, other;
+	struct mailbox_record record;
+	int rc = target_of(telling, mailbox, &target, &name);
+	bool is_seen = rc == 0;
+
+	if (rc == ERR_NOT_FOUND) {
+		rc = account_get_mailbox(
+			telling->kv, telling->account, mailbox, session->arena, &record);
+		if (rc == 0)
+			rc = client_name(
+				session, telling->kv, telling->account, record.name, &name);
+	}
+	if (rc < 0 || is_seen == was_seen)
+		return rc;
+	if ((imap_notify_events(session, telling->kv, session->notify, name) &
+		    NOTIFY_MAILBOX_NAME) != 0) {
+		/* Another one may have that name by now, or he one of his own. */
+		if (!is_seen && imap_target_resolve(session, telling->kv, name, &other) == 0 &&
+			other.exists && (other.rights & ACL_LOOKUP) != 0)
+			return 0;
+		put_list(telling, name, is_seen,
+			is_seen ? target.mailbox.special_use : (struct bytes){ NULL, 0 },
+			(struct bytes){ NULL, 0 });
+	}
+	return 0;
+}
+
+/* A mailbox of another account that he may see now, or no more. */
+static int tell_grant(struct telling *telling, const struct watch_news *news, size_t at)
+{
+	const struct watch_event *event = &news->events[at];
+	unsigned rights;
+	int rc;
+
+	for (size_t i = 0; i < at; i++) {
+		if (is_of_mailbox(&news->events[i], event))
+			return 0; /* told with that one */
+	}
+	telling->account = event->account;
+	/* His own he always sees, and an administrator all. */
+	if (event->account == telling->session->identity.account ||
+		telling->session->identity.is_admin)
+		return 0;
+	rc = rights_before(telling, news, at, &rights);
+	if (rc == 0)
+		rc = tell_lookup(telling, event->mailbox, (rights & ACL_LOOKUP) != 0);
+	/* From now on; if there is nothing to see in it any more, nothing is told of it. */
+	if (rc == 0 || rc == ERR_NOT_FOUND)
+		watch_account_once(telling->session, event->account);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* ---- all news ---- */
+
 static void overflow(struct imap_session *session)
 {
 	imap_put(session, "* OK [NOTIFICATIONOVERFLOW] Too much changed, NOTIFY is off\r\n");
@@ -348,7 +460,8 @@ static bool tell_news(
 	if (news->count > 0)
 		rc = imap_read_begin(session, &telling.kv);
 	for (size_t i = 0; i < news->count && rc == 0; i++)
-		rc = tell_event(&telling, &news->events[i]);
+		rc = watch_account(watch) == 0 ? tell_grant(&telling, news, i)
+					       : tell_event(&telling, &news->events[i]);
 	mail_read_end(&telling.kv);
 	if (rc < 0)
 		imap_log_failure(session, rc, NULL);

@@ -13,6 +13,7 @@ static const struct {
 	{ "MessageNew", NOTIFY_MESSAGE_NEW },
 	{ "MessageExpunge", NOTIFY_MESSAGE_EXPUNGE },
 	{ "FlagChange", NOTIFY_FLAG_CHANGE },
+	{ "AnnotationChange", NOTIFY_ANNOTATION_CHANGE },
 	{ "MailboxName", NOTIFY_MAILBOX_NAME },
 	{ "SubscriptionChange", NOTIFY_SUBSCRIPTION },
 	{ "MailboxMetadataChange", NOTIFY_MAILBOX_METADATA },
@@ -73,7 +74,7 @@ static int check_events(struct reading *reading, unsigned events)
 			"Only events of messages belong to the selected mailbox");
 	if ((events & NOTIFY_MESSAGE_EVENTS) != 0 && (events & both) != both)
 		return imap_parse_fail(reading->args, ERR_INVALID,
-			"MessageNew and MessageExpunge go together, and FlagChange needs both");
+			"MessageNew and MessageExpunge go together, and changes need both");
 	return 0;
 }
 

@@ -7,6 +7,8 @@
 #include "imap/imap_sequence.h"
 #include "imap/imap_server_private.h"
 
+#include "mail/annotation.h"
+
 #define SYSTEM_FLAGS "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
 #define STEP_COUNT 500          /* messages per snapshot */
 #define STEP_SIZE (256u * 1024) /* bytes of output after which a snapshot ends */
@@ -140,14 +142,14 @@ static bool may_expunge(const struct imap_session *session)
 }
 
 /* What NOTIFY left out is told with the next command: then the client asks for the whole state. */
-static bool may_tell_flags(const struct imap_session *session)
+static unsigned told_changes(const struct imap_session *session)
 {
 	const struct imap_notify *notify = session->notify;
 
-	if (notify == NULL || !notify->has_selected)
-		return true;
-	return (notify->selected_events & NOTIFY_FLAG_CHANGE) != 0 ||
-	       (session->command != NULL && !session->is_idling);
+	if (notify == NULL || !notify->has_selected ||
+		(session->command != NULL && !session->is_idling))
+		return NOTIFY_CHANGE_EVENTS;
+	return notify->selected_events & NOTIFY_CHANGE_EVENTS;
 }
 
 bool imap_tells_uid(const struct imap_session *session)
@@ -218,6 +220,30 @@ static bool only_own_change(struct imap_session *session, const struct message_r
 	return true;
 }
 
+static unsigned changes_of(const struct imap_view *view, const struct message_record *message)
+{
+	unsigned changes = 0;
+
+	for (size_t i = 0; i < message->flag_count; i++) {
+		const struct flag_state *flag = &message->flags[i];
+
+		if (flag->stamp.modseq <= view->told_since)
+			continue;
+		changes |= bytes_equal_string(flag->name, ANNOTATION_FLAG)
+				   ? NOTIFY_ANNOTATION_CHANGE
+				   : NOTIFY_FLAG_CHANGE;
+	}
+	/* A merge may bring what was changed long ago: better told than not. */
+	return changes != 0 ? changes : NOTIFY_CHANGE_EVENTS;
+}
+
+static bool tells_annotations(const struct imap_session *session)
+{
+	return session->view->wants_annotations ||
+	       (session->notify != NULL &&
+		       (session->notify->selected_events & NOTIFY_ANNOTATION_CHANGE) != 0);
+}
+
 static int tell_message(void *context, const struct message_record *message)
 {
 	struct imap_session *session = context;
@@ -232,6 +258,10 @@ static int tell_message(void *context, const struct message_record *message)
 	if (!uid_set_has(&view->changed, message->uid) ||
 		!imap_view_has(view, message->uid, &index))
 		return 0;
+	if ((told_changes(session) & changes_of(view, message)) == 0) {
+		uid_set_add(&view->held, message->uid, message->uid);
+		return view->announce_count >= STEP_COUNT ? 1 : 0;
+	}
 	if (is_told || is_silent)
 		is_silent = only_own_change(session, message);
 	if (is_silent && (is_told || !session->is_condstore))
@@ -246,7 +276,7 @@ static int tell_message(void *context, const struct message_record *message)
 			is_silent ? "" : " ");
 	if (!is_silent) {
 		imap_put_flags(session, message);
-		if (view->wants_annotations)
+		if (tells_annotations(session))
 			rc = imap_put_annotation_names(session, view->announce_kv, view->account,
 				message, view->told_since);
 	}
@@ -298,8 +328,11 @@ static enum net_result update_end(struct imap_session *session)
 	struct imap_view *view = session->view;
 
 	if (view != NULL) {
-		if (may_tell_flags(session))
+		if (told_changes(session) != 0) {
 			uid_set_deinit(&view->changed);
+			view->changed = view->held;
+			view->held = (struct uid_set){ 0 };
+		}
 		uid_set_deinit(&view->told);
 		uid_set_deinit(&view->silent);
 		uid_set_deinit(&view->recheck);
@@ -326,7 +359,7 @@ static bool has_more(const struct imap_session *session)
 {
 	const struct imap_view *view = session->view;
 
-	return view->new_next != 0 || (view->changed.count > 0 && may_tell_flags(session));
+	return view->new_next != 0 || (view->changed.count > 0 && told_changes(session) != 0);
 }
 
 static enum net_result update_run(struct imap_session *session)

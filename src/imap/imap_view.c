@@ -58,6 +58,7 @@ void imap_view_free(struct imap_view **view)
 	free((*view)->keywords);
 	uid_set_deinit(&(*view)->vanished);
 	uid_set_deinit(&(*view)->changed);
+	uid_set_deinit(&(*view)->held);
 	uid_set_deinit(&(*view)->told);
 	uid_set_deinit(&(*view)->silent);
 	uid_set_deinit(&(*view)->saved);

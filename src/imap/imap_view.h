@@ -36,6 +36,7 @@ struct imap_view {
 
 	struct uid_set vanished;
 	struct uid_set changed;
+	struct uid_set held; /* of them: NOTIFY asked for other changes; for the next command */
 	/* Own writes whose outcome the client knows already (but for MODSEQ: `silent`) ... */
 	struct uid_set told;
 	struct uid_set silent;

@@ -550,7 +550,8 @@ static void register_note(struct account_write *write, const struct register_rec
 
 	if (after->kind == RECORD_ACL && before->is_set)
 		event.value = before->value;
-	if (++write->note_count > WATCH_EVENT_COUNT_MAX)
+	/* Of ACLs those are to hear who watch no account; commits bound how many there are. */
+	if (after->kind != RECORD_ACL && ++write->note_count > WATCH_EVENT_COUNT_MAX)
 		return; /* see notes_put() */
 	watch_note_encode(&note, &event);
 	pack_bytes(&write->notes, buffer_bytes(&note));
@@ -710,8 +711,8 @@ static int uid_check(struct account_write *write, const struct account_floor *fl
 	return rc < 0 ? rc : ERR_ILLEGAL;
 }
 
-static int message_show(struct account_write *write, const struct message_record *after,
-	bool is_new_place, bool is_changed)
+static int message_show(struct account_write *write, const struct message_record *before,
+	const struct message_record *after, bool is_new_place, bool is_changed)
 {
 	static const struct bytes shown = { (const unsigned char *)"S", 1 };
 	unsigned char key[MODSEQ_KEY_SIZE];
@@ -731,8 +732,10 @@ static int message_show(struct account_write *write, const struct message_record
 	}
 	if (is_new_place)
 		floor->given_count++;
-	if (is_new_place || is_changed)
-		floor->changes |= is_new_place ? WATCH_MESSAGE_NEW : WATCH_FLAGS;
+	if (is_new_place)
+		floor->changes |= WATCH_MESSAGE_NEW;
+	else if (is_changed)
+		floor->changes |= watch_note_flag_changes(before, after);
 	highest_raise(floor, after->modseq);
 	counts_change(write, floor, after, 1);
 	rc = store_put(write->store, MAIL_TABLE_MODSEQ,
@@ -879,7 +882,7 @@ int account_put_message(struct account_write *write, const struct message_record
 			return rc;
 	}
 	if (message_is_shown(&after)) {
-		rc = message_show(write, &after, is_new_place,
+		rc = message_show(write, before, &after, is_new_place,
 			before == NULL || !message_same(before, &after));
 		if (rc < 0)
 			return rc;

@@ -104,6 +104,12 @@ static bool is_meant(const struct identity *identity, struct bytes identifier)
 	return take_group(&identifier) && identity_is_member(identity, identifier);
 }
 
+bool acl_concerns(const struct identity *identity, struct bytes identifier)
+{
+	take_minus(&identifier);
+	return is_meant(identity, identifier);
+}
+
 unsigned acl_effective(const struct identity *identity, bool is_owner,
 	const struct acl_entry *entries, size_t count)
 {

@@ -57,6 +57,9 @@ struct acl_entry {
 unsigned acl_effective(const struct identity *identity, bool is_owner,
 	const struct acl_entry *entries, size_t count);
 
+/* Whether an entry for that identifier gives or takes the user anything. */
+bool acl_concerns(const struct identity *identity, struct bytes identifier);
+
 /* ---- of a mailbox ---- */
 
 struct acl {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/pack.h"
+#include "mail/acl.h"
 #include "mail/watch_note.h"
 
 #include <pthread.h>
@@ -25,6 +26,7 @@ struct watch {
 	struct watch *set_next, **set_link;
 	struct watch *ready_next; /* in the set's list of those with news */
 	struct id128 mailbox;
+	const struct identity *identity; /* of WATCH_GRANTS */
 	uint32_t account;
 	enum watch_kind kind;
 	bool is_ready;
@@ -39,7 +41,8 @@ struct watch_set {
 	void *context;
 	struct watch *watches;
 	struct watch *ready, **ready_last;
-	bool is_woken; /* and has not yet looked at everything */
+	uint64_t since; /* events of commits up to this one are not kept */
+	bool is_woken;  /* and has not yet looked at everything */
 };
 
 struct watchers {
@@ -126,7 +129,8 @@ static void watch_ready(struct watch *watch)
 
 static bool is_same(const struct watch_event *a, const struct watch_event *b)
 {
-	return a->kind == b->kind && id128_equal(a->mailbox, b->mailbox) &&
+	return a->account == b->account && a->kind == b->kind &&
+	       id128_equal(a->mailbox, b->mailbox) &&
 	       (a->kind == RECORD_MAILBOX || bytes_equal(a->name, b->name));
 }
 
@@ -179,6 +183,11 @@ static void event_keep(struct watch *watch, const struct watch_event *event)
 		event_append(watch, event);
 }
 
+static bool is_known(const struct watch *watch, const struct watch_event *event)
+{
+	return event != NULL && event->position != 0 && event->position <= watch->set->since;
+}
+
 static bool concerns(const struct watch *watch, const struct watch_event *event)
 {
 	switch (watch->kind) {
@@ -187,12 +196,16 @@ static bool concerns(const struct watch *watch, const struct watch_event *event)
 	case WATCH_MAILBOX:
 		return event != NULL && id128_equal(watch->mailbox, event->mailbox);
 	case WATCH_EVENTS:
-		return event != NULL && (event->kind != RECORD_MAILBOX || event->changes != 0);
+		return event != NULL && !is_known(watch, event) &&
+		       (event->kind != RECORD_MAILBOX || event->changes != 0);
+	case WATCH_GRANTS:
+		return event != NULL && !is_known(watch, event) && event->kind == RECORD_ACL &&
+		       acl_concerns(watch->identity, event->name);
 	}
 	return false;
 }
 
-/* `event` NULL: the account was marked. */
+/* `account` 0: those that watch all. `event` NULL: the account was marked. */
 static void account_tell(
 	struct watchers *watchers, uint32_t account, const struct watch_event *event)
 {
@@ -200,7 +213,7 @@ static void account_tell(
 		watch = watch->next) {
 		if (watch->account != account || !concerns(watch, event))
 			continue;
-		if (watch->kind == WATCH_EVENTS)
+		if (watch->kind == WATCH_EVENTS || watch->kind == WATCH_GRANTS)
 			event_keep(watch, event);
 		watch_ready(watch);
 	}
@@ -212,12 +225,19 @@ void watchers_tell(struct watchers *watchers, const struct feed_news *news, size
 
 	pthread_mutex_lock(&watchers->lock);
 	for (size_t i = 0; i < count && watchers->watch_count > 0; i++) {
+		uint32_t account;
+
 		if (news[i].key.len != 4)
 			continue;
-		if (news[i].note.ptr == NULL)
-			account_tell(watchers, get_u32(news[i].key.ptr), NULL);
-		else if (watch_note_decode(news[i].note, &event) == 0)
-			account_tell(watchers, get_u32(news[i].key.ptr), &event);
+		account = get_u32(news[i].key.ptr);
+		if (news[i].note.ptr == NULL) {
+			account_tell(watchers, account, NULL);
+		} else if (watch_note_decode(news[i].note, &event) == 0) {
+			event.account = account;
+			account_tell(watchers, account, &event);
+			if (event.kind == RECORD_ACL)
+				account_tell(watchers, 0, &event);
+		}
 	}
 	pthread_mutex_unlock(&watchers->lock);
 }
@@ -235,8 +255,14 @@ struct watch_set *watch_set_new(struct mail *mail, void (*function)(void *contex
 	return set;
 }
 
-struct watch *watch_add(
-	struct watch_set *set, uint32_t account, enum watch_kind kind, struct id128 mailbox)
+void watch_set_since(struct watch_set *set, uint64_t position)
+{
+	assert(set->watches == NULL);
+	set->since = position;
+}
+
+static struct watch *set_add(struct watch_set *set, uint32_t account, enum watch_kind kind,
+	struct id128 mailbox, const struct identity *identity)
 {
 	struct watchers *watchers = set->watchers;
 	struct watch *watch = mem_zalloc(sizeof(*watch));
@@ -245,6 +271,7 @@ struct watch *watch_add(
 	watch->account = account;
 	watch->kind = kind;
 	watch->mailbox = mailbox;
+	watch->identity = identity;
 	watch->last = &watch->first;
 	pthread_mutex_lock(&watchers->lock);
 	if (++watchers->watch_count > watchers->bucket_count)
@@ -257,6 +284,26 @@ struct watch *watch_add(
 	set->watches = watch;
 	pthread_mutex_unlock(&watchers->lock);
 	return watch;
+}
+
+struct watch *watch_add(
+	struct watch_set *set, uint32_t account, enum watch_kind kind, struct id128 mailbox)
+{
+	return set_add(set, account, kind, mailbox, NULL);
+}
+
+struct watch *watch_add_grants(struct watch_set *set, const struct identity *identity)
+{
+	return set_add(set, 0, WATCH_GRANTS, (struct id128){ { 0 } }, identity);
+}
+
+bool watch_set_has(const struct watch_set *set, uint32_t account, enum watch_kind kind)
+{
+	for (const struct watch *watch = set->watches; watch != NULL; watch = watch->set_next) {
+		if (watch->account == account && watch->kind == kind)
+			return true;
+	}
+	return false;
 }
 
 static void ready_remove(struct watch *watch)

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/pack.h"
+#include "mail/annotation.h"
 #include "mail/tables.h"
 
 void watch_note_encode(struct buffer *out, const struct watch_event *event)
@@ -41,4 +42,21 @@ void watch_note_put(struct store_write *write, uint32_t account, const struct wa
 	watch_note_encode(&note, event);
 	feed_note(write, account_key(key, account), buffer_bytes(&note));
 	buffer_deinit(&note);
+}
+
+unsigned watch_note_flag_changes(
+	const struct message_record *before, const struct message_record *after)
+{
+	unsigned changes = 0;
+
+	for (size_t i = 0; i < after->flag_count; i++) {
+		const struct flag_state *now = &after->flags[i];
+		const struct flag_state *then = message_flag(before, now->name);
+
+		if (then != NULL && stamp_compare(then->stamp, now->stamp) == 0)
+			continue;
+		changes |= bytes_equal_string(now->name, ANNOTATION_FLAG) ? WATCH_ANNOTATIONS
+									  : WATCH_FLAGS;
+	}
+	return changes;
 }

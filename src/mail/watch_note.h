@@ -23,4 +23,8 @@ void watchers_tell(struct watchers *watchers, const struct feed_news *news, size
 /* mail.c */
 struct watchers *mail_watchers(struct mail *mail);
 
+/* Of enum watch_change: what differs between a shown message's flags before and now. */
+unsigned watch_note_flag_changes(
+	const struct message_record *before, const struct message_record *after);
+
 #endif

@@ -12,6 +12,7 @@
  *	login 3 bob                 client 3 as bob
  *	shared team bob lrs         makes the shared account "team", with that entry for its INBOX
  *	append INBOX 3              client 1 puts 3 small messages there
+ *	mailboxes 2 a 1000          client 2 creates a/1 to a/1000
  *	quota alice MESSAGE 5       the operator limits alice's account; what is not named is
  *unlimited
  *
@@ -336,6 +337,24 @@ static void append(struct dialogue *dialogue, const char *arguments)
 	}
 }
 
+static void make_mailboxes(struct dialogue *dialogue, const char *arguments)
+{
+	struct buffer commands = { NULL, 0, 0 };
+	struct error error = { 0 };
+	char above[64];
+	unsigned client, count;
+
+	assert_int_equal(sscanf(arguments, "%u %63s %u", &client, above, &count), 3);
+	for (unsigned i = 1; i <= count; i++)
+		buffer_printf(&commands, "mailbox CREATE %s/%u\r\n", above, i);
+	assert_int_equal(net_client_write(client_of(dialogue, client), buffer_bytes(&commands),
+				 HELPER_TIMEOUT_MS, &error),
+		0);
+	buffer_deinit(&commands);
+	for (unsigned i = 1; i <= count; i++)
+		expect(dialogue, client, "mailbox OK ...", false);
+}
+
 static void limit(struct dialogue *dialogue, const char *arguments)
 {
 	struct quota_changes changes;
@@ -387,6 +406,10 @@ static void play_line(struct dialogue *dialogue)
 	}
 	if (strncmp(line, "append ", 7) == 0) {
 		append(dialogue, line + 7);
+		return;
+	}
+	if (strncmp(line, "mailboxes ", 10) == 0) {
+		make_mailboxes(dialogue, line + 10);
 		return;
 	}
 	if (strncmp(line, "quota ", 6) == 0) {

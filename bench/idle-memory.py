@@ -73,17 +73,23 @@ def tree(pid):
 def memory_kib(pid):
     total = 0
     for one in tree(pid):
-        with open(f"/proc/{one}/smaps_rollup", encoding="ascii") as rollup:
-            total += sum(int(line.split()[1]) for line in rollup
-                         if line.startswith("Private_Dirty:"))
+        try:
+            with open(f"/proc/{one}/smaps_rollup", encoding="ascii") as rollup:
+                total += sum(int(line.split()[1]) for line in rollup
+                             if line.startswith("Private_Dirty:"))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a helper process that ended meanwhile
     return total
 
 
 def cpu_s(pid):
     ticks = 0
     for one in tree(pid):
-        with open(f"/proc/{one}/stat", encoding="ascii") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
+        try:
+            with open(f"/proc/{one}/stat", encoding="ascii") as stat:
+                fields = stat.read().rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 

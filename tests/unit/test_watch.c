@@ -218,27 +218,6 @@ static void an_entry_for_a_user_is_told_to_him_from_any_account(void **state)
 	watch_set_free(&set);
 }
 
-/* They may be told after they were made visible, when the client knows them. */
-static void events_up_to_a_position_are_left_out(void **state)
-{
-	struct fixture *fixture = *state;
-	struct watch_set *set = watch_set_new(fixture->mail, wake, &fixture->woken);
-	struct watch_news news;
-	uint64_t position;
-
-	rename_to(fixture, "room", "hall");
-	position = mail_position(fixture->mail);
-	watch_set_since(set, position + 1); /* as if the next commit had been seen */
-	watch_add(set, fixture->alice, WATCH_EVENTS, (struct id128){ { 0 } });
-	rename_to(fixture, "hall", "attic");
-	assert_int_equal(fixture->woken, 0);
-	rename_to(fixture, "attic", "cellar");
-	assert_non_null(watch_next(set, fixture->arena, NULL, &news));
-	assert_int_equal(news.count, 1);
-	assert_true(bytes_equal_string(news.events[0].name, "attic"));
-	watch_set_free(&set);
-}
-
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -250,7 +229,6 @@ int main(void)
 		TEST(more_than_is_kept_is_an_overflow),
 		TEST(what_failed_is_not_told),
 		TEST(an_entry_for_a_user_is_told_to_him_from_any_account),
-		TEST(events_up_to_a_position_are_left_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,12 +18,13 @@
 
 #include <stdint.h>
 
-#define GUARD_FREE_COUNT 4        /* failures without consequence */
-#define GUARD_SLOT_MIN_MS 500     /* doubles with each further failure ... */
-#define GUARD_SLOT_MAX_MS 4000    /* ... up to this */
-#define GUARD_QUEUE_MS 16000      /* the longest that an answer waits for its slot */
-#define GUARD_HALF_LIFE_MS 120000 /* after so long without a failure, half of them are forgotten   \
-				   */
+#define GUARD_FREE_COUNT 4     /* failures without consequence */
+#define GUARD_SLOT_MIN_MS 500  /* doubles with each further failure ... */
+#define GUARD_SLOT_MAX_MS 4000 /* ... up to this */
+#define GUARD_QUEUE_MS 16000   /* the longest that an answer waits for its slot */
+#define GUARD_HALF_LIFE_MS                                                                         \
+	120000 /* after so long without a failure, half of them are forgotten                      \
+		*/
 
 struct imap_guard;
 

@@ -62,6 +62,25 @@ struct bytes message_annotation_key(unsigned char at[REGISTER_KEY_SIZE_MAX], str
 	return bytes_of(at, 18 + entry.len);
 }
 
+bool annotation_instance(const struct register_record *record, struct stamp *instance_r)
+{
+	if (record->kind != RECORD_ANNOTATION || record->key.len < 18 ||
+		bytes_peek(record->key) != ANNOTATION_MESSAGE_LETTER)
+		return false;
+	instance_r->modseq = get_u64(record->key.ptr + 1);
+	instance_r->node = get_u64(record->key.ptr + 9);
+	return true;
+}
+
+struct bytes annotation_prefix(unsigned char at[REGISTER_KEY_SIZE_MAX], struct stamp instance)
+{
+	struct bytes prefix =
+		message_annotation_key(at, instance, ANNOTATION_PRIVATE, bytes_of(NULL, 0));
+
+	prefix.len--; /* both scopes */
+	return prefix;
+}
+
 struct reading {
 	size_t skip; /* bytes of the key before the scope's letter */
 	annotation_function *function;
@@ -123,10 +142,7 @@ int message_annotation_each(struct kv_txn *kv, uint32_t account, struct id128 ow
 {
 	struct reading reading = { 17, function, context };
 	unsigned char at[REGISTER_KEY_SIZE_MAX];
-	struct bytes prefix =
-		message_annotation_key(at, instance, ANNOTATION_PRIVATE, bytes_of(NULL, 0));
 
-	prefix.len--; /* both scopes */
-	return account_each_register_of(
-		kv, account, RECORD_ANNOTATION, owner, prefix, arena, read_one, &reading);
+	return account_each_register_of(kv, account, RECORD_ANNOTATION, owner,
+		annotation_prefix(at, instance), arena, read_one, &reading);
 }

@@ -51,6 +51,11 @@ uint64_t annotation_message_size(const struct register_record *record);
 int annotation_entry(
 	struct arena *arena, struct bytes text, bool is_pattern, struct bytes *entry_r);
 
+/* The message that a register's key says it is an annotation of; false: it is none. */
+bool annotation_instance(const struct register_record *record, struct stamp *instance_r);
+/* What the keys of a message's annotations begin with; in `at`. */
+struct bytes annotation_prefix(unsigned char at[REGISTER_KEY_SIZE_MAX], struct stamp instance);
+
 /* False: the account holds no annotation of the message, and never did. */
 bool annotation_was_made(const struct message_record *message);
 

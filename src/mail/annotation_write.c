@@ -293,13 +293,10 @@ int annotations_clear_mailbox(struct account_write *write, struct id128 mailbox)
 int annotations_clear_message(struct account_write *write, const struct message_record *message)
 {
 	unsigned char at[REGISTER_KEY_SIZE_MAX];
-	struct bytes prefix = message_annotation_key(
-		at, message->instance, ANNOTATION_PRIVATE, bytes_of(NULL, 0));
 
 	if (!annotation_was_made(message))
 		return 0;
-	prefix.len--; /* both scopes */
-	return clear_all(write, nobody, prefix);
+	return clear_all(write, nobody, annotation_prefix(at, message->instance));
 }
 
 struct copying {

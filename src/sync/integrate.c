@@ -95,6 +95,15 @@ static int own_register(void *context, enum record_kind kind, struct id128 mailb
 		own->kv, own->account, kind, mailbox, key, own->arena, record_r);
 }
 
+static int own_each_register(void *context, enum record_kind kind, struct id128 mailbox,
+	struct bytes prefix, account_register_function *function, void *function_context)
+{
+	struct own_copy *own = context;
+
+	return account_each_register_of(own->kv, own->account, kind, mailbox, prefix, own->arena,
+		function, function_context);
+}
+
 /* Deleted mailboxes first give up their names, then live ones take theirs. */
 static int write_mailboxes(struct account_write *write, const struct merge_output *output)
 {
@@ -230,7 +239,7 @@ static int merge_and_write(struct account_write *write, struct integrate *integr
 	struct own_copy own = { write->kv, write->header.number, arena };
 	struct merge_input input = {
 		.mine = { &own, own_message, own_mailbox, own_each_mailbox, own_each_shown,
-			own_register },
+			own_register, own_each_register },
 		.my_changes = mine,
 		.their_changes = integrate->theirs,
 		.node = write->node,

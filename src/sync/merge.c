@@ -430,5 +430,6 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 	map_deinit(&state.mailboxes);
 	map_deinit(&state.messages);
 	map_deinit(&state.names);
+	map_deinit(&state.written);
 	return rc;
 }

@@ -5,7 +5,10 @@
  * Join, per record (commutative, associative, idempotent): per flag the greater stamp; the greater
  * placement stamp, and with equal placement the greater UID; for mailboxes name and options by the
  * greater stamp, UIDVALIDITY and UIDNEXT the greater, deletion and forward final; registers the
- * greater stamp.
+ * greater stamp, with equal stamps the cleared one.
+ *
+ * Tidy: what is said of a message or mailbox that is gone by the joined records is cleared; of a
+ * mailbox that was united with another it first goes to that one, entry by entry.
  *
  * Place, by the one side that integrates, knowing both sides' UIDNEXTs: every live message is shown
  * at a UID that both sides may show. A UID is good for a side that shows this very message there,
@@ -45,6 +48,9 @@ struct merge_copy {
 	/* as each_register of one record */
 	int (*find_register)(void *context, enum record_kind kind, struct id128 mailbox,
 		struct bytes key, struct register_record *record_r);
+	/* those of one kind and mailbox whose keys begin with `prefix` */
+	int (*each_register)(void *context, enum record_kind kind, struct id128 mailbox,
+		struct bytes prefix, account_register_function *function, void *function_context);
 };
 
 struct merge_input {

@@ -168,7 +168,10 @@ int merge_check_mailbox(const struct mailbox_record *mine, const struct mailbox_
 bool merge_register_follows(
 	const struct register_record *mine, const struct register_record *theirs)
 {
-	return theirs->modseq >= mine->modseq && stamp_compare(theirs->stamp, mine->stamp) >= 0;
+	int order = stamp_compare(theirs->stamp, mine->stamp);
+
+	return theirs->modseq >= mine->modseq &&
+	       (order > 0 || (order == 0 && (mine->is_set || !theirs->is_set)));
 }
 
 int merge_check_register(const struct register_record *mine, const struct register_record *theirs,

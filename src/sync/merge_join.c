@@ -144,8 +144,11 @@ void merge_mailbox(const struct mailbox_record *a, const struct mailbox_record *
 	*joined_r = joined;
 }
 
-/* Stamps that are equal with unequal values come from no honest peer; a right that is in doubt is
- * not given. */
+/*
+ * Equal stamps: what was cleared because its message or mailbox is gone keeps its stamp, so that a
+ * later act of a user, wherever it was, still counts. Unequal values of one stamp come from no
+ * honest peer; a right that is in doubt is not given.
+ */
 static int register_compare(const struct register_record *a, const struct register_record *b)
 {
 	int order = stamp_compare(a->stamp, b->stamp);
@@ -154,7 +157,7 @@ static int register_compare(const struct register_record *a, const struct regist
 	if (order != 0)
 		return order;
 	if (a->is_set != b->is_set)
-		return sign * ((int)a->is_set - (int)b->is_set);
+		return a->is_set ? -1 : 1;
 	if (a->value.len != b->value.len)
 		return sign * (a->value.len < b->value.len ? -1 : 1);
 	return sign * bytes_compare(a->value, b->value);

@@ -47,7 +47,7 @@ static int greatest_of_circle(
 	return 0;
 }
 
-static int follow_forwards(
+int merge_follow_forwards(
 	struct merge_state *state, struct work_mailbox *at, struct work_mailbox **home_r)
 {
 	state->walk++;
@@ -78,7 +78,7 @@ int merge_home(struct merge_state *state, const struct message_record *message,
 		rc = merge_find_mailbox(state, message->mailbox, &placed_in);
 	if (rc == ERR_NOT_FOUND)
 		return error_set(state->error, ERR_ILLEGAL, "a message lies in an unknown mailbox");
-	return rc < 0 ? rc : follow_forwards(state, placed_in, home_r);
+	return rc < 0 ? rc : merge_follow_forwards(state, placed_in, home_r);
 }
 
 /* Where the mailbox's mail is shown on my copy now; NULL: nowhere. */
@@ -269,6 +269,11 @@ static struct work_mailbox *make_successor(
 	return merge_new_mailbox(state, &record);
 }
 
+struct id128 merge_successor_id(struct id128 deleted)
+{
+	return id128_derive("revived", bytes_of(deleted.bytes, sizeof(deleted.bytes)));
+}
+
 /* Gives the mail of a deleted mailbox that leads nowhere a live home, or one step towards it. */
 static int revive(struct merge_state *state, struct work_mailbox *deleted)
 {
@@ -283,7 +288,7 @@ static int revive(struct merge_state *state, struct work_mailbox *deleted)
 	}
 	to = map_get(&state->names, deleted->joined.name);
 	if (to == NULL) {
-		id = id128_derive("revived", bytes_of(deleted->joined.id.bytes, sizeof(id.bytes)));
+		id = merge_successor_id(deleted->joined.id);
 		rc = merge_find_mailbox(state, id, &to);
 		if (rc == ERR_NOT_FOUND)
 			to = make_successor(state, deleted, id);

@@ -45,6 +45,8 @@ struct merge_state {
 	bool has_names;
 	uint64_t clock;
 	uint32_t uidvalidity_last; /* greatest that any mailbox has; valid if has_names */
+	struct map written;        /* key of a register -> its place in the output, from 1 */
+	size_t register_room;      /* in the output */
 	struct stamp act;          /* of what this merge decides itself; none until it is needed */
 	uint64_t walk;
 	bool have_i_acted, have_they_acted; /* on any mailbox or message, since the common point */
@@ -78,6 +80,14 @@ uint64_t merge_result_modseq(
 	struct merge_state *state, uint64_t greatest, bool changes_mine, bool changes_theirs);
 /* Joins the registers of both sides (merge_registers.c). */
 int merge_put_registers(struct merge_state *state, struct merge_output *output);
+/* Among the registers to write: the one of this key, or a new one that has only its key. */
+struct register_record *merge_output_register(
+	struct merge_state *state, struct merge_output *output, const struct register_record *key);
+/* As it will be here. ERR_NOT_FOUND, or what finding mine returns. */
+int merge_find_register(struct merge_state *state, const struct merge_output *output,
+	const struct register_record *key, struct register_record *record_r);
+/* Clears or hands over the registers of messages and mailboxes that are gone (merge_tidy.c). */
+int merge_tidy(struct merge_state *state, struct merge_output *output);
 
 /* The mailbox as this merge sees it; ERR_NOT_FOUND if neither side has told of it. */
 int merge_find_mailbox(struct merge_state *state, struct id128 id, struct work_mailbox **mailbox_r);
@@ -97,6 +107,11 @@ void merge_expunge(struct merge_state *state, struct work_message *message);
  */
 int merge_home(struct merge_state *state, const struct message_record *message,
 	struct work_mailbox **home_r);
+/* The same of what was in that mailbox; it may not be live. Errors of reading. */
+int merge_follow_forwards(
+	struct merge_state *state, struct work_mailbox *at, struct work_mailbox **home_r);
+/* The id of the mailbox that takes the mail of a deleted one, where none of its name is there. */
+struct id128 merge_successor_id(struct id128 deleted);
 /* Unites mailboxes of one name, and gives mail in deleted ones a live home. */
 int merge_settle_mailboxes(struct merge_state *state);
 /* Gives every message of the working state a UID that both sides may show. */

@@ -1,5 +1,6 @@
 /*
- * Registers: joined one by one; and the three rules that look at more than one.
+ * Registers: joined one by one; and the three rules that look at more than one. What is said of
+ * things that are gone is tidied then (merge_tidy.c).
  *
  * (1) In a repair, what was common and has no record on the other side was cleared there, which is
  *     forgotten. (2) A script that was edited on both sides is kept twice. (3) An account that was
@@ -21,6 +22,50 @@ static struct bytes register_map_key(struct arena *arena, const struct register_
 	if (record->key.len > 0)
 		memcpy(key + 1 + sizeof(record->mailbox), record->key.ptr, record->key.len);
 	return bytes_of(key, 1 + sizeof(record->mailbox) + record->key.len);
+}
+
+struct register_record *merge_output_register(
+	struct merge_state *state, struct merge_output *output, const struct register_record *key)
+{
+	struct bytes map_key = register_map_key(state->arena, key);
+	uintptr_t place = (uintptr_t)map_get(&state->written, map_key);
+
+	if (place != 0)
+		return &output->registers[place - 1];
+	if (output->register_count == state->register_room) {
+		const struct register_record *before = output->registers;
+
+		state->register_room = 2 * state->register_room + 16;
+		output->registers = arena_alloc(
+			state->arena, state->register_room * sizeof(*output->registers));
+		if (before != NULL)
+			memcpy(output->registers, before,
+				output->register_count * sizeof(*output->registers));
+	}
+	output->registers[output->register_count] = (struct register_record){
+		.kind = key->kind, .mailbox = key->mailbox, .key = key->key
+	};
+	map_put(&state->written, map_key, (void *)(uintptr_t)++output->register_count);
+	return &output->registers[output->register_count - 1];
+}
+
+static void put_output(struct merge_state *state, struct merge_output *output,
+	const struct register_record *record)
+{
+	*merge_output_register(state, output, record) = *record;
+}
+
+int merge_find_register(struct merge_state *state, const struct merge_output *output,
+	const struct register_record *key, struct register_record *record_r)
+{
+	const struct merge_copy *own = &state->input->mine;
+	uintptr_t place = (uintptr_t)map_get(&state->written, register_map_key(state->arena, key));
+
+	if (place != 0) {
+		*record_r = output->registers[place - 1];
+		return 0;
+	}
+	return own->find_register(own->context, key->kind, key->mailbox, key->key, record_r);
 }
 
 /* The other side had it at the common point and has no record of it: it was cleared there, and that
@@ -86,7 +131,7 @@ static int keep_script(struct merge_state *state, const struct register_record *
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	copy.modseq = merge_result_modseq(state, loser->modseq, true, true);
-	output->registers[output->register_count++] = copy;
+	put_output(state, output, &copy);
 	merge_note_named(state, MERGE_SCRIPT_KEPT, copy.mailbox, copy.key);
 	return 0;
 }
@@ -149,7 +194,7 @@ static int put_register(struct merge_state *state, const struct register_record 
 	if (!has_mine || !register_same(&joined, &mine) || joined.modseq != mine.modseq ||
 		(changed_mine == NULL &&
 			(!register_same(&joined, theirs) || joined.modseq != theirs->modseq)))
-		output->registers[output->register_count++] = joined;
+		put_output(state, output, &joined);
 	return 0;
 }
 
@@ -158,29 +203,13 @@ static int put_register(struct merge_state *state, const struct register_record 
 static void put_merged(struct merge_state *state, struct merge_output *output)
 {
 	struct register_record merged = { .kind = RECORD_ACCOUNT, .is_set = true };
-	size_t at = 0;
 
 	if (!state->have_i_acted || !state->have_they_acted)
 		return;
 	merged.key = BYTES_LITERAL(ACCOUNT_MERGED_KEY);
 	merged.stamp = (struct stamp){ merge_tick(state), state->input->node };
 	merged.modseq = merged.stamp.modseq;
-	while (at < output->register_count &&
-		(output->registers[at].kind != merged.kind ||
-			!bytes_equal(output->registers[at].key, merged.key)))
-		at++;
-	output->registers[at] = merged;
-	if (at == output->register_count)
-		output->register_count++;
-}
-
-static struct register_record *find_output(
-	struct merge_output *output, enum record_kind kind, struct bytes key)
-{
-	for (size_t i = 0; i < output->register_count; i++)
-		if (output->registers[i].kind == kind && bytes_equal(output->registers[i].key, key))
-			return &output->registers[i];
-	return NULL;
+	put_output(state, output, &merged);
 }
 
 static bool has_live_message(const struct merge_state *state)
@@ -197,24 +226,17 @@ static bool has_live_message(const struct merge_state *state)
  */
 static int revive_account(struct merge_state *state, struct merge_output *output)
 {
-	const struct merge_copy *own = &state->input->mine;
-	struct bytes key = BYTES_LITERAL(ACCOUNT_DELETED_KEY);
-	struct register_record *written = find_output(output, RECORD_ACCOUNT, key), mark;
-	int rc = 0;
+	struct register_record key = { .kind = RECORD_ACCOUNT,
+		.key = BYTES_LITERAL(ACCOUNT_DELETED_KEY) };
+	struct register_record mark;
+	int rc = merge_find_register(state, output, &key, &mark);
 
-	if (written != NULL)
-		mark = *written;
-	else
-		rc = own->find_register(
-			own->context, RECORD_ACCOUNT, (struct id128){ { 0 } }, key, &mark);
 	if (rc < 0 || !mark.is_set || !has_live_message(state))
 		return rc == ERR_NOT_FOUND ? 0 : rc;
 	mark.is_set = false;
 	mark.stamp = (struct stamp){ merge_tick(state), state->input->node };
 	mark.modseq = mark.stamp.modseq;
-	if (written == NULL)
-		written = &output->registers[output->register_count++];
-	*written = mark;
+	put_output(state, output, &mark);
 	merge_note_named(state, MERGE_ACCOUNT_REVIVED, mark.mailbox, bytes_of(NULL, 0));
 	return 0;
 }
@@ -226,9 +248,6 @@ int merge_put_registers(struct merge_state *state, struct merge_output *output)
 	struct map changed = { 0 }, seen = { 0 };
 	int rc = 0;
 
-	output->registers =
-		arena_alloc(state->arena, (mine->register_count + 2 * theirs->register_count + 2) *
-						  sizeof(*output->registers)); /* + merged */
 	for (size_t i = 0; i < mine->register_count; i++)
 		map_put(&changed, register_map_key(state->arena, &mine->registers[i]),
 			&mine->registers[i]);
@@ -246,6 +265,8 @@ int merge_put_registers(struct merge_state *state, struct merge_output *output)
 	for (size_t i = 0; rc == 0 && i < mine->register_count; i++)
 		if (map_get(&seen, register_map_key(state->arena, &mine->registers[i])) == NULL)
 			rc = put_register(state, NULL, &mine->registers[i], output);
+	if (rc == 0)
+		rc = merge_tidy(state, output);
 	if (rc == 0)
 		rc = revive_account(state, output);
 	put_merged(state, output);

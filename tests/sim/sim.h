@@ -166,6 +166,8 @@ struct ledger *ledger_new(void);
 void ledger_free(struct ledger **ledger);
 /* A record as an act of a client on this node left it. */
 void ledger_acknowledge(struct ledger *ledger, const struct message_record *message);
+/* By a client: then what is said of it goes nowhere. */
+void ledger_note_deleted_mailbox(struct ledger *ledger, struct id128 mailbox);
 void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record);
 /* Its tombstone was forgotten somewhere: whether it stays is not promised any more. */
 void ledger_note_expired(struct ledger *ledger, struct stamp instance);

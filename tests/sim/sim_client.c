@@ -5,6 +5,8 @@
  */
 #include "sim.h"
 
+#include "mail/acl.h"
+#include "mail/annotation.h"
 #include "mail/deletion.h"
 #include "mail/script.h"
 
@@ -289,32 +291,54 @@ static void act_subscribe(struct client *client)
 		"subscribe");
 }
 
-/* An annotation of any mailbox, as METADATA would set or clear it. */
-static int annotate_run(struct account_write *write, void *context)
-{
-	struct client *client = context;
-	struct register_record record = { .kind = RECORD_ANNOTATION };
-
-	record.mailbox = any_mailbox(client)->id;
-	record.key =
-		bytes_of_string(sim_chance(client->sim, 50) ? "/shared/comment" : "/shared/color");
-	record.stamp = account_stamp(write);
-	record.modseq = record.stamp.modseq;
-	record.is_set = sim_chance(client->sim, 70);
-	if (record.is_set)
-		record.value = bytes_of_string(
-			arena_printf(client->arena, "%u", (unsigned)sim_below(client->sim, 1000)));
-	return account_put_register(write, &record);
-}
-
-static void act_annotate(struct client *client)
+static void act_annotate_messages(struct client *client, const struct annotation *change)
 {
 	struct sim_node *node = client->node;
+	const struct mailbox_record *mailbox = mailbox_with_messages(client);
+	struct uid_set uids, changed = { 0 }, modified = { 0 };
 
+	if (mailbox == NULL)
+		return;
+	uids = some_uids(client);
 	expect(client,
-		mail_commit(node->mail, node->account, annotate_run, client, &client->error,
-			&node->position),
-		"annotate");
+		message_annotate(node->mail, node->account, mailbox->id, &uids, change, 1,
+			UINT64_MAX, &client->error, &changed, &modified, &node->position),
+		"annotate messages");
+	uid_set_deinit(&uids);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+}
+
+/* As SETMETADATA, STORE ANNOTATION and SETACL would. */
+static void act_annotate(struct client *client)
+{
+	static const char *const identifiers[] = { "bob", "anyone", "-bob" };
+	struct sim_node *node = client->node;
+	const struct mailbox_record *mailbox = any_mailbox(client);
+	struct annotation change = { .scope = sim_chance(client->sim, 50) ? ANNOTATION_SHARED
+									  : ANNOTATION_PRIVATE,
+		.is_set = sim_chance(client->sim, 70) };
+
+	change.entry =
+		sim_chance(client->sim, 50) ? BYTES_LITERAL("/comment") : BYTES_LITERAL("/color");
+	change.value = bytes_of_string(
+		arena_printf(client->arena, "%u", (unsigned)sim_below(client->sim, 1000)));
+	if (sim_chance(client->sim, 40)) {
+		act_annotate_messages(client, &change);
+	} else if (sim_chance(client->sim, 50)) {
+		expect(client,
+			metadata_set(node->mail, node->account, mailbox->id, false, &change, 1,
+				&client->error, &node->position),
+			"set metadata");
+	} else {
+		expect(client,
+			acl_change(node->mail, node->account, mailbox->id,
+				bytes_of_string(
+					identifiers[sim_below(client->sim, COUNT(identifiers))]),
+				ACL_SET, change.is_set ? ACL_LOOKUP | ACL_READ : 0, &client->error,
+				&node->position),
+			"set rights");
+	}
 	sim_trace(client->sim, "node %llu: annotate", (unsigned long long)node->id);
 }
 
@@ -431,8 +455,10 @@ void client_act(struct sim *sim, struct sim_node *node)
 			(unsigned long long)node->id);
 	else if (account_is_deleted(node))
 		act_on_deleted(&client);
-	else if (draw < 30)
+	else if (draw < 28)
 		act_append(&client);
+	else if (draw < 30)
+		act_annotate(&client);
 	else if (draw < 36)
 		act_deliver(&client);
 	else if (draw < 58)

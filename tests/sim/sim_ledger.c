@@ -5,6 +5,8 @@
  */
 #include "sim.h"
 
+#include "mail/annotation.h"
+
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -21,7 +23,8 @@ struct ledger_message {
 	struct stamp instance;
 	struct guid guid;
 	struct stamp placed;
-	bool is_expunged; /* by the act `placed` */
+	bool is_expunged;  /* by the act `placed` */
+	bool was_expunged; /* by any act: then its annotations are cleared, also if it lives on */
 	bool is_expired;
 	bool is_lost;
 	struct ledger_flag flags[LEDGER_FLAG_COUNT_MAX];
@@ -31,7 +34,8 @@ struct ledger_message {
 struct ledger_register {
 	enum record_kind kind;
 	struct id128 mailbox;
-	char key[REGISTER_KEY_SIZE_MAX + 1];
+	unsigned char key[REGISTER_KEY_SIZE_MAX];
+	size_t key_len;
 	struct stamp stamp;
 	bool is_set;
 	bool is_expired;
@@ -40,6 +44,8 @@ struct ledger_register {
 struct ledger {
 	struct ledger_register *registers;
 	size_t register_count, register_room;
+	struct id128 *deleted; /* mailboxes, by clients; some more than once */
+	size_t deleted_count, deleted_room;
 	struct map by_instance;
 	struct ledger_message **messages;
 	size_t count, room;
@@ -58,6 +64,7 @@ void ledger_free(struct ledger **ledger)
 		free((*ledger)->messages[i]);
 	free((*ledger)->messages);
 	free((*ledger)->registers);
+	free((*ledger)->deleted);
 	map_deinit(&(*ledger)->by_instance);
 	free(*ledger);
 	*ledger = NULL;
@@ -92,6 +99,7 @@ static void take(struct ledger_message *own, const struct message_record *messag
 		own->placed = message->placed;
 		own->is_expunged = id128_is_none(message->placed_in);
 	}
+	own->was_expunged = own->was_expunged || id128_is_none(message->placed_in);
 	for (size_t i = 0; i < message->flag_count; i++)
 		take_flag(own, &message->flags[i]);
 }
@@ -120,6 +128,11 @@ static void take_register(struct ledger_register *own, const struct register_rec
 	}
 }
 
+static struct bytes register_key_of(const struct ledger_register *own)
+{
+	return bytes_of(own->key, own->key_len);
+}
+
 static struct ledger_register *find_own_register(
 	struct ledger *ledger, const struct register_record *record)
 {
@@ -127,7 +140,7 @@ static struct ledger_register *find_own_register(
 
 	while (own < end &&
 		(own->kind != record->kind || !id128_equal(own->mailbox, record->mailbox) ||
-			!bytes_equal_string(record->key, own->key)))
+			!bytes_equal(record->key, register_key_of(own))))
 		own++;
 	return own;
 }
@@ -149,7 +162,7 @@ void ledger_acknowledge_register(struct ledger *ledger, const struct register_re
 			ledger->register_count + 1, sizeof(*own));
 		own = &ledger->registers[ledger->register_count++];
 		*own = (struct ledger_register){ .kind = record->kind, .mailbox = record->mailbox };
-		assert(record->key.len < sizeof(own->key));
+		own->key_len = record->key.len;
 		if (record->key.len > 0)
 			memcpy(own->key, record->key.ptr, record->key.len);
 	}
@@ -170,6 +183,7 @@ static void lose_message(struct sim *sim, struct ledger_message *own, struct are
 	struct ledger_message left = { .instance = own->instance, .guid = own->guid };
 
 	left.is_expired = own->is_expired;
+	left.was_expunged = own->was_expunged;
 	left.is_lost = true;
 	for (size_t i = 0; i < sim->node_count; i++) {
 		struct kv_txn *kv = node_read(&sim->nodes[i]);
@@ -189,8 +203,8 @@ static int find_register(struct sim_node *node, const struct ledger_register *ow
 	struct arena *arena, struct register_record *record_r)
 {
 	struct kv_txn *kv = node_read(node);
-	int rc = account_get_register(kv, node->account, own->kind, own->mailbox,
-		bytes_of_string(own->key), arena, record_r);
+	int rc = account_get_register(
+		kv, node->account, own->kind, own->mailbox, register_key_of(own), arena, record_r);
 
 	mail_read_end(&kv);
 	return rc;
@@ -263,18 +277,109 @@ static void check_message(struct sim *sim, struct sim_node *node, struct kv_txn 
 		sim_fail(sim, "P1: the body of message %llu.%llu is not there", modseq, origin);
 }
 
-static void check_register(struct sim *sim, struct sim_node *node,
+/* ---- what is said of messages and mailboxes ---- */
+
+void ledger_note_deleted_mailbox(struct ledger *ledger, struct id128 mailbox)
+{
+	mem_grow((void **)&ledger->deleted, &ledger->deleted_room, ledger->deleted_count + 1,
+		sizeof(*ledger->deleted));
+	ledger->deleted[ledger->deleted_count++] = mailbox;
+}
+
+static bool was_deleted(const struct ledger *ledger, struct id128 mailbox)
+{
+	for (size_t i = 0; i < ledger->deleted_count; i++)
+		if (id128_equal(ledger->deleted[i], mailbox))
+			return true;
+	return false;
+}
+
+static void check_annotation(struct sim *sim, struct sim_node *node, struct kv_txn *kv,
+	const struct ledger_register *own, struct stamp instance, struct arena *arena)
+{
+	const struct ledger_message *known = find(sim->ledger, instance);
+	struct register_record found = { 0 };
+	struct message_record message;
+
+	find_register(node, own, arena, &found);
+	if (account_get_message(kv, node->account, instance, arena, &message) < 0 ||
+		!message_is_shown(&message)) {
+		if (found.is_set)
+			sim_fail(sim, "P7: a message that is gone is annotated on node %llu",
+				(unsigned long long)node->id);
+	} else if (own->is_set && !found.is_set && known != NULL && !known->was_expunged &&
+		   !known->is_lost) {
+		sim_fail(sim, "P7: an annotation of a message is lost on node %llu",
+			(unsigned long long)node->id);
+	}
+}
+
+/* The live mailbox that it was united with; false: a client deleted it, or the one that it was
+ * united with. */
+static bool find_home(struct sim *sim, struct sim_node *node, struct kv_txn *kv,
+	struct arena *arena, struct mailbox_record *home)
+{
+	for (int i = 0; i < 100; i++) {
+		struct id128 id = home->forward;
+
+		if (mailbox_is_live(home))
+			return true;
+		if (id128_is_none(id) || was_deleted(sim->ledger, home->id))
+			return false;
+		if (account_get_mailbox(kv, node->account, id, arena, home) < 0)
+			return false;
+	}
+	return false;
+}
+
+static void check_of_mailbox(struct sim *sim, struct sim_node *node, struct kv_txn *kv,
+	const struct ledger_register *own, struct arena *arena)
+{
+	struct ledger_register at_home = *own;
+	struct register_record found = { 0 };
+	struct mailbox_record mailbox;
+
+	if (account_get_mailbox(kv, node->account, own->mailbox, arena, &mailbox) < 0)
+		return;
+	find_register(node, own, arena, &found);
+	if (!mailbox_is_live(&mailbox) && found.is_set)
+		sim_fail(sim, "P7: a mailbox that is gone has metadata or rights on node %llu",
+			(unsigned long long)node->id);
+	if (!own->is_set || !find_home(sim, node, kv, arena, &mailbox))
+		return;
+	at_home.mailbox = mailbox.id;
+	found = (struct register_record){ 0 };
+	if (find_register(node, &at_home, arena, &found) < 0 ||
+		stamp_compare(found.stamp, own->stamp) < 0)
+		sim_fail(sim,
+			"P7: metadata or rights of a mailbox are not as last set on node %llu",
+			(unsigned long long)node->id);
+}
+
+static void check_register(struct sim *sim, struct sim_node *node, struct kv_txn *kv,
 	const struct ledger_register *own, struct arena *arena)
 {
 	struct register_record found = { 0 };
+	struct register_record key = {
+		.kind = own->kind, .mailbox = own->mailbox, .key = register_key_of(own)
+	};
+	struct stamp instance;
 
-	find_register(node, own, arena, &found);
 	if (own->is_expired)
 		return; /* who forgot that it was cleared may take it for new */
+	if (annotation_instance(&key, &instance)) {
+		check_annotation(sim, node, kv, own, instance, arena);
+		return;
+	}
+	if (own->kind == RECORD_ACL || own->kind == RECORD_ANNOTATION) {
+		check_of_mailbox(sim, node, kv, own, arena);
+		return;
+	}
+	find_register(node, own, arena, &found);
 	if (!own->is_set && !found.is_set)
 		return; /* cleared more than once: any of the tombstones will do */
 	if (found.is_set != own->is_set || stamp_compare(found.stamp, own->stamp) != 0)
-		sim_fail(sim, "P7: %s is not as last changed on node %llu", own->key,
+		sim_fail(sim, "P7: %.*s is not as last changed on node %llu", BYTES_ARGS(key.key),
 			(unsigned long long)node->id);
 }
 
@@ -284,7 +389,7 @@ void ledger_check(struct sim *sim, struct sim_node *node)
 	struct arena *arena = arena_new();
 
 	for (size_t i = 0; i < sim->ledger->register_count; i++)
-		check_register(sim, node, &sim->ledger->registers[i], arena);
+		check_register(sim, node, kv, &sim->ledger->registers[i], arena);
 
 	for (size_t i = 0; i < sim->ledger->count && !sim->has_failed; i++)
 		check_message(sim, node, kv, sim->ledger->messages[i], arena);

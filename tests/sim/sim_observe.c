@@ -277,6 +277,8 @@ static int see_mailbox(void *context, const struct mailbox_record *mailbox)
 	struct look *look = context;
 
 	find_mailbox(look->observer, mailbox->id)->is_touched = true;
+	if (look->is_client_act && !mailbox_is_live(mailbox))
+		ledger_note_deleted_mailbox(look->sim->ledger, mailbox->id);
 	return 0;
 }
 

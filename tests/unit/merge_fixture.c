@@ -1,6 +1,7 @@
 #include "merge_fixture.h"
 
 #include "base/mem.h"
+#include "mail/annotation.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -295,6 +296,22 @@ void copy_set_register(struct copy *copy, enum record_kind kind, struct id128 ma
 	put_register(copy, &record);
 }
 
+void copy_annotate(struct copy *copy, struct stamp instance, const char *value)
+{
+	const struct bytes rest = BYTES_LITERAL("s/comment");
+	unsigned char *at = arena_alloc(copy->arena, REGISTER_KEY_SIZE_MAX);
+	struct register_record record = { .kind = RECORD_ANNOTATION, .is_set = true };
+
+	copy_flag(copy, instance, ANNOTATION_FLAG, false);
+	record.key = annotation_prefix(at, instance);
+	memcpy(at + record.key.len, rest.ptr, rest.len);
+	record.key.len += rest.len;
+	record.value = bytes_of_string(value);
+	record.stamp = next_stamp(copy);
+	record.modseq = record.stamp.modseq;
+	put_register(copy, &record);
+}
+
 void copy_expire(struct copy *copy)
 {
 	size_t kept = 0;
@@ -388,10 +405,24 @@ static int find_register(void *context, enum record_kind kind, struct id128 mail
 	return ERR_NOT_FOUND;
 }
 
+static int each_register(void *context, enum record_kind kind, struct id128 mailbox,
+	struct bytes prefix, account_register_function *function, void *function_context)
+{
+	struct copy *copy = context;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < copy->register_count; i++)
+		if (copy->registers[i].kind == kind &&
+			id128_equal(copy->registers[i].mailbox, mailbox) &&
+			bytes_start_with(copy->registers[i].key, prefix))
+			rc = function(function_context, &copy->registers[i]);
+	return rc;
+}
+
 struct merge_copy copy_callbacks(struct copy *copy)
 {
 	return (struct merge_copy){ copy, find_message, find_mailbox, each_mailbox, each_shown,
-		find_register };
+		find_register, each_register };
 }
 
 /* P3 and P4: what becomes visible is above what was announced before the write. */

@@ -51,6 +51,8 @@ void copy_move(struct copy *copy, struct stamp instance, struct id128 mailbox);
 void copy_expunge(struct copy *copy, struct stamp instance);
 void copy_set_register(struct copy *copy, enum record_kind kind, struct id128 mailbox,
 	const char *key, const char *value);
+/* A shared comment of a message. */
+void copy_annotate(struct copy *copy, struct stamp instance, const char *value);
 /* Forgets all tombstones of messages. */
 void copy_expire(struct copy *copy);
 

@@ -33,8 +33,8 @@ static int account_name(
 	return rc;
 }
 
-/* An account that is full already is told of before the message is sent. */
-static int room_check(struct daemon *daemon, uint32_t account)
+/* An account without room for the message is told of before that is sent. */
+static int room_check(struct daemon *daemon, uint32_t account, uint64_t size)
 {
 	struct kv_txn *kv = NULL;
 	struct quota quota;
@@ -43,7 +43,7 @@ static int room_check(struct daemon *daemon, uint32_t account)
 	if (rc == 0)
 		rc = quota_read(daemon->mail, kv, account, &quota);
 	mail_read_end(&kv);
-	return rc == 0 && !quota_has_room(&quota, 1, 1) ? ERR_OVERQUOTA : rc;
+	return rc == 0 && !quota_has_room(&quota, 1, size > 0 ? size : 1) ? ERR_OVERQUOTA : rc;
 }
 
 /* To a shared account is delivered what anyone may post there (RFC 4314, right "p"): who sends is
@@ -69,7 +69,7 @@ static int post_check(struct daemon *daemon, uint32_t account)
 	return rc == 0 && (rights & ACL_POST) == 0 ? ERR_REFUSED : rc;
 }
 
-static int recipient_check(void *context, struct bytes account, uint32_t *handle_r)
+static int recipient_check(void *context, struct bytes account, uint64_t size, uint32_t *handle_r)
 {
 	struct daemon *daemon = context;
 	int rc = bytes_equal_string(account, ANNOTATION_SERVER_ACCOUNT)
@@ -79,7 +79,7 @@ static int recipient_check(void *context, struct bytes account, uint32_t *handle
 	if (rc == 0)
 		rc = post_check(daemon, *handle_r);
 	if (rc == 0)
-		return room_check(daemon, *handle_r);
+		return room_check(daemon, *handle_r, size);
 	if (rc != ERR_NOT_FOUND || !daemon->config->create_accounts_on_delivery)
 		return rc;
 	*handle_r = HANDLE_NEW;

@@ -233,8 +233,8 @@ enum net_result cmd_listrights(struct imap_session *session, struct imap_parser 
 	imap_put_mailbox(session, request->mailbox);
 	imap_put(session, " ");
 	imap_put_astring(&session->out, request->given);
-	imap_put(session, request->is_owner ? " la r s w i p k x t e c d\r\n"
-					    : " \"\" l r s w i p k x t e a c d\r\n");
+	imap_put(session, request->is_owner ? " la r s w i p k x t e n c d\r\n"
+					    : " \"\" l r s w i p k x t e a n c d\r\n");
 	return imap_ok(session, "Listed");
 }
 

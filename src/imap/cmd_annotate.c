@@ -85,11 +85,13 @@ enum net_result imap_store_annotations(struct imap_session *session, const struc
 	enum net_result result;
 	int rc;
 
+	if (session->identity.is_read_only)
+		return imap_no(session, "[NOPERM] You may change nothing");
 	for (size_t i = 0; i < count; i++) {
 		if (changes[i].value.len > ANNOTATION_VALUE_SIZE_MAX)
 			return imap_no(session, "[ANNOTATE TOOBIG] Value too large");
 		if (changes[i].scope == ANNOTATION_SHARED &&
-			(session->view->rights & ACL_WRITE) == 0)
+			(session->view->rights & ACL_ANNOTATE) == 0)
 			return imap_no(session, "[NOPERM] You may not set shared annotations here");
 		if (changes[i].scope == ANNOTATION_PRIVATE && session->identity.account == 0)
 			return imap_no(session, "[CANNOT] You have no account for private ones");

@@ -35,6 +35,8 @@ static enum net_result replace_run(
 	rc = imap_target_find(session, NULL, name, ACL_INSERT, &target, &error);
 	if (rc == ERR_NOT_FOUND)
 		return imap_no(session, "[TRYCREATE] No such mailbox");
+	if (rc == 0 && (answer = imap_append_refusal(append, &target)) != NULL)
+		return imap_no(session, "%s", answer);
 	if (rc == 0)
 		rc = imap_append_prepare(session, append, &answer);
 	if (rc < 0 && answer != NULL)

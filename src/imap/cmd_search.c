@@ -46,7 +46,8 @@ static void work_free(void *context)
 static int note_key(void *context, struct kv_txn *kv, const struct message_record *message)
 {
 	struct search_work *work = context;
-	int rc = imap_sort_key(&work->sort, work->look.session, kv, message, &work->keys);
+	int rc = imap_sort_key(&work->sort, work->look.session, kv,
+		work->look.search->view->account, message, &work->keys);
 
 	mem_grow((void **)&work->key_ends, &work->key_room, work->key_count + 1,
 		sizeof(*work->key_ends));

@@ -342,7 +342,7 @@ const char *imap_append_refusal(const struct imap_append *append, const struct i
 			return "[ANNOTATE TOOBIG] Value too large";
 		if (annotation->scope == ANNOTATION_PRIVATE && !target->is_own)
 			return "[CANNOT] No private annotations with an APPEND to another account";
-		if (annotation->scope == ANNOTATION_SHARED && (target->rights & ACL_WRITE) == 0)
+		if (annotation->scope == ANNOTATION_SHARED && (target->rights & ACL_ANNOTATE) == 0)
 			return "[NOPERM] You may not set shared annotations there";
 	}
 	return NULL;

@@ -290,7 +290,8 @@ static int is_before(struct step *step, size_t at, const struct message_record *
 			   context->uids[at], step->arena, &other);
 
 	if (rc == 0)
-		rc = imap_sort_key(&context->sort, step->session, step->kv, &other, &other_key);
+		rc = imap_sort_key(
+			&context->sort, step->session, step->kv, view->account, &other, &other_key);
 	order = bytes_compare(buffer_bytes(&other_key), key);
 	*is_before_r = order < 0 || (order == 0 && context->uids[at] < message->uid);
 	buffer_deinit(&other_key);
@@ -312,7 +313,8 @@ static int place_find(struct step *step, const struct message_record *message, s
 		*place_r = place_of_uid(context, message->uid);
 		return 0;
 	}
-	rc = imap_sort_key(&context->sort, step->session, step->kv, message, &key);
+	rc = imap_sort_key(&context->sort, step->session, step->kv, step->session->view->account,
+		message, &key);
 	while (rc == 0 && low < high) {
 		size_t middle = low + (high - low) / 2, at = middle;
 		bool before = false;

@@ -188,7 +188,6 @@ enum net_result imap_bad_args(struct imap_session *session, const struct imap_pa
 static const char *code_of(int rc)
 {
 	switch (rc) {
-	case ERR_FULL:
 	case ERR_OVERQUOTA:
 		return "[OVERQUOTA] ";
 	case ERR_CORRUPT:

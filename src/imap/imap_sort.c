@@ -144,7 +144,7 @@ static void put_field(struct buffer *out, enum imap_sort_field field,
 }
 
 int imap_sort_key(const struct imap_sort *sort, struct imap_session *session, struct kv_txn *kv,
-	const struct message_record *message, struct buffer *out)
+	uint32_t account, const struct message_record *message, struct buffer *out)
 {
 	struct mime_summary summary = { 0 };
 	struct buffer blob = { NULL, 0, 0 };
@@ -161,7 +161,7 @@ int imap_sort_key(const struct imap_sort *sort, struct imap_session *session, st
 		size_t before = out->len;
 
 		if (sort->criteria[i].field == SORT_ANNOTATION) {
-			rc = imap_annotation_sort_text(session, kv, session->view->account, message,
+			rc = imap_annotation_sort_text(session, kv, account, message,
 				sort->criteria[i].entry, sort->criteria[i].attributes, out);
 			buffer_append_byte(out, '\0');
 		} else {

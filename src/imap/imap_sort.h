@@ -41,9 +41,9 @@ struct imap_sort {
 /* "(REVERSE DATE SUBJECT)". What is named again orders nothing more, and is left out. */
 int imap_parse_sort(struct imap_parser *args, struct imap_sort *sort_r);
 
-/* Appends the message's key. Errors are those of message_summary(). */
+/* Appends the key of a message of that account. Errors are those of message_summary(). */
 int imap_sort_key(const struct imap_sort *sort, struct imap_session *session, struct kv_txn *kv,
-	const struct message_record *message, struct buffer *out);
+	uint32_t account, const struct message_record *message, struct buffer *out);
 
 /* The sent date, or else when it arrived (RFC 5256, 2.2): seconds since 1970. */
 int64_t imap_sent_date(const struct mime_summary *summary, const struct message_record *message);

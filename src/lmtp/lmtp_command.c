@@ -232,8 +232,8 @@ static int account_find(
 	else
 		buffer_append_bytes(&account, local_part);
 	if (rc == 0)
-		rc = backend->recipient_check(
-			backend->context, buffer_bytes(&account), &recipient->handle);
+		rc = backend->recipient_check(backend->context, buffer_bytes(&account),
+			session->transaction.declared_size, &recipient->handle);
 	if (rc == 0) {
 		recipient->account = arena_copy(session->arena, buffer_bytes(&account));
 		recipient->detail = arena_copy(session->arena, recipient->detail);

@@ -41,11 +41,13 @@ struct lmtp_backend {
 	void *context;
 
 	/*
-	 * Whether mail for the account can be taken. 0, or ERR_NOT_FOUND (550 5.1.1), ERR_REFUSED
+	 * Whether mail for the account can be taken, of that many bytes as far as the sender said
+	 * (RFC 1870; 0: he did not). 0, or ERR_NOT_FOUND (550 5.1.1), ERR_REFUSED
 	 * (550 5.7.1), ERR_INVALID (553 5.1.3), ERR_OVERQUOTA (452 4.2.2, or 552 5.2.2 if
 	 * quota_is_permanent); any other error is temporary (4xx).
 	 */
-	int (*recipient_check)(void *context, struct bytes account, uint32_t *handle_r);
+	int (*recipient_check)(
+		void *context, struct bytes account, uint64_t size, uint32_t *handle_r);
 
 	/*
 	 * Stores `message` for all recipients, no two of which have the same account and detail,

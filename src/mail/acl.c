@@ -2,7 +2,7 @@
 
 #include "mail/sasl_prepare.h"
 
-#define LETTERS "lrswipkxtea" /* in the order of the bits */
+#define LETTERS "lrswipkxtean" /* in the order of the bits */
 #define OLD_CREATE (ACL_CREATE | ACL_DELETE)
 #define OLD_DELETE (ACL_MARK | ACL_EXPUNGE)
 

@@ -17,20 +17,21 @@
 #include "mail/identity.h"
 #include "mail/mail.h"
 
-enum acl_right {              /* a set of bits */
-	ACL_LOOKUP = 1,       /* l: sees that the mailbox exists */
-	ACL_READ = 2,         /* r */
-	ACL_SEEN = 4,         /* s: keeps \Seen */
-	ACL_WRITE = 8,        /* w: flags other than \Seen and \Deleted */
-	ACL_INSERT = 16,      /* i: APPEND, COPY */
-	ACL_POST = 32,        /* p: mail may be delivered there */
-	ACL_CREATE = 64,      /* k: mailboxes below it */
-	ACL_DELETE = 128,     /* x: the mailbox itself */
-	ACL_MARK = 256,       /* t: \Deleted */
-	ACL_EXPUNGE = 512,    /* e */
-	ACL_ADMINISTER = 1024 /* a */
+enum acl_right {               /* a set of bits */
+	ACL_LOOKUP = 1,        /* l: sees that the mailbox exists */
+	ACL_READ = 2,          /* r */
+	ACL_SEEN = 4,          /* s: keeps \Seen */
+	ACL_WRITE = 8,         /* w: flags other than \Seen and \Deleted */
+	ACL_INSERT = 16,       /* i: APPEND, COPY */
+	ACL_POST = 32,         /* p: mail may be delivered there */
+	ACL_CREATE = 64,       /* k: mailboxes below it */
+	ACL_DELETE = 128,      /* x: the mailbox itself */
+	ACL_MARK = 256,        /* t: \Deleted */
+	ACL_EXPUNGE = 512,     /* e */
+	ACL_ADMINISTER = 1024, /* a */
+	ACL_ANNOTATE = 2048    /* n: shared annotations of messages (RFC 5257, section 3.4) */
 };
-#define ACL_ALL 2047u
+#define ACL_ALL 4095u
 #define ACL_IDENTIFIER_SIZE_MAX (ACCOUNT_NAME_SIZE_MAX + 7) /* bytes: "-group:" before a name */
 #define ACL_ENTRY_COUNT_MAX 1000                            /* of one mailbox */
 

@@ -55,8 +55,9 @@ bool net_connection_can_start_tls(const struct net_connection *connection)
 
 /* ---- The backend: notes what it was given, at the end of the output ---- */
 
-static int recipient_check(void *context, struct bytes account, uint32_t *handle_r)
+static int recipient_check(void *context, struct bytes account, uint64_t size, uint32_t *handle_r)
 {
+	(void)size;
 	(void)context;
 	*handle_r = (uint32_t)account.len;
 	return account.len % 7 == 6 ? ERR_NOT_FOUND : 0;

@@ -44,19 +44,22 @@ static const struct {
 	{ "busy", 0, ERR_UNAVAILABLE },
 	{ "overfull", 0, ERR_OVERQUOTA },
 	{ "stuffed", ERR_OVERQUOTA, 0 },
+	{ "narrow", 0, 0 }, /* room for 100 bytes */
 	{ "closed", ERR_REFUSED, 0 },
 	{ "later", ERR_UNAVAILABLE, 0 },
 };
 
 #define ACCOUNT_COUNT (sizeof(accounts) / sizeof(accounts[0]))
 
-static int recipient_check(void *context, struct bytes account, uint32_t *handle_r)
+static int recipient_check(void *context, struct bytes account, uint64_t size, uint32_t *handle_r)
 {
 	(void)context;
 	for (uint32_t i = 0; i < ACCOUNT_COUNT; i++) {
 		if (!bytes_equal_string(account, accounts[i].name))
 			continue;
 		*handle_r = i;
+		if (strcmp(accounts[i].name, "narrow") == 0 && size > 100)
+			return ERR_OVERQUOTA;
 		return accounts[i].check;
 	}
 	return ERR_NOT_FOUND;
@@ -409,6 +412,14 @@ static void a_message_too_large_is_refused_and_the_session_goes_on(void **state)
 	struct net_client *client = greeted(fixture);
 	struct buffer lines = { 0 };
 
+	test_send(client, "MAIL FROM:<> SIZE=101\r\nRCPT TO:<narrow>\r\nRSET\r\n");
+	test_expect_start(client, "250 ");
+	test_expect_start(client, "452 4.2.2");
+	test_expect_start(client, "250 ");
+	test_send(client, "MAIL FROM:<> SIZE=100\r\nRCPT TO:<narrow>\r\nRSET\r\n");
+	test_expect_start(client, "250 ");
+	test_expect_start(client, "250 ");
+	test_expect_start(client, "250 ");
 	test_send(client, "MAIL FROM:<> SIZE=20001\r\n");
 	test_expect(client, "552 5.3.4 message too large");
 	/* once a little too large, once so much that it is not even buffered */

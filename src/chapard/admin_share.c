@@ -72,7 +72,7 @@ static int set(struct admin_call *call, uint32_t account, struct id128 mailbox, 
 	if (strcmp(letters, "none") != 0)
 		rc = acl_parse_rights(bytes_of_string(letters), &rights);
 	if (rc < 0)
-		return error_set(error, rc, "rights are letters of lrswipkxteacd, or \"none\"");
+		return error_set(error, rc, "rights are letters of lrswipkxteancd, or \"none\"");
 	rc = acl_change(call->admin->mail, account, mailbox, bytes_of_string(identifier), ACL_SET,
 		rights, error, NULL);
 	if (rc == 0)

@@ -81,6 +81,14 @@ void buffer_printf(struct buffer *buffer, const char *format, ...)
 	va_end(args);
 }
 
+void buffer_truncate(struct buffer *buffer, size_t len)
+{
+	assert(len <= buffer->len);
+	buffer->len = len;
+	if (buffer->data != NULL)
+		buffer->data[len] = '\0';
+}
+
 void buffer_consume(struct buffer *buffer, size_t len)
 {
 	assert(len <= buffer->len);

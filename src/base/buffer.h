@@ -22,6 +22,8 @@ void buffer_deinit(struct buffer *buffer);
 static inline void buffer_clear(struct buffer *buffer)
 {
 	buffer->len = 0;
+	if (buffer->data != NULL)
+		buffer->data[0] = '\0';
 }
 
 /* Room for `len` more bytes, uninitialised, counted as appended; valid until the next append. */
@@ -36,6 +38,8 @@ void buffer_printf(struct buffer *buffer, const char *format, ...)
 void buffer_vprintf(struct buffer *buffer, const char *format, va_list args)
 	__attribute__((format(printf, 2, 0)));
 
+/* Cuts off what is behind the first `len` bytes. */
+void buffer_truncate(struct buffer *buffer, size_t len);
 /* Cuts `len` bytes off the front. */
 void buffer_consume(struct buffer *buffer, size_t len);
 

@@ -37,7 +37,7 @@ int decode_hex(struct buffer *out, struct bytes in)
 		int high = hex_value(in.ptr[i]), low = hex_value(in.ptr[i + 1]);
 
 		if (high < 0 || low < 0) {
-			out->len = start;
+			buffer_truncate(out, start);
 			return ERR_INVALID;
 		}
 		buffer_append_byte(out, high << 4 | low);
@@ -87,7 +87,7 @@ int decode_base64(struct buffer *out, struct bytes in)
 			int value = i >= 4 - padding ? 0 : base64_value(in.ptr[i]);
 
 			if (value < 0) {
-				out->len = start;
+				buffer_truncate(out, start);
 				return ERR_INVALID;
 			}
 			group = group << 6 | (unsigned)value;

@@ -14,6 +14,8 @@
 #define STEP_SEEN_COUNT 50
 #define STEP_SEEN_SIZE (4u * 1024 * 1024)
 
+#define DOWNGRADED_RANGE_MAX 1000 /* named by the code DOWNGRADED, which need not name all */
+
 struct fetch_work {
 	struct imap_fetch fetch;
 	struct uid_set uids;
@@ -22,8 +24,9 @@ struct fetch_work {
 	uint32_t step_last;  /* ... which goes up to this UID */
 	size_t step_count;
 	uint64_t step_size;
-	size_t missing_count; /* messages that the client knows of and that are gone */
-	int rc;               /* the first failure to read a message */
+	size_t missing_count;      /* messages that the client knows of and that are gone */
+	struct uid_set downgraded; /* told by a surrogate (RFC 6858, section 3) */
+	int rc;                    /* the first failure to read a message */
 	/* Of the step that runs: */
 	struct imap_session *session;
 	struct kv_txn *kv;
@@ -35,6 +38,7 @@ static void work_free(void *context)
 
 	uid_set_deinit(&work->uids);
 	uid_set_deinit(&work->seen);
+	uid_set_deinit(&work->downgraded);
 }
 
 /* Calls `function` for the messages of the set from next_uid on, until it returns other than 0. */
@@ -117,10 +121,24 @@ static int send_message(void *context, const struct message_record *message)
 		rc = imap_fetch_write(session, &work->fetch, work->kv, message, is_seen);
 		if (rc < 0 && work->rc == 0)
 			work->rc = rc;
+		if (rc > 0 && work->downgraded.count < DOWNGRADED_RANGE_MAX)
+			uid_set_add(&work->downgraded, message->uid, message->uid);
 	}
 	if (is_marking)
 		return message->uid >= work->step_last ? 1 : 0;
 	return work->step_count == STEP_COUNT || session->out.len >= STEP_SIZE ? 1 : 0;
+}
+
+static enum net_result fetched_downgraded(struct imap_session *session, struct fetch_work *work)
+{
+	struct buffer uids = { NULL, 0, 0 };
+	enum net_result result;
+
+	imap_set_write(&uids, &work->downgraded);
+	result = imap_ok(
+		session, "[DOWNGRADED %s] Fetched, without UTF-8 in headers", buffer_string(&uids));
+	buffer_deinit(&uids);
+	return result;
 }
 
 static enum net_result fetch_end(struct imap_session *session, struct fetch_work *work)
@@ -137,6 +155,8 @@ static enum net_result fetch_end(struct imap_session *session, struct fetch_work
 		return imap_fail(session, work->rc, NULL);
 	if (is_missing)
 		return imap_ok(session, "[EXPUNGEISSUED] Some messages are gone");
+	if (work->downgraded.count > 0)
+		return fetched_downgraded(session, work);
 	return imap_ok(session, "Fetched");
 }
 

@@ -375,7 +375,7 @@ int imap_annotation_sort_text(struct imap_session *session, struct kv_txn *kv, u
 		break;
 	}
 	if (out->len - start > MIME_SORT_TEXT_SIZE_MAX)
-		out->len = start + MIME_SORT_TEXT_SIZE_MAX;
+		buffer_truncate(out, start + MIME_SORT_TEXT_SIZE_MAX);
 	found_deinit(&found);
 	return rc;
 }

@@ -3,12 +3,10 @@
 #include "imap/imap_annotation.h"
 #include "imap/imap_target.h"
 #include "imap/imap_url.h"
-#include "imap/imap_utf7.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "mail/mime_binary.h"
-#include "mail/mime_header.h"
 
 #include <stdlib.h>
 
@@ -197,7 +195,8 @@ static int load_source(struct joining *joining, const struct imap_url *url)
 		rc = account_get_message_at(
 			kv, account, mailbox, url->uid, session->arena, &message);
 	if (rc == 0)
-		rc = imap_body_load(&joining->source, session->mail, kv, &message.guid);
+		rc = imap_body_load_for(
+			&joining->source, session->mail, kv, &message.guid, !session->is_utf8);
 	mail_read_end(&kv);
 	return rc;
 }
@@ -273,20 +272,6 @@ static int take_binary(struct joining *joining, struct bytes *raw)
 	return raw->len > joining->session->options->append_size_max ? too_big(joining) : 0;
 }
 
-/*
- * A header in UTF-8 is not taken from who has not enabled UTF-8 (RFC 6855, section 4). Old mail
- * with 8-bit octets of some other charset, which are no characters to us, is taken from all.
- */
-static bool has_utf8_header(struct bytes raw)
-{
-	struct bytes header = mime_header_block(raw);
-	bool is_ascii = true;
-
-	for (size_t i = 0; i < header.len && is_ascii; i++)
-		is_ascii = header.ptr[i] < 0x80;
-	return !is_ascii && imap_utf8_is_valid(header);
-}
-
 static int join(struct joining *joining, struct bytes *raw_r)
 {
 	struct imap_append *append = joining->append;
@@ -304,9 +289,6 @@ static int join(struct joining *joining, struct bytes *raw_r)
 		rc = take_binary(joining, raw_r);
 	if (rc == 0 && raw_r->len == 0)
 		rc = refuse(joining, ERR_INVALID, "[CANNOT] Empty message");
-	if (rc == 0 && !session->is_utf8 && has_utf8_header(*raw_r))
-		rc = refuse(joining, ERR_INVALID,
-			"[CANNOT] A header in UTF-8 needs ENABLE UTF8=ACCEPT");
 	return rc;
 }
 

@@ -1,13 +1,38 @@
 #include "imap/imap_body.h"
 
+#include "mail/mime_downgrade.h"
+
+static void make_surrogate(struct imap_body *body)
+{
+	struct buffer surrogate = { NULL, 0, 0 };
+
+	body->is_surrogate =
+		mime_downgrade(buffer_bytes(&body->raw), imap_body_root(body), &surrogate);
+	if (!body->is_surrogate)
+		return;
+	buffer_deinit(&body->raw);
+	body->raw = surrogate;
+	body->root = NULL;
+}
+
 int imap_body_load(
 	struct imap_body *body, struct mail *mail, struct kv_txn *kv, const struct guid *guid)
 {
+	return imap_body_load_for(body, mail, kv, guid, false);
+}
+
+int imap_body_load_for(struct imap_body *body, struct mail *mail, struct kv_txn *kv,
+	const struct guid *guid, bool for_ascii)
+{
 	int rc;
 
-	if (body->is_loaded && guid_equal(&body->guid, guid))
+	/* A message that is its own surrogate serves both. */
+	if (body->is_loaded && guid_equal(&body->guid, guid) &&
+		(body->is_for_ascii == for_ascii || (body->is_for_ascii && !body->is_surrogate)))
 		return 0;
 	body->is_loaded = false;
+	body->is_for_ascii = for_ascii;
+	body->is_surrogate = false;
 	body->is_decoded = false;
 	body->root = NULL;
 	buffer_clear(&body->raw);
@@ -16,6 +41,8 @@ int imap_body_load(
 		return rc;
 	body->guid = *guid;
 	body->is_loaded = true;
+	if (for_ascii)
+		make_surrogate(body);
 	return 0;
 }
 

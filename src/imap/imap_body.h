@@ -1,6 +1,7 @@
 /*
  * imap_body: the body that a session read last, with its structure: clients fetch a message in
- * sections and partials, by one FETCH or by many.
+ * sections and partials, by one FETCH or by many. It is the message as it is, or as a client that
+ * has not enabled UTF-8 is to see it (RFC 6855, RFC 6858).
  */
 #ifndef CHAPAR_IMAP_BODY_H
 #define CHAPAR_IMAP_BODY_H
@@ -13,6 +14,8 @@
 struct imap_body { /* zeroed at first */
 	bool is_loaded;
 	struct guid guid;
+	bool is_for_ascii; /* as such a client sees it ... */
+	bool is_surrogate; /* ... which is not what the message is */
 	struct buffer raw;
 	struct arena *arena;          /* of the structure */
 	const struct mime_part *root; /* NULL until asked for */
@@ -25,6 +28,9 @@ struct imap_body { /* zeroed at first */
 /* Makes it the body of `guid`. Errors of message_body(). */
 int imap_body_load(
 	struct imap_body *body, struct mail *mail, struct kv_txn *kv, const struct guid *guid);
+/* The same, if `for_ascii` as a client without UTF-8 is to see it. */
+int imap_body_load_for(struct imap_body *body, struct mail *mail, struct kv_txn *kv,
+	const struct guid *guid, bool for_ascii);
 /* Its structure, borrowed until the next load. */
 const struct mime_part *imap_body_root(struct imap_body *body);
 /*

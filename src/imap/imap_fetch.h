@@ -55,6 +55,7 @@ struct imap_fetch { /* lives in an arena */
 	bool has_modseq;
 	bool has_partial;
 	bool needs_summary;
+	bool has_size;
 	bool has_changedsince;
 	uint64_t changedsince;
 	bool wants_vanished;
@@ -72,8 +73,9 @@ int imap_parse_section(
 
 /*
  * Appends the FETCH response for a message to session->out. `with_flags`: the flags too, as they
- * were just changed. On an error nothing is appended. Errors are those of reading bodies, and
- * ERR_INVALID: a part of which BINARY was asked has an encoding that is not known;
+ * were just changed. Returns 1 if what it told is of a surrogate, since the client has not enabled
+ * UTF-8 (RFC 6858), else 0. On an error nothing is appended. Errors are those of reading bodies,
+ * and ERR_INVALID: a part of which BINARY was asked has an encoding that is not known;
  * ERR_TOO_LARGE: the answer would be many times as large as the message.
  */
 int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetch,

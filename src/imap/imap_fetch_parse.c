@@ -52,6 +52,7 @@ static struct imap_fetch_item *add_item(struct imap_fetch *fetch, enum imap_fetc
 	item = &fetch->items[fetch->item_count++];
 	*item = (struct imap_fetch_item){ .kind = kind };
 	fetch->has_flags = fetch->has_flags || kind == FETCH_FLAGS;
+	fetch->has_size = fetch->has_size || kind == FETCH_SIZE;
 	fetch->has_modseq = fetch->has_modseq || kind == FETCH_MODSEQ;
 	fetch->needs_summary = fetch->needs_summary || kind == FETCH_ENVELOPE ||
 			       kind == FETCH_BODY || kind == FETCH_BODYSTRUCTURE ||

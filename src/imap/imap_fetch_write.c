@@ -18,6 +18,8 @@ struct fetched {
 	struct buffer *summary_blob;
 	struct mime_summary summary;
 	bool has_summary;
+	bool is_surrogate; /* something told is of one ... */
+	uint64_t size;     /* ... which then is that large */
 };
 
 static void put_octets(struct imap_session *session, struct bytes octets)
@@ -57,7 +59,18 @@ static bool put_known_fields(const struct fetched *fetched, const struct imap_fe
 	return is_known;
 }
 
-static int put_section(const struct fetched *fetched, const struct imap_fetch_item *item)
+static int load_body(struct fetched *fetched)
+{
+	struct imap_session *session = fetched->session;
+	int rc = imap_body_load_for(&session->body, session->mail, fetched->kv,
+		&fetched->message->guid, !session->is_utf8);
+
+	if (rc == 0)
+		fetched->is_surrogate = fetched->is_surrogate || session->body.is_surrogate;
+	return rc;
+}
+
+static int put_section(struct fetched *fetched, const struct imap_fetch_item *item)
 {
 	struct imap_session *session = fetched->session;
 	struct buffer scratch = { NULL, 0, 0 };
@@ -66,7 +79,7 @@ static int put_section(const struct fetched *fetched, const struct imap_fetch_it
 
 	if (put_known_fields(fetched, item))
 		return 0;
-	rc = imap_body_load(&session->body, session->mail, fetched->kv, &fetched->message->guid);
+	rc = load_body(fetched);
 	if (rc < 0)
 		return rc;
 	raw = buffer_bytes(&session->body.raw);
@@ -86,12 +99,11 @@ static int put_section(const struct fetched *fetched, const struct imap_fetch_it
 }
 
 /* BINARY and BINARY.SIZE; what holds NUL is a literal8 (RFC 3516). */
-static int put_binary(const struct fetched *fetched, const struct imap_fetch_item *item)
+static int put_binary(struct fetched *fetched, const struct imap_fetch_item *item)
 {
 	struct imap_session *session = fetched->session;
 	struct bytes content = { NULL, 0 };
-	int rc =
-		imap_body_load(&session->body, session->mail, fetched->kv, &fetched->message->guid);
+	int rc = load_body(fetched);
 
 	if (rc == 0)
 		rc = imap_body_decode(&session->body, item->section.numbers,
@@ -158,7 +170,7 @@ static void put_preview(const struct fetched *fetched)
 	buffer_deinit(&blob);
 }
 
-static int put_item(const struct fetched *fetched, const struct imap_fetch_item *item)
+static int put_item(struct fetched *fetched, const struct imap_fetch_item *item)
 {
 	struct imap_session *session = fetched->session;
 	const struct message_record *message = fetched->message;
@@ -182,7 +194,7 @@ static int put_item(const struct fetched *fetched, const struct imap_fetch_item 
 			&session->out, message->internaldate, message->internaldate_zone);
 		break;
 	case FETCH_SIZE:
-		imap_printf(session, "RFC822.SIZE %llu", (unsigned long long)message->size);
+		imap_printf(session, "RFC822.SIZE %llu", (unsigned long long)fetched->size);
 		break;
 	case FETCH_ENVELOPE:
 		imap_put(session, "ENVELOPE ");
@@ -219,18 +231,37 @@ static int put_item(const struct fetched *fetched, const struct imap_fetch_item 
 	return 0;
 }
 
-static int load_summary(struct fetched *fetched)
+/* Instead of the message's own: what is known of it as the client is to see it. */
+static int load_surrogate_summary(struct fetched *fetched, bool needs_all)
+{
+	int rc;
+
+	fetched->size = fetched->summary.surrogate_size;
+	fetched->is_surrogate = true;
+	if (!needs_all)
+		return 0;
+	rc = load_body(fetched);
+	if (rc < 0)
+		return rc;
+	buffer_clear(fetched->summary_blob);
+	mime_summary_make(buffer_bytes(&fetched->session->body.raw), fetched->summary_blob);
+	return mime_summary_open(buffer_bytes(fetched->summary_blob), &fetched->summary);
+}
+
+static int load_summary(struct fetched *fetched, bool needs_all)
 {
 	int rc = message_summary(fetched->session->mail, fetched->kv, &fetched->message->guid,
 		fetched->summary_blob);
 
 	if (rc == 0)
 		rc = mime_summary_open(buffer_bytes(fetched->summary_blob), &fetched->summary);
-	fetched->has_summary = rc == 0;
+	if (rc == 0 && !fetched->session->is_utf8 && fetched->summary.surrogate_size > 0)
+		rc = load_surrogate_summary(fetched, needs_all);
+	fetched->has_summary = rc == 0 && needs_all;
 	return rc;
 }
 
-static int put_items(const struct fetched *fetched, const struct imap_fetch *fetch, bool with_flags)
+static int put_items(struct fetched *fetched, const struct imap_fetch *fetch, bool with_flags)
 {
 	struct imap_session *session = fetched->session;
 	bool is_uid = imap_tells_uid(session);
@@ -252,7 +283,7 @@ static int put_items(const struct fetched *fetched, const struct imap_fetch *fet
 		has_uid = has_uid || fetch->items[i].kind == FETCH_UID;
 		/* Of annotations there may be none to tell of. */
 		if (session->out.len == before + strlen(blank))
-			session->out.len = before;
+			buffer_truncate(&session->out, before);
 		else
 			blank = " ";
 	}
@@ -274,13 +305,19 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 	struct kv_txn *kv, const struct message_record *message, bool with_flags)
 {
 	struct buffer blob = { NULL, 0, 0 };
-	struct fetched fetched = { session, kv, message, &blob, { 0 }, false };
+	struct fetched fetched = { .session = session,
+		.kv = kv,
+		.message = message,
+		.summary_blob = &blob,
+		.size = message->size };
 	size_t start = session->out.len, index = imap_view_find(session->view, message->uid);
 	size_t items_start;
 	int rc = 0;
 
-	if (fetch->needs_summary)
-		rc = load_summary(&fetched);
+	if (fetch->needs_summary || (fetch->has_size && !session->is_utf8))
+		rc = load_summary(&fetched, fetch->needs_summary);
+	if (!fetch->needs_summary)
+		rc = 0;
 	if (rc == 0) {
 		if (fetch->has_flags || with_flags)
 			imap_tell_keywords(session, message);
@@ -288,12 +325,12 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 		items_start = session->out.len;
 		rc = put_items(&fetched, fetch, with_flags);
 		if (session->out.len == items_start)
-			session->out.len = start;
+			buffer_truncate(&session->out, start);
 		else
 			imap_put(session, ")\r\n");
 	}
 	if (rc < 0)
-		session->out.len = start;
+		buffer_truncate(&session->out, start);
 	buffer_deinit(&blob);
-	return rc;
+	return rc < 0 ? rc : fetched.is_surrogate;
 }

@@ -212,6 +212,6 @@ int imap_put_metadata(struct imap_session *session, struct kv_txn *kv, struct by
 	}
 	imap_put(session, ")\r\n");
 	if (rc < 0 || telling.count == 0)
-		session->out.len = start;
+		buffer_truncate(&session->out, start);
 	return rc;
 }

@@ -237,6 +237,7 @@ void imap_session_forget_user(struct imap_session *session)
 	user_deinit(session);
 	session->identity = (struct identity){ .account = 0 };
 	session->is_peer = false;
+	session->sync_rights = (struct sync_rights){ 0 };
 	session->is_condstore = session->is_qresync = session->is_uidonly = false;
 	session->is_rev2 = session->is_utf8 = session->is_utf8_only = false;
 	session->position = 0;

@@ -101,7 +101,7 @@ int mime_binary_encode(struct bytes message, struct buffer *out)
 	if (rc == 0 && has_nul(bytes_of(out->data + before, out->len - before)))
 		rc = ERR_INVALID;
 	if (rc < 0)
-		out->len = before;
+		buffer_truncate(out, before);
 	arena_free(&arena);
 	return rc;
 }

@@ -264,6 +264,6 @@ int mime_section_binary(struct bytes message, const struct mime_part *root, cons
 	}
 	if (mime_transfer_decode(mime_part_body(part, message), part->encoding, out))
 		return 0;
-	out->len = before;
+	buffer_truncate(out, before);
 	return ERR_INVALID;
 }

@@ -55,7 +55,7 @@ bool mime_message_id_next(struct bytes *in, struct buffer *out)
 			if (take_id_part(in, '>', out))
 				return true;
 		}
-		out->len = before;
+		buffer_truncate(out, before);
 	}
 	return false;
 }
@@ -89,7 +89,7 @@ static void references_collect(struct bytes value, struct buffer *out)
 			continue;
 		memmove(out->data + REFERENCE_SIZE, out->data + (size_t)2 * REFERENCE_SIZE,
 			out->len - (size_t)2 * REFERENCE_SIZE);
-		out->len -= REFERENCE_SIZE;
+		buffer_truncate(out, out->len - REFERENCE_SIZE);
 	}
 }
 
@@ -104,7 +104,7 @@ static void text_finish(struct buffer *utf8, struct buffer *out)
 			out->data[i] = ' ';
 	}
 	if (out->len > MIME_SORT_TEXT_SIZE_MAX)
-		out->len = MIME_SORT_TEXT_SIZE_MAX;
+		buffer_truncate(out, MIME_SORT_TEXT_SIZE_MAX);
 }
 
 static void pack_text(struct buffer *utf8, struct buffer *out)

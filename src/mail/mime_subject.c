@@ -133,7 +133,7 @@ static void blanks_collapse(struct buffer *text)
 		if (byte != ' ' || kept == 0 || text->data[kept - 1] != ' ')
 			text->data[kept++] = byte;
 	}
-	text->len = kept;
+	buffer_truncate(text, kept);
 }
 
 bool mime_base_subject(struct bytes value, struct buffer *out)

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/pack.h"
 #include "mail/mime_bodystructure.h"
+#include "mail/mime_downgrade.h"
 #include "mail/mime_envelope.h"
 #include "mail/mime_header.h"
 #include "mail/mime_preview.h"
@@ -79,6 +80,7 @@ static void summary_pack(const struct mime_summary *summary, struct buffer *out)
 	pack_varint(out, summary->body_lines);
 	pack_u8(out, (uint8_t)((summary->has_sent_date ? FLAG_SENT_DATE : 0) |
 			       (summary->has_fields ? FLAG_FIELDS : 0)));
+	pack_varint(out, summary->surrogate_size);
 	pack_u64(out, (uint64_t)summary->sent_date);
 	pack_u64(out, (uint64_t)summary->sent_day);
 	pack_bytes(out, summary->envelope);
@@ -90,6 +92,17 @@ static void summary_pack(const struct mime_summary *summary, struct buffer *out)
 	pack_u32(out, crc32c(0, bytes_of(out->data + before, out->len - before)));
 }
 
+static uint64_t surrogate_size(struct bytes message, const struct mime_part *root)
+{
+	struct buffer surrogate = { 0 };
+	uint64_t size;
+
+	mime_downgrade(message, root, &surrogate);
+	size = surrogate.len;
+	buffer_deinit(&surrogate);
+	return size;
+}
+
 void mime_summary_make(struct bytes message, struct buffer *out)
 {
 	struct arena *arena = arena_new();
@@ -98,6 +111,7 @@ void mime_summary_make(struct bytes message, struct buffer *out)
 	struct buffer envelope = { 0 }, body = { 0 }, bodystructure = { 0 }, fields = { 0 };
 	struct buffer sort = { 0 }, preview = { 0 };
 	struct mime_summary summary = { .message_size = message.len,
+		.surrogate_size = surrogate_size(message, root),
 		.header_size = root->header_size,
 		.header_lines = root->header_lines,
 		.body_lines = root->body_lines };
@@ -138,7 +152,8 @@ static bool contents_unpack(struct bytes *in, struct mime_summary *view)
 	uint64_t date, day;
 	uint8_t flags;
 
-	if (unpack_u8(in, &flags) < 0 || (flags & ~FLAGS_ALL) != 0 || unpack_u64(in, &date) < 0 ||
+	if (unpack_u8(in, &flags) < 0 || (flags & ~FLAGS_ALL) != 0 ||
+		unpack_varint(in, &view->surrogate_size) < 0 || unpack_u64(in, &date) < 0 ||
 		unpack_u64(in, &day) < 0)
 		return false;
 	view->has_sent_date = (flags & FLAG_SENT_DATE) != 0;

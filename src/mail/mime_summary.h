@@ -4,10 +4,10 @@
  * the message.
  *
  * A blob is: the magic byte 'M', the version byte, then as pack.h has it the message size, header
- * size, header lines, body lines (varints), a byte of flags, the sent date and day (u64 each),
- * ENVELOPE, BODY and BODYSTRUCTURE (byte strings), the known header fields (a byte string: whole
- * raw fields in the message's order), the sort keys (a byte string, see mime_sort.h), the preview
- * (a byte string), and a CRC32C of all before (u32).
+ * size, header lines, body lines (varints), a byte of flags, the surrogate's size (varint), the
+ * sent date and day (u64 each), ENVELOPE, BODY and BODYSTRUCTURE (byte strings), the known header
+ * fields (a byte string: whole raw fields in the message's order), the sort keys (a byte string,
+ * see mime_sort.h), the preview (a byte string), and a CRC32C of all before (u32).
  *
  * Pure; any thread.
  */
@@ -18,13 +18,14 @@
 
 #include <stdint.h>
 
-#define MIME_SUMMARY_VERSION 2
+#define MIME_SUMMARY_VERSION 3
 #define MIME_SUMMARY_FIELDS_SIZE_MAX                                                               \
 	65536 /* bytes of known fields that are kept; beyond: none are */
 
-struct mime_summary {          /* all borrowed from the blob */
-	uint64_t message_size; /* bytes: RFC822.SIZE */
-	uint64_t header_size;  /* bytes, with the empty line that ends it */
+struct mime_summary {            /* all borrowed from the blob */
+	uint64_t message_size;   /* bytes: RFC822.SIZE */
+	uint64_t surrogate_size; /* bytes of mime_downgrade()'s; 0: no header has UTF-8 */
+	uint64_t header_size;    /* bytes, with the empty line that ends it */
 	uint64_t header_lines;
 	uint64_t body_lines;
 	bool has_sent_date;

@@ -358,7 +358,7 @@ int net_client_start_compression(struct net_client *client, struct error *error)
 		bytes_skip(&early, client->input_start);
 	if (net_stream_compress(&client->stream, early, 0) < 0)
 		return error_set(error, ERR_UNAVAILABLE, "%s: no memory to compress", client->host);
-	client->input.len -= early.len;
+	buffer_truncate(&client->input, client->input.len - early.len);
 	return 0;
 }
 

@@ -288,7 +288,7 @@ int net_connection_start_compression(struct net_connection *connection)
 	rc = net_stream_compress(&connection->stream, early, connection_pending(connection));
 	pthread_mutex_unlock(&connection->mutex);
 	if (rc == 0)
-		connection->input.len -= early.len;
+		buffer_truncate(&connection->input, connection->input.len - early.len);
 	return rc;
 }
 

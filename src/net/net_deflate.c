@@ -85,9 +85,8 @@ static enum net_io receive(struct net_deflate *self, struct net_stream *stream)
 	enum net_io io;
 	size_t n;
 
-	buffer_reserve(&self->received, READ_SIZE);
-	io = net_stream_read_raw(stream, self->received.data, READ_SIZE, &n);
-	self->received.len = n;
+	io = net_stream_read_raw(stream, buffer_extend(&self->received, READ_SIZE), READ_SIZE, &n);
+	buffer_truncate(&self->received, n);
 	if (n == 0)
 		buffer_deinit(&self->received);
 	return io;

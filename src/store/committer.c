@@ -245,7 +245,7 @@ static void batch_commit(struct store *store, struct request *first, struct requ
 	}
 	/* Nothing of this batch is in the log. */
 	txn_abandon(store);
-	store->fed.len = fed;
+	buffer_truncate(&store->fed, fed);
 	if (rc == ERR_IO) {
 		pthread_mutex_lock(&store->lock);
 		store->failure = ERR_IO;

@@ -78,7 +78,7 @@ int store_body_prepare(struct store *store, struct bytes raw, struct store_body 
 		size = ZSTD_compress(
 			body->packed.data, bound, raw.ptr, raw.len, store->compression);
 		if (!ZSTD_isError(size) && size < raw.len - raw.len / 16) {
-			body->packed.len = size;
+			buffer_truncate(&body->packed, size);
 			body->stored = buffer_bytes(&body->packed);
 			body->flags = FRAME_ZSTD;
 		}
@@ -283,7 +283,7 @@ int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer
 	got = ZSTD_decompress(
 		buffer_extend(out, (size_t)size), (size_t)size, stored.ptr, stored.len);
 	if (ZSTD_isError(got) || got != size) {
-		out->len = start;
+		buffer_truncate(out, start);
 		return ERR_CORRUPT;
 	}
 	return 0;

@@ -213,7 +213,7 @@ void batch_deinit(struct log_batch *batch)
 void batch_cut(struct log_batch *batch, size_t piece_count, size_t own_size, uint64_t size)
 {
 	batch->piece_count = piece_count;
-	batch->own.len = own_size;
+	buffer_truncate(&batch->own, own_size);
 	batch->size = size;
 }
 

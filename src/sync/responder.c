@@ -289,7 +289,7 @@ int sync_respond(struct sync_session *session, struct bytes request, struct buff
 	if (rc < 0) {
 		if (call.error->code == 0)
 			error_set(call.error, rc, "%s", error_name(rc));
-		answer->len = answer_begin;
+		buffer_truncate(answer, answer_begin);
 		wire_put_error(answer, rc, call.error->text);
 	}
 	arena_free(&call.arena);

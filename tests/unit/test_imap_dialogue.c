@@ -276,7 +276,7 @@ static void say(struct dialogue *dialogue, unsigned client, const char *line)
 		send_bytes(dialogue, client, buffer_bytes(&out));
 	} else {
 		read_literal(dialogue, &literal); /* into the place where `line` was */
-		out.len -= mark_size;
+		buffer_truncate(&out, out.len - mark_size);
 		buffer_printf(&out, "{%zu%s}\r\n", literal.len, waits ? "" : "+");
 		send_bytes(dialogue, client, buffer_bytes(&out));
 		if (waits)

@@ -56,7 +56,7 @@ struct tool_options {
 	const char *account;       /* NULL: all */
 	/* Limits: "10G", "none" or "default"; NULL: as they are. */
 	const char *quota_storage, *quota_messages, *quota_mailboxes, *quota_annotations;
-	const char *mailbox, *to;  /* NULL: not given */
+	const char *mailbox, *to; /* NULL: not given */
 	const char *since;
 	bool is_list;
 	bool skips_damage;

@@ -49,7 +49,7 @@ struct admin_live {
 struct admin {
 	struct mail *mail;
 	const char *node_name;
-	bool new_accounts_have_master; /* this node */
+	bool new_accounts_have_master;        /* this node */
 	struct password_parameters passwords; /* how new ones are stored */
 	const struct admin_live
 		*live; /* NULL: the daemon is stopped, the tool has opened the store */

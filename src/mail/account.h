@@ -49,9 +49,9 @@ struct account_header {
 	uint32_t mailbox_count;         /* live ones */
 	uint64_t annotation_byte_count; /* values of annotations of messages (mail/annotation.h) */
 	struct digest digest;           /* of all live records */
-	uint64_t kept_count;  /* messages that are gone and whose bodies are kept ... */
-	uint64_t kept_bytes;  /* ... and the sum of their sizes */
-	bool is_deleted;      /* ACCOUNT_DELETED_KEY is set */
+	uint64_t kept_count;            /* messages that are gone and whose bodies are kept ... */
+	uint64_t kept_bytes;            /* ... and the sum of their sizes */
+	bool is_deleted;                /* ACCOUNT_DELETED_KEY is set */
 };
 
 /* ---- finding and reading ---- */

@@ -16,7 +16,6 @@
 
 #include <stdlib.h>
 
-
 struct account_floor {
 	struct mailbox_record mailbox; /* as it is now; names in the write's arena */
 	struct digest term;            /* what the mailbox record adds to the digests now */

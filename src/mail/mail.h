@@ -126,8 +126,8 @@ struct append_message {
 	int32_t internaldate_zone; /* minutes east */
 	const struct annotation *annotations;
 	size_t annotation_count;
-	struct stamp instance;     /* given already by the node that it came to, or none */
-	unsigned hop_count;        /* nodes that have passed it on to us */
+	struct stamp instance; /* given already by the node that it came to, or none */
+	unsigned hop_count;    /* nodes that have passed it on to us */
 };
 
 /* Appends all or none; UIDs are consecutive from *uid_r. ERR_NOT_FOUND: the mailbox is gone. */

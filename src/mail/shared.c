@@ -281,13 +281,13 @@ int shared_replace(struct mail *mail, const struct shared_place *from, uint32_t 
 	struct append_message allowed;
 	bool is_seen = take_flags(to, message, &allowed,
 		arena_alloc(arena, (message->flag_count + 1) * sizeof(struct bytes)));
-	struct replace_context replace = { .append = { .place = to,
-						   .appending = { .mailbox = to->mailbox,
-							   .messages = &allowed,
-							   .count = 1 },
-						   .seen = &is_seen },
+	struct replace_context replace = {
+		.append = { .place = to,
+			.appending = { .mailbox = to->mailbox, .messages = &allowed, .count = 1 },
+			.seen = &is_seen },
 		.from = from,
-		.uid = uid };
+		.uid = uid
+	};
 	int rc = accounts_commit(mail, replace_run, &replace, error, position_r);
 
 	arena_free(&arena);

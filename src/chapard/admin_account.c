@@ -2,6 +2,7 @@
 
 #include "chapard/json.h"
 #include "mail/account_login.h"
+#include "mail/annotation.h"
 #include "mail/password.h"
 
 #include <pthread.h>
@@ -60,6 +61,21 @@ int admin_account_next(
 	}
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		error_set(error, rc, "the accounts cannot be read: %s", error_name(rc));
+	return rc;
+}
+
+static int user_check(struct admin_call *call, uint32_t number, struct error *error)
+{
+	struct kv_txn *kv = NULL;
+	bool has_user = false;
+	int rc = mail_read_begin(call->admin->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = account_has_user(kv, number, &has_user);
+	mail_read_end(&kv);
+	if (rc == 0 && !has_user)
+		return error_set(error, ERR_REFUSED,
+			"\"%s\" belongs to no user: nobody can log in to it", call->arguments[0]);
 	return rc;
 }
 
@@ -123,6 +139,8 @@ static int addition_write(
 
 	if (rc < 0)
 		return rc;
+	if (strcmp(normal, ANNOTATION_SERVER_ACCOUNT) == 0)
+		return error_set(error, ERR_REFUSED, "%s is the server's own", normal);
 	if (addition->rc < 0)
 		return error_set(error, addition->rc, "%s: %s", normal, addition->error.text);
 	rc = mail_account_open(mail, bytes_of_string(normal), false, NULL, &number);
@@ -170,6 +188,8 @@ int admin_account_passwd(struct admin_call *call, struct buffer *out, struct err
 	uint32_t number;
 	int rc = admin_account_find(call, call->arguments[0], &number, error);
 
+	if (rc == 0)
+		rc = user_check(call, number, error);
 	if (rc == 0)
 		rc = password_put(call, number, call->arguments[1], error);
 	if (rc == 0)

@@ -2,6 +2,7 @@
 #include "chapard/admin_private.h"
 
 #include "mail/acl.h"
+#include "mail/annotation.h"
 
 /* Arguments: NAME. */
 int admin_account_share(struct admin_call *call, struct buffer *out, struct error *error)
@@ -14,6 +15,8 @@ int admin_account_share(struct admin_call *call, struct buffer *out, struct erro
 	if (rc < 0)
 		return error_set(
 			error, rc, "\"%.100s\" cannot be an account's name", call->arguments[0]);
+	if (strcmp(normal, ANNOTATION_SERVER_ACCOUNT) == 0)
+		return error_set(error, ERR_REFUSED, "%s is the server's own", normal);
 	rc = mail_account_open(mail, bytes_of_string(normal), false, NULL, &number);
 	if (rc == 0)
 		return error_set(error, ERR_EXISTS, "account \"%s\" is there already", normal);

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -245,6 +246,15 @@ static int store_check(const struct config *config, cfg_t *cfg, struct error *er
 		cfg->filename, cfg->line, size_max);
 }
 
+/* A name must not be in both namespaces. */
+static int prefixes_check(const struct config *config, cfg_t *cfg, struct error *error)
+{
+	if (strcasecmp(config->other_users_prefix, config->shared_prefix) != 0)
+		return 0;
+	return error_set(error, ERR_INVALID,
+		"%s: other-users-prefix and shared-prefix are the same", cfg->filename);
+}
+
 static int config_fill(struct config *config, cfg_t *cfg, struct error *error)
 {
 	int rc = section_fill(&config_sections[0], cfg, config->folder, config, error);
@@ -253,6 +263,8 @@ static int config_fill(struct config *config, cfg_t *cfg, struct error *error)
 		rc = sections_fill(&config_sections[i], cfg, config, error);
 	if (rc == 0)
 		rc = store_check(config, cfg_getsec(cfg, "store"), error);
+	if (rc == 0)
+		rc = prefixes_check(config, cfg, error);
 	for (size_t i = 0; i < config->listener_count && rc == 0; i++)
 		rc = listener_complete(config, &config->listeners[i],
 			cfg_getnsec(cfg, "listen", (unsigned)i), error);
@@ -409,7 +421,7 @@ int config_secret_read(const char *file, struct buffer *secret, struct error *er
 static void key_help(const struct config_key *key, FILE *out)
 {
 	static const char *const type_names[] = { "NAME", "STRING", "TEXT", "PATH", "NUMBER",
-		"true|false", "", "ADDRESS", "HEX", "PATTERNS" };
+		"true|false", "", "ADDRESS", "HEX", "PATTERNS", "NAMES", "STRING" };
 
 	fprintf(out, "  %s = %s", key->name,
 		key->type == CONFIG_CHOICE ? key->choices : type_names[key->type]);

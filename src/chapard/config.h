@@ -13,6 +13,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "mail/account_mode.h"
+#include "mail/identity.h"
 #include "mail/password.h"
 
 #include <stdint.h>
@@ -29,6 +30,8 @@
 #define CONFIG_PEER_COUNT_MAX 64
 #define CONFIG_SYNC_USER_COUNT_MAX 64
 #define CONFIG_ADMIN_COUNT_MAX 64
+#define CONFIG_GROUP_COUNT_MAX 256
+#define CONFIG_MEMBERS_SIZE_MAX 65536 /* bytes of the names of a group's members */
 
 /* "HOST:PORT", "[IPV6]:PORT", "*:PORT" or "unix:PATH". */
 struct config_address {
@@ -111,6 +114,12 @@ struct config_peer {
 	bool uid_authority;
 };
 
+/* Users whom rights to mailboxes can name together. */
+struct config_group {
+	char *name;
+	char *members; /* user names, separated by blanks or commas */
+};
+
 struct config {
 	char *file;   /* absolute */
 	char *folder; /* of the file, absolute */
@@ -129,6 +138,8 @@ struct config {
 	uint64_t quota_annotations; /* bytes */
 	uint64_t quota_warning;     /* percent; 0: never */
 	int quota_refusal;          /* enum config_quota_refusal */
+	char *other_users_prefix;   /* first levels of the names of others' mailboxes */
+	char *shared_prefix;
 	uint64_t workers;
 	uint64_t io_threads;
 	uint64_t connections_max;
@@ -155,6 +166,8 @@ struct config {
 	struct config_login login;
 	struct config_peer *peers;
 	size_t peer_count;
+	struct config_group *groups;
+	size_t group_count;
 };
 
 /*
@@ -168,6 +181,13 @@ void config_free(struct config **config);
 
 /* What peers and clients know the node by. */
 void config_node_name(const struct config *config, struct node_name *name_r);
+
+/*
+ * The groups in the form that identities have them in, names and members normalized. The caller's
+ * until config_groups_free(), which sets *groups to NULL; the configuration may go before.
+ */
+struct identity_groups *config_groups_new(const struct config *config);
+void config_groups_free(struct identity_groups **groups);
 
 /*
  * Reads the secret in a password file, without the line's end, to *secret. ERR_INVALID: empty, too

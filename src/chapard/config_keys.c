@@ -61,6 +61,12 @@ static const struct config_key root_keys[] = {
 		.choices = "temporary|permanent",
 		.help = "Whether mail for a full account waits at its sender (452) or goes back "
 			"(552)." },
+	{ "other-users-prefix", CONFIG_LEVEL, AT(config, other_users_prefix),
+		.default_text = "Other Users",
+		.help = "First level of the names under which users see each other's mailboxes." },
+	{ "shared-prefix", CONFIG_LEVEL, AT(config, shared_prefix), .default_text = "Shared",
+		.help = "First level of the names under which users see mailboxes of shared "
+			"accounts." },
 	{ "workers", CONFIG_NUMBER, AT(config, workers), .default_text = "32", .minimum = 1,
 		.maximum = 1024, .help = "Number of threads that run the commands of clients." },
 	{ "io-threads", CONFIG_NUMBER, AT(config, io_threads), .default_text = "2", .minimum = 1,
@@ -234,6 +240,11 @@ static const struct config_key peer_keys[] = {
 			"on the line; 0: as fast as it goes." },
 };
 
+static const struct config_key group_keys[] = {
+	{ "members", CONFIG_MEMBERS, AT(config_group, members), .is_required = true,
+		.help = "Names of users, separated by blanks." },
+};
+
 #define KEYS(table) (table), sizeof(table) / sizeof((table)[0])
 
 const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
@@ -254,4 +265,7 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	{ "peer", KEYS(peer_keys), sizeof(struct config_peer), AT(config, peers),
 		AT(config, peer_count), CONFIG_PEER_COUNT_MAX,
 		.help = "A node that our changes are sent to, merged with its own." },
+	{ "group", KEYS(group_keys), sizeof(struct config_group), AT(config, groups),
+		AT(config, group_count), CONFIG_GROUP_COUNT_MAX,
+		.help = "Users whom rights to mailboxes name together, as group:TITLE." },
 };

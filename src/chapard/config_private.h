@@ -8,16 +8,18 @@
 
 /* What the field at a key's offset is. */
 enum config_type {
-	CONFIG_NAME,    /* char *: letters, digits, '.', '-', '_'; up to CONFIG_NAME_SIZE_MAX */
-	CONFIG_STRING,  /* char *: not empty, no control characters */
-	CONFIG_TEXT,    /* char *: likewise, up to CONFIG_TEXT_SIZE_MAX */
-	CONFIG_PATH,    /* char *: made absolute */
-	CONFIG_NUMBER,  /* uint64_t: decimal, with K, M or G for powers of 1024 */
-	CONFIG_BOOL,    /* bool: true or false */
-	CONFIG_CHOICE,  /* int: index of the word in `choices` */
-	CONFIG_ADDRESS, /* struct config_address */
-	CONFIG_PIN,     /* struct config_pin: 64 hexadecimal digits */
-	CONFIG_PATTERNS /* char *: sync/account_filter.h */
+	CONFIG_NAME,     /* char *: letters, digits, '.', '-', '_'; up to CONFIG_NAME_SIZE_MAX */
+	CONFIG_STRING,   /* char *: not empty, no control characters */
+	CONFIG_TEXT,     /* char *: likewise, up to CONFIG_TEXT_SIZE_MAX */
+	CONFIG_PATH,     /* char *: made absolute */
+	CONFIG_NUMBER,   /* uint64_t: decimal, with K, M or G for powers of 1024 */
+	CONFIG_BOOL,     /* bool: true or false */
+	CONFIG_CHOICE,   /* int: index of the word in `choices` */
+	CONFIG_ADDRESS,  /* struct config_address */
+	CONFIG_PIN,      /* struct config_pin: 64 hexadecimal digits */
+	CONFIG_PATTERNS, /* char *: sync/account_filter.h */
+	CONFIG_MEMBERS,  /* char *: user names, separated by blanks or commas */
+	CONFIG_LEVEL     /* char *: one level of a mailbox name */
 };
 
 struct config_key {
@@ -47,7 +49,7 @@ struct config_section {
 	const char *help;
 };
 
-#define CONFIG_SECTION_COUNT 8
+#define CONFIG_SECTION_COUNT 9
 /* The top of the file first. */
 extern const struct config_section config_sections[CONFIG_SECTION_COUNT];
 
@@ -59,6 +61,10 @@ int config_peer_check(
 int config_sync_user_check(
 	const struct config *config, struct config_sync_user *user, struct error *error);
 int config_login_check(const struct config *config, struct error *error);
+
+/* CONFIG_MEMBERS and CONFIG_LEVEL; the texts as with config_value_parse(). */
+int config_members_check(const char *text, struct error *error);
+int config_level_check(const char *text, struct error *error);
 
 /*
  * Checks `text` by the key's type and bounds and, if `field` is not NULL, stores the value there

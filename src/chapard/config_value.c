@@ -264,6 +264,18 @@ int config_value_parse(const struct config_key *key, const char *text, const cha
 		if (rc == 0)
 			string_store(field, text);
 		return rc;
+	case CONFIG_MEMBERS:
+		rc = config_members_check(text, error);
+		if (rc == 0)
+			string_store(field, text);
+		return rc;
+	case CONFIG_LEVEL:
+		rc = string_check(text, CONFIG_NAME_SIZE_MAX, error);
+		if (rc == 0)
+			rc = config_level_check(text, error);
+		if (rc == 0)
+			string_store(field, text);
+		return rc;
 	}
 	return rc;
 }
@@ -276,6 +288,8 @@ void config_value_deinit(const struct config_key *key, void *field)
 	case CONFIG_TEXT:
 	case CONFIG_PATH:
 	case CONFIG_PATTERNS:
+	case CONFIG_MEMBERS:
+	case CONFIG_LEVEL:
 		free(*(char **)field);
 		*(char **)field = NULL;
 		break;

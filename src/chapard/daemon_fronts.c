@@ -177,6 +177,8 @@ void daemon_fronts_open(struct daemon *daemon)
 		.certificate_name = daemon_certificate_name,
 		.user_connection_max = (unsigned)daemon->config->user_connections_max,
 		.context = daemon,
+		.other_users_prefix = daemon->config->other_users_prefix,
+		.shared_prefix = daemon->config->shared_prefix,
 		.append_size_max = daemon->config->message_size_max,
 		.quota_warning_percent = (unsigned)daemon->config->quota_warning,
 		.allow_plaintext_loopback = daemon->config->allow_plaintext_loopback,
@@ -192,6 +194,8 @@ void daemon_fronts_open(struct daemon *daemon)
 	};
 
 	quota_configure(daemon);
+	daemon->groups = config_groups_new(daemon->config);
+	imap.groups = daemon->groups;
 	daemon->imap = imap_server_new(&imap);
 	daemon->lmtp = lmtp_server_new(&lmtp);
 }
@@ -200,4 +204,5 @@ void daemon_fronts_close(struct daemon *daemon)
 {
 	imap_server_free(&daemon->imap);
 	lmtp_server_free(&daemon->lmtp);
+	config_groups_free(&daemon->groups);
 }

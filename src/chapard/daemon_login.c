@@ -51,6 +51,19 @@ static bool is_reserved(void *context, struct bytes name)
 
 /* ---- Whether they are who they say ---- */
 
+/* What was a user's may have become shared, or be so on another node. */
+static int user_check(struct daemon *daemon, uint32_t account)
+{
+	struct kv_txn *kv = NULL;
+	bool has_user = false;
+	int rc = mail_read_begin(daemon->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = account_has_user(kv, account, &has_user);
+	mail_read_end(&kv);
+	return rc == 0 && !has_user ? ERR_NOT_FOUND : rc;
+}
+
 static int credentials_lookup(void *context, struct bytes name, struct buffer *blob)
 {
 	struct daemon *daemon = context;
@@ -66,9 +79,9 @@ static int credentials_lookup(void *context, struct bytes name, struct buffer *b
 	if (is_reserved(daemon, name) || account_name_normalize(name, normal) < 0)
 		return ERR_NOT_FOUND;
 	rc = mail_account_open(daemon->mail, bytes_of_string(normal), false, NULL, &number);
-	if (rc < 0)
-		return rc;
-	return mail_credentials_get(daemon->mail, number, blob);
+	if (rc == 0)
+		rc = user_check(daemon, number);
+	return rc < 0 ? rc : mail_credentials_get(daemon->mail, number, blob);
 }
 
 static bool is_certificate_of(

@@ -66,6 +66,7 @@ struct daemon {
 	char host_name[HOST_NAME_SIZE]; /* for GSSAPI */
 
 	struct net_server *server;
+	struct identity_groups *groups; /* the configuration's */
 	struct imap_server *imap;
 	struct lmtp_server *lmtp;
 	uint16_t *ports; /* of the listeners */

@@ -89,6 +89,8 @@ static int add_granted(struct foreign *foreign, const struct grant *grant)
 	if (grant->account == reading->session->identity.account)
 		return 0;
 	rc = open_account(foreign, grant->account);
+	if (rc == 0 && !account_is_visible(&foreign->header))
+		return 0;
 	if (rc == 0)
 		rc = account_get_mailbox(
 			reading->kv, grant->account, grant->mailbox, reading->arena, &mailbox);
@@ -122,7 +124,8 @@ static int read_all(struct foreign *foreign)
 	int rc;
 
 	while ((rc = account_next(reading->kv, header.number, &header)) == 0) {
-		if (header.number == reading->session->identity.account)
+		if (header.number == reading->session->identity.account ||
+			!account_is_visible(&header))
 			continue;
 		rc = open_account(foreign, header.number);
 		if (rc == 0)

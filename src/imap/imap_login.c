@@ -80,6 +80,19 @@ static enum net_result refuse_wrong(struct imap_session *session, const struct i
 
 /* ---- Success ---- */
 
+/* Credentials alone do not do: an account may have become shared on another node. */
+static int user_check(struct imap_session *session, uint32_t account)
+{
+	struct kv_txn *kv = NULL;
+	bool has_user = false;
+	int rc = mail_read_begin(session->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = account_has_user(kv, account, &has_user);
+	mail_read_end(&kv);
+	return rc == 0 && !has_user ? ERR_NOT_FOUND : rc;
+}
+
 /* A peer node, or an administrator, needs no account of his own. */
 static int account_open(struct imap_session *session, const char *user,
 	const struct imap_grant *grant, uint32_t *account_r)
@@ -90,6 +103,8 @@ static int account_open(struct imap_session *session, const char *user,
 	int rc = mail_account_open(
 		session->mail, bytes_of_string(user), may_create, NULL, account_r);
 
+	if (rc == 0)
+		rc = user_check(session, *account_r);
 	if (rc == ERR_NOT_FOUND && (grant->is_peer || grant->is_admin)) {
 		*account_r = 0;
 		return 0;

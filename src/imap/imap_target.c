@@ -121,6 +121,7 @@ static int find_foreign(struct imap_session *session, struct kv_txn *kv, struct 
 {
 	struct bytes account = bytes_take(&name, bytes_find(name, '/'));
 	char normal[ACCOUNT_NAME_SIZE_MAX + 1];
+	struct account_header header;
 	int rc;
 
 	*target = (struct imap_target){ .is_shared = is_shared, .name = BYTES_LITERAL("INBOX") };
@@ -134,6 +135,10 @@ static int find_foreign(struct imap_session *session, struct kv_txn *kv, struct 
 	if (account_name_normalize(account, normal) < 0)
 		return ERR_NOT_FOUND;
 	rc = account_find(kv, bytes_of_string(normal), &target->account);
+	if (rc == 0)
+		rc = account_load(kv, target->account, &header);
+	if (rc == 0 && !account_is_visible(&header))
+		rc = ERR_NOT_FOUND;
 	if (rc == 0)
 		rc = account_is_shared(kv, target->account, &is_shared);
 	if (rc == 0 &&

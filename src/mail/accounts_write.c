@@ -2,6 +2,7 @@
 #include "mail/mail_private.h"
 
 #include "base/error.h"
+#include "mail/annotation.h"
 #include "mail/quota.h"
 
 #define SHARED_KEY BYTES_LITERAL("shared")
@@ -104,4 +105,21 @@ int account_is_shared(struct kv_txn *kv, uint32_t account, bool *is_shared_r)
 	*is_shared_r = rc == 0 && record.is_set;
 	arena_free(&arena);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+bool account_is_visible(const struct account_header *header)
+{
+	return !header->is_deleted && strcmp(header->name, ANNOTATION_SERVER_ACCOUNT) != 0;
+}
+
+int account_has_user(struct kv_txn *kv, uint32_t account, bool *has_user_r)
+{
+	struct account_header header;
+	bool is_shared = false;
+	int rc = account_load(kv, account, &header);
+
+	if (rc == 0)
+		rc = account_is_shared(kv, account, &is_shared);
+	*has_user_r = rc == 0 && !is_shared && account_is_visible(&header);
+	return rc;
 }

@@ -131,7 +131,9 @@ static void every_key_is_taken(void **state)
 			"sync-user b { password-file = b.secret }\n"
 			"sync-user c { password-file = c.secret }\n"
 			"peer b { address = \"[::1]:2143\" user = a password-file = a.secret\n"
-			"  tls = implicit ca-file = ca.pem }\n"),
+			"  tls = implicit ca-file = ca.pem }\n"
+			"other-users-prefix = \"Users\" shared-prefix = Common\n"
+			"group office { members = \"anna Bert\" }\n"),
 		0);
 	config = fixture->config;
 	assert_true(config->allow_plaintext_loopback && config->create_accounts_on_delivery);
@@ -152,6 +154,37 @@ static void every_key_is_taken(void **state)
 	assert_int_equal(peer->address.port, 2143);
 	assert_string_equal(peer->user, "a");
 	assert_int_equal(peer->tls, CONFIG_TLS_IMPLICIT);
+	assert_string_equal(config->other_users_prefix, "Users");
+	assert_string_equal(config->shared_prefix, "Common");
+	assert_string_equal(config->groups[0].name, "office");
+	assert_string_equal(config->groups[0].members, "anna Bert");
+}
+
+static void a_group_has_its_members_in_the_form_of_names(void **state)
+{
+	struct fixture *fixture = *state;
+	struct identity_groups *groups;
+	struct identity user = { .name = "bert" };
+
+	assert_int_equal(
+		load(fixture, SMALLEST "group Office { members = \" anna,BERT\n\tcarl@X.org \" }\n"
+				       "group none { members = \"\" }\n"),
+		0);
+	assert_string_equal(fixture->config->other_users_prefix, "Other Users");
+	assert_string_equal(fixture->config->shared_prefix, "Shared");
+	groups = config_groups_new(fixture->config);
+	assert_int_equal(groups->count, 2);
+	assert_string_equal(groups->groups[0].name, "office");
+	assert_int_equal(groups->groups[0].member_count, 3);
+	assert_string_equal(groups->groups[0].members[2], "carl@x.org");
+	assert_int_equal(groups->groups[1].member_count, 0);
+	user.groups = groups;
+	assert_true(identity_is_member(&user, BYTES_LITERAL("office")));
+	assert_false(identity_is_member(&user, BYTES_LITERAL("none")));
+	strcpy(user.name, "carl");
+	assert_false(identity_is_member(&user, BYTES_LITERAL("office")));
+	config_groups_free(&groups);
+	assert_null(groups);
 }
 
 static void relative_paths_begin_at_the_folder_of_the_file(void **state)
@@ -229,6 +262,12 @@ static void what_is_wrong_is_refused_with_its_line(void **state)
 		{ SMALLEST "sync-user \"b c\" { password-file = x }\n", 4, "a name has" },
 		{ SMALLEST "peer b { address = \"h:1\" user = a password-file = s pin = 12 }\n", 4,
 			"64 hexadecimal" },
+		{ SMALLEST "group a { }\n", 4, "members is missing" },
+		{ SMALLEST "group a { members = \"b c/d\" }\n", 4, "\"c/d\" cannot be" },
+		{ SMALLEST "shared-prefix = \"a/b\"\n", 4, "cannot be a level" },
+		{ SMALLEST "shared-prefix = inbox\n", 4, "cannot be a level" },
+		{ SMALLEST "other-users-prefix = \"*\"\n", 4, "cannot be a level" },
+		{ SMALLEST "other-users-prefix = shared\n", 0, "are the same" },
 		{ SMALLEST "peer a { address = \"h:1\" user = a password-file = s }\n", 4,
 			"itself" },
 		{ SMALLEST "peer b { address = \"h:0\" user = a password-file = s }\n", 4,
@@ -383,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_small_file_is_enough_and_the_rest_has_its_defaults),
 		TEST(every_key_is_taken),
+		TEST(a_group_has_its_members_in_the_form_of_names),
 		TEST(relative_paths_begin_at_the_folder_of_the_file),
 		TEST(the_title_of_a_listener_says_what_its_keys_do_not),
 		TEST(what_is_wrong_is_refused_with_its_line),

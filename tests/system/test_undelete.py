@@ -59,6 +59,12 @@ class Undelete(chapar.TestCase):
             idle.command("NOOP")
         idle.close()
         self.b.tool("undelete", "anna")
+
+        def is_taken():
+            with self.a.imap() as client:
+                return client.try_command("LOGIN anna %s" % chapar.PASSWORD)[0] == "OK"
+
+        wait_until(is_taken, chapar.SYNC_SECONDS, "logins are taken on the other node")
         self.both.wait_equal("anna")
         with self.a.imap("anna") as client:
             self.assertEqual(client.select("INBOX")["exists"], 1)

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "mail/annotation.h"
 #include "mail/mail_private.h"
 
 #include <stdlib.h>
@@ -276,8 +277,12 @@ static int collect_mailbox(void *context, const struct mailbox_record *mailbox)
 static int collect_register(void *context, const struct register_record *record)
 {
 	struct account_return *back = context;
+	struct stamp instance;
 
-	if (record->is_set || !is_of_act(&back->run->act, record->stamp))
+	/* Annotations of messages are of instances that stay gone: messages come back as new ones.
+	 */
+	if (record->is_set || !is_of_act(&back->run->act, record->stamp) ||
+		annotation_instance(record, &instance))
 		return 0;
 	mem_grow((void **)&back->registers, &back->register_room, back->register_count + 1,
 		sizeof(*back->registers));

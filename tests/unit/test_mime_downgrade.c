@@ -104,8 +104,8 @@ static void messages_without_utf8_in_headers_are_not_touched(void **state)
 {
 	static const char *const rows[] = { "", "\r\n\u00e4", "Subject: a\r\n\r\n\u00e4",
 		"Subject: caf\xe9\r\n\r\n\u00e4",
-		"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-		"U3ViamVjdDogw6QKCg==\r\n" };
+		("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+		 "U3ViamVjdDogw6QKCg==\r\n") };
 	struct buffer out = { 0 };
 
 	(void)state;

@@ -83,7 +83,11 @@ static void note_dirty(struct channel *channel, uint32_t number, uint64_t sequen
 	struct channel_account *account = get_account(channel, number);
 
 	account->dirty_at = sequence;
-	if (account->state == CHANNEL_ACCOUNT_READY && account->is_backlog && !is_backlog) {
+	if (account->state == CHANNEL_ACCOUNT_READY) {
+		/* It stands in the queue that is_backlog says. What waits among the live ones stays
+		 * there. */
+		if (!account->is_backlog || is_backlog)
+			return;
 		TAILQ_REMOVE(&channel->backlog, account, ready_link);
 		account->state = CHANNEL_ACCOUNT_IDLE;
 	}

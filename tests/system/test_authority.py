@@ -78,10 +78,9 @@ class Authority(chapar.TestCase):
             for line in node.log().splitlines()
             if "append-not-forwarded" in line
         ]
-        if slow:
-            print("the machine is too busy for this test: %s" % slow[0])
-        else:
-            self.assertEqual(self.conflicts(), 0)
+        if slow and self.conflicts() > 0:
+            self.skipTest("the machine is too busy to tell: " + slow[0])
+        self.assertEqual(self.conflicts(), 0)
 
     def wait_up(self):
         def is_up(node):

@@ -99,11 +99,13 @@ class Worker(threading.Thread):
         assert len(uids) == 1, "%s is at UIDs %s of %s" % (subject, uids, mailbox)
         return subject, mailbox, flags, uids[0]
 
-    def finish_if_told(self, client, word, text=""):
-        """A UID that a merge gave up meanwhile is no error: then nothing was done."""
+    def finish_if_told(self, client, uid, word, text=""):
+        """If nothing was told as done, the UID must be gone: a merge gave it up meanwhile."""
         if word in b"\n".join(client.untagged) or word.decode() in text:
             self.finish()
             return True
+        client.command("NOOP")
+        assert not client.search("UID %d" % uid), "UID %d is there, but nothing was done" % uid
         self.doubt = None
         return False
 
@@ -116,24 +118,24 @@ class Worker(threading.Thread):
             sign, flags = "+", flags | {flag.lower()}
         self.begin(subject, (mailbox, flags))
         client.command("UID STORE %d %sFLAGS (%s)" % (uid, sign, flag))
-        self.finish_if_told(client, b"FETCH")
+        self.finish_if_told(client, uid, b"FETCH")
 
     def move(self, client, _):
         subject, mailbox, flags, uid = self.chosen(client)
         target = MAILBOXES[1 - MAILBOXES.index(mailbox)]
         self.begin(subject, (target, flags))
         text = client.command('UID MOVE %d "%s"' % (uid, target))
-        self.finish_if_told(client, b"COPYUID", text)
+        self.finish_if_told(client, uid, b"COPYUID", text)
 
     def expunge(self, client, _):
         subject, mailbox, flags, uid = self.chosen(client)
         self.begin(subject, (mailbox, flags | {"\\deleted"}))
         client.command("UID STORE %d +FLAGS (\\Deleted)" % uid)
-        if not self.finish_if_told(client, b"FETCH"):
+        if not self.finish_if_told(client, uid, b"FETCH"):
             return
         self.begin(subject, None)
         client.command("UID EXPUNGE %d" % uid)
-        self.finish_if_told(client, b"EXPUNGE")
+        self.finish_if_told(client, uid, b"EXPUNGE")
 
 
 class CrashKill9(chapar.TestCase):

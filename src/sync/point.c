@@ -4,22 +4,25 @@
 #include "mail/tables.h"
 
 #define POINT_VERSION 1
-#define POINT_KEY_SIZE 12
+#define POINT_KEY_SIZE 20
 
-static struct bytes point_key(unsigned char at[POINT_KEY_SIZE], uint32_t account, uint64_t peer)
+static struct bytes point_key(
+	unsigned char at[POINT_KEY_SIZE], uint32_t account, uint64_t peer, uint64_t part)
 {
 	put_u32(at, account);
 	put_u64(at + 4, peer);
-	return bytes_of(at, POINT_KEY_SIZE);
+	put_u64(at + 12, part);
+	return bytes_of(at, part != 0 ? 20 : 12);
 }
 
-int point_get(struct kv_txn *kv, uint32_t account, uint64_t peer, struct common_point *point_r)
+int point_get_of(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t part,
+	struct common_point *point_r)
 {
 	unsigned char key[POINT_KEY_SIZE];
 	struct common_point point = { 0 };
 	struct bytes value;
 	uint8_t version;
-	int rc = kv_get(kv, MAIL_TABLE_COMMON, point_key(key, account, peer), &value);
+	int rc = kv_get(kv, MAIL_TABLE_COMMON, point_key(key, account, peer, part), &value);
 
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
@@ -36,12 +39,18 @@ int point_get(struct kv_txn *kv, uint32_t account, uint64_t peer, struct common_
 	return 0;
 }
 
-int point_put(struct store_write *store, uint32_t account, uint64_t peer, struct common_point point)
+int point_get(struct kv_txn *kv, uint32_t account, uint64_t peer, struct common_point *point_r)
+{
+	return point_get_of(kv, account, peer, 0, point_r);
+}
+
+int point_put_of(struct store_write *store, uint32_t account, uint64_t peer, uint64_t part,
+	struct common_point point)
 {
 	unsigned char key[POINT_KEY_SIZE];
 	struct common_point saved;
 	struct buffer value = { 0 };
-	int rc = point_get(store_write_kv(store), account, peer, &saved);
+	int rc = point_get_of(store_write_kv(store), account, peer, part, &saved);
 
 	if (rc < 0)
 		return rc;
@@ -50,10 +59,15 @@ int point_put(struct store_write *store, uint32_t account, uint64_t peer, struct
 	pack_u8(&value, POINT_VERSION);
 	pack_varint(&value, point.mine);
 	pack_varint(&value, point.theirs);
-	rc = store_put(
-		store, MAIL_TABLE_COMMON, point_key(key, account, peer), buffer_bytes(&value));
+	rc = store_put(store, MAIL_TABLE_COMMON, point_key(key, account, peer, part),
+		buffer_bytes(&value));
 	buffer_deinit(&value);
 	return rc;
+}
+
+int point_put(struct store_write *store, uint32_t account, uint64_t peer, struct common_point point)
+{
+	return point_put_of(store, account, peer, 0, point);
 }
 
 struct save_context {

@@ -19,7 +19,15 @@ static inline bool common_point_is_later(struct common_point a, struct common_po
 	return a.mine > b.mine || (a.mine == b.mine && a.theirs > b.theirs);
 }
 
-/* The saved point, or none. Errors: of kv_get(), ERR_CORRUPT, ERR_VERSION. */
+/*
+ * Where less than the whole account is exchanged, points are of that part (view_filter_key(), 0:
+ * the whole): copies that are equal in one part need not be in another.
+ */
+int point_get_of(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t part,
+	struct common_point *point_r);
+int point_put_of(struct store_write *store, uint32_t account, uint64_t peer, uint64_t part,
+	struct common_point point);
+/* The saved point of the whole, or none. Errors: of kv_get(), ERR_CORRUPT, ERR_VERSION. */
 int point_get(struct kv_txn *kv, uint32_t account, uint64_t peer, struct common_point *point_r);
 /* Saves it as part of a commit, unless a later one is there. */
 int point_put(

@@ -1,0 +1,118 @@
+/*
+ * view: the part of an account that one exchange is about: all of it, or a set of its mailboxes
+ * with what belongs to them (docs/replication.md, Partial copies).
+ *
+ * A mailbox is in a view if its name passes the filter, if it was at the last common point (so one
+ * that is renamed out of the filter goes on being exchanged under its new name: losing it would be
+ * worse), if the peer told of it, or if one of these forwards to it. Messages are in it where their
+ * mailbox is. One that was moved out of the view is told as placed where it is, but not shown: the
+ * peer takes it away, and still knows that it was not expunged.
+ *
+ * Which mailboxes were part of the common point, and since when, is kept beside that
+ * (view_save()); one that was not has all its records told, and nothing in it counts as common. So
+ * a mailbox that is renamed into the filter appears whole.
+ *
+ * A view is of one snapshot or commit. Not safe for use by several threads at once.
+ */
+#ifndef CHAPAR_SYNC_VIEW_H
+#define CHAPAR_SYNC_VIEW_H
+
+#include "sync/changes.h"
+#include "sync/point.h"
+
+/*
+ * Which mailboxes: patterns as of mailbox_filter_passes(), of both sides of a connection; a name
+ * must pass both. NULL or empty: all. Borrowed.
+ */
+struct view_filter {
+	const char *mine;
+	const char *theirs;
+};
+
+/* A mailbox that was part of a common point, and our sequence at the first of these. */
+struct view_member {
+	struct id128 id;
+	uint64_t since;
+};
+
+struct view {
+	bool is_whole; /* all of the account; nothing else counts then */
+	/* What belongs to no mailbox is in it too: settings, subscriptions, scripts, private \Seen.
+	 */
+	bool has_settings;
+	/* Nothing is said of messages that were moved out of it; digests tell. */
+	bool is_discreet;
+	uint32_t account;
+	struct id128 *ids; /* sorted, each once; deleted ones too */
+	size_t id_count, id_room;
+	struct id128 *told; /* those of them that the peer told of, in no order */
+	size_t told_count, told_room;
+	struct view_member *members; /* sorted by id */
+	size_t member_count, member_room;
+};
+
+/* Whether any name can fail to pass. */
+bool view_filter_is_whole(const struct view_filter *filter);
+/* Names the filter where points are kept; the same on both sides. 0: the whole account. */
+uint64_t view_filter_key(const struct view_filter *filter);
+
+/*
+ * The view of an account as it is in `kv`, towards a peer node. NULL `filter`: the whole account.
+ * view_close() it, also after errors (of reading).
+ */
+int view_open(struct kv_txn *kv, uint32_t account, const struct view_filter *filter, uint64_t peer,
+	struct view *view_r);
+/*
+ * A view of the mailboxes named (what a user may see of another's account), without settings, and
+ * discreet: nothing in it counts as common, and what a mailbox held before it was named is found by
+ * comparing digests.
+ */
+void view_open_ids(uint32_t account, const struct id128 *ids, size_t count, struct view *view_r);
+void view_close(struct view *view);
+
+/* The peer told of these: they are in the view. With what they forward to, as far as it is here. */
+int view_tell(struct kv_txn *kv, struct view *view, const struct id128 *ids, size_t count);
+
+bool view_has(const struct view *view, struct id128 mailbox);
+/* Whether what came to the mailbox up to our sequence `common` was part of that common point. */
+bool view_is_common(const struct view *view, struct id128 mailbox, uint64_t common);
+/* The mailbox was part of no common point. */
+bool view_is_fresh(const struct view *view, struct id128 mailbox);
+
+/* The record as it is told: unless it is shown within the view, it is not shown. */
+void view_hide(const struct view *view, struct message_record *message);
+/*
+ * The opposite, of a peer's record: where `mine` is placed as it is and shown outside of the view,
+ * it is shown so. Else it stays.
+ */
+void view_unhide(
+	const struct view *view, const struct message_record *mine, struct message_record *theirs);
+/* Whether the register is in the view: 1, 0, or an error of reading. */
+int view_has_register(struct kv_txn *kv, const struct view *view,
+	const struct register_record *record, struct arena *arena);
+/* The same of a setting that is unchanged since `common`. */
+int view_register_is_common(struct kv_txn *kv, const struct view *view,
+	const struct register_record *record, uint64_t common, struct arena *arena);
+
+/* The sum of the terms of all that is live in the view. Mailbox rows must have been flushed. */
+int view_digest(struct kv_txn *kv, const struct account_header *header, const struct view *view,
+	struct digest *digest_r);
+
+/*
+ * change_set_read() of what is in the view: also all of the mailboxes in it that are fresh and were
+ * renamed since, or told of. These come with the first part where `count_max` cuts.
+ */
+int view_changes(struct kv_txn *kv, const struct account_header *header, const struct view *view,
+	uint64_t since, uint64_t common, size_t count_max, struct arena *arena,
+	struct change_set *set_r);
+
+/*
+ * The view's live mailboxes are part of this common point, which is saved with them. Within a
+ * commit.
+ */
+int view_save(struct store_write *store, uint64_t peer, const struct view_filter *filter,
+	const struct view *view, struct common_point point);
+/* Whether view_save() would write more than the point. */
+bool view_is_news(const struct view *view);
+
+#endif

@@ -1,0 +1,217 @@
+/* Reading what changed within a view. */
+#include "sync/view.h"
+
+#include "base/error.h"
+#include "mail/annotation.h"
+
+#include <limits.h>
+
+#define READ_STOP INT_MAX /* the set is full; never seen by callers */
+
+struct view_read {
+	struct kv_txn *kv;
+	const struct view *view;
+	struct change_set *set;
+	struct arena *arena;
+	uint64_t since, common;
+	uint64_t reached;
+	size_t room;
+};
+
+static bool is_told(const struct view *view, struct id128 mailbox)
+{
+	for (size_t i = 0; i < view->told_count; i++)
+		if (id128_equal(view->told[i], mailbox))
+			return true;
+	return false;
+}
+
+/* Records outside of the view take no room, but are passed. */
+static int take_room(struct view_read *read, uint64_t sequence, bool is_seen)
+{
+	if (is_seen && read->room == 0)
+		return READ_STOP;
+	read->room -= is_seen;
+	read->reached = sequence;
+	return 0;
+}
+
+static int read_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	struct view_read *read = context;
+	bool is_seen = view_has(read->view, mailbox->id);
+	int rc = take_room(read, mailbox->sequence, is_seen);
+
+	if (rc == 0 && is_seen)
+		change_set_add_mailbox(read->set, mailbox);
+	return rc;
+}
+
+/*
+ * What is gone may have been in the view; what was moved out of it, only if the peer can have it.
+ * A message that has never been moved was not.
+ */
+static bool has_message(const struct view_read *read, const struct message_record *message)
+{
+	const struct view *view = read->view;
+
+	if (message_is_shown(message))
+		return view_has(view, message->mailbox) ||
+		       (!view->is_discreet && read->common != 0 &&
+			       message->placed_sequence > read->common &&
+			       stamp_compare(message->placed, message->instance) != 0);
+	if (!id128_is_none(message->gone_from))
+		return view_has(view, message->gone_from);
+	return !view->is_discreet;
+}
+
+static void add_message(struct view_read *read, const struct message_record *message)
+{
+	struct message_record told = *message;
+
+	view_hide(read->view, &told);
+	change_set_add_message(read->set, &told,
+		message->placed_sequence <= read->common &&
+			view_is_common(read->view, message->mailbox, read->common));
+}
+
+static int read_message(void *context, const struct message_record *message)
+{
+	struct view_read *read = context;
+	bool is_seen = has_message(read, message);
+	int rc = take_room(read, message->sequence, is_seen);
+
+	if (rc == 0 && is_seen)
+		add_message(read, message);
+	return rc;
+}
+
+static int read_register(void *context, const struct register_record *record)
+{
+	struct view_read *read = context;
+	int is_seen = view_has_register(read->kv, read->view, record, read->arena);
+	int rc = is_seen < 0 ? is_seen : take_room(read, record->sequence, is_seen);
+
+	if (rc == 0 && is_seen)
+		change_set_add_register(read->set, record);
+	return rc;
+}
+
+/* ---- what comes into the view, with all that belongs to it ---- */
+
+static int add_register(void *context, const struct register_record *record)
+{
+	struct view_read *read = context;
+
+	change_set_add_register(read->set, record);
+	return 0;
+}
+
+static int add_annotations(struct view_read *read, const struct message_record *message)
+{
+	unsigned char at[REGISTER_KEY_SIZE_MAX];
+
+	if (!annotation_was_made(message))
+		return 0;
+	return account_each_register_of(read->kv, read->view->account, RECORD_ANNOTATION,
+		(struct id128){ { 0 } }, annotation_prefix(at, message->instance), read->arena,
+		add_register, read);
+}
+
+static int add_whole_message(void *context, const struct message_record *message)
+{
+	struct view_read *read = context;
+
+	add_message(read, message);
+	return add_annotations(read, message);
+}
+
+static int add_whole_mailbox(struct view_read *read, const struct mailbox_record *mailbox)
+{
+	static const enum record_kind kinds[] = { RECORD_ACL, RECORD_ANNOTATION };
+	uint32_t account = read->view->account;
+	int rc = 0;
+
+	change_set_add_mailbox(read->set, mailbox);
+	for (size_t i = 0; i < 2 && rc == 0; i++)
+		rc = account_each_mailbox_register(
+			read->kv, account, kinds[i], mailbox->id, read->arena, add_register, read);
+	return rc < 0 ? rc
+		      : account_each_message(read->kv, account, mailbox->id, 1, UINT32_MAX,
+				read->arena, add_whole_message, read);
+}
+
+static int add_fresh_mailboxes(struct view_read *read)
+{
+	const struct view *view = read->view;
+	int rc = 0;
+
+	for (size_t i = 0; i < view->id_count && rc == 0; i++) {
+		struct mailbox_record mailbox;
+
+		if (!view_is_fresh(view, view->ids[i]))
+			continue;
+		rc = account_get_mailbox(
+			read->kv, view->account, view->ids[i], read->arena, &mailbox);
+		if (rc == 0 &&
+			(is_told(view, mailbox.id) || (mailbox.sequence > read->since &&
+							      mailbox.sequence <= read->reached)))
+			rc = add_whole_mailbox(read, &mailbox);
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+	}
+	return rc;
+}
+
+/* Annotations of messages that were moved into the view are no changes by themselves. */
+static int add_annotations_of_moved(struct view_read *read)
+{
+	int rc = 0;
+
+	for (size_t i = 0, count = read->set->message_count; i < count && rc == 0; i++) {
+		struct message_record message = read->set->messages[i].record;
+
+		if (message_is_shown(&message) && message.placed_sequence > read->since &&
+			stamp_compare(message.placed, message.instance) != 0)
+			rc = add_annotations(read, &message);
+	}
+	return rc;
+}
+
+int view_changes(struct kv_txn *kv, const struct account_header *header, const struct view *view,
+	uint64_t since, uint64_t common, size_t count_max, struct arena *arena,
+	struct change_set *set_r)
+{
+	static const struct account_change_functions functions = { read_mailbox, read_message,
+		read_register };
+	struct view_read read = { .kv = kv,
+		.view = view,
+		.set = set_r,
+		.arena = arena,
+		.since = since,
+		.common = common,
+		.room = count_max };
+	int rc;
+
+	if (view->is_whole)
+		return change_set_read(kv, header, since, common, count_max, arena, set_r);
+	*set_r = (struct change_set){ .account = header->id,
+		.since = since,
+		.sequence = header->sequence,
+		.highest = header->highest };
+	rc = account_each_change(kv, header->number, since, arena, &functions, &read);
+	if (rc == READ_STOP)
+		set_r->sequence = read.reached;
+	read.reached = set_r->sequence;
+	if (rc == READ_STOP)
+		rc = 0;
+	if (rc == 0 && since != 0) /* else all of them was read */
+		rc = add_fresh_mailboxes(&read);
+	if (rc == 0)
+		rc = add_annotations_of_moved(&read);
+	if (rc < 0) {
+		change_set_deinit(set_r);
+		return rc;
+	}
+	change_set_normalize(set_r);
+	return 0;
+}

@@ -1,11 +1,13 @@
 #include "sync/conflict.h"
 
 #include "base/error.h"
+#include "base/map.h"
 #include "base/pack.h"
 #include "mail/tables.h"
 
-#define CONFLICT_VERSION 2
-#define CONFLICT_VERSION_OLD 1 /* without a name */
+#define CONFLICT_VERSION 3
+#define CONFLICT_VERSION_UNNAMED 1 /* without a name */
+#define CONFLICT_VERSION_ACTLESS 2 /* without the act that lost */
 #define CONFLICT_KEY_SIZE 16
 
 static void conflict_key(
@@ -44,34 +46,98 @@ static int drop_oldest(struct account_write *write, size_t added)
 	return rc;
 }
 
+static void pack_stamp(struct buffer *out, struct stamp stamp)
+{
+	pack_varint(out, stamp.modseq);
+	pack_u64(out, stamp.node);
+}
+
+static void entry_encode(struct buffer *out, uint64_t peer, const struct merge_conflict *conflict)
+{
+	pack_u8(out, CONFLICT_VERSION);
+	pack_u8(out, (uint8_t)conflict->kind);
+	pack_u64(out, peer);
+	buffer_append(out, conflict->mailbox.bytes, sizeof(conflict->mailbox.bytes));
+	pack_stamp(out, conflict->instance);
+	pack_varint(out, conflict->uid);
+	pack_bytes(out, conflict->name);
+	pack_stamp(out, conflict->lost);
+}
+
+/* ---- what is in the journal already ---- */
+
+struct known {
+	struct map acts; /* of act_key() */
+	struct arena *arena;
+	uint32_t account, next_counter;
+	uint64_t modseq;
+};
+
+static struct bytes act_key(struct arena *arena, const struct merge_conflict *conflict)
+{
+	struct buffer key = { 0 };
+	struct bytes copy;
+
+	pack_u8(&key, (uint8_t)conflict->kind);
+	buffer_append(&key, conflict->mailbox.bytes, sizeof(conflict->mailbox.bytes));
+	pack_stamp(&key, conflict->instance);
+	pack_stamp(&key, conflict->lost);
+	pack_bytes(&key, conflict->name);
+	copy = arena_copy(arena, buffer_bytes(&key));
+	buffer_deinit(&key);
+	return copy;
+}
+
+/* False if it is there already. */
+static bool known_add(struct known *known, const struct merge_conflict *conflict)
+{
+	struct bytes key;
+
+	if (stamp_is_none(conflict->lost))
+		return true;
+	key = act_key(known->arena, conflict);
+	if (map_get(&known->acts, key) != NULL)
+		return false;
+	map_put(&known->acts, key, known);
+	return true;
+}
+
+static int known_read(void *context, const struct conflict_entry *entry)
+{
+	struct known *known = context;
+
+	known_add(known, &entry->conflict);
+	if (entry->modseq == known->modseq)
+		known->next_counter = entry->counter + 1;
+	return 0;
+}
+
 int conflict_put(struct account_write *write, uint64_t peer, const struct merge_conflict *conflicts,
 	size_t count)
 {
+	struct known known = { .arena = write->arena, .modseq = write->header.clock_last };
 	struct buffer value = { 0 };
-	uint64_t modseq = write->header.clock_last;
-	int rc = 0;
+	size_t added = 0;
+	int rc;
 
-	if (count > CONFLICT_MERGE_MAX)
-		count = CONFLICT_MERGE_MAX;
-	for (size_t i = 0; i < count && rc == 0; i++) {
+	if (count == 0)
+		return 0;
+	rc = conflict_each(write->kv, write->header.number, 0, known_read, &known);
+	for (size_t i = 0; i < count && added < CONFLICT_MERGE_MAX && rc == 0; i++) {
 		unsigned char key[CONFLICT_KEY_SIZE];
 
-		conflict_key(key, write->header.number, modseq, (uint32_t)i);
+		if (!known_add(&known, &conflicts[i]))
+			continue;
+		conflict_key(key, write->header.number, known.modseq,
+			known.next_counter + (uint32_t)added++);
 		buffer_clear(&value);
-		pack_u8(&value, CONFLICT_VERSION);
-		pack_u8(&value, (uint8_t)conflicts[i].kind);
-		pack_u64(&value, peer);
-		buffer_append(
-			&value, conflicts[i].mailbox.bytes, sizeof(conflicts[i].mailbox.bytes));
-		pack_varint(&value, conflicts[i].instance.modseq);
-		pack_u64(&value, conflicts[i].instance.node);
-		pack_varint(&value, conflicts[i].uid);
-		pack_bytes(&value, conflicts[i].name);
+		entry_encode(&value, peer, &conflicts[i]);
 		rc = store_put(write->store, MAIL_TABLE_CONFLICT, bytes_of(key, sizeof(key)),
 			buffer_bytes(&value));
 	}
 	buffer_deinit(&value);
-	return rc == 0 && count > 0 ? drop_oldest(write, count) : rc;
+	map_deinit(&known.acts);
+	return rc == 0 && added > 0 ? drop_oldest(write, added) : rc;
 }
 
 static int entry_decode(struct bytes key, struct bytes value, struct conflict_entry *entry_r)
@@ -81,7 +147,7 @@ static int entry_decode(struct bytes key, struct bytes value, struct conflict_en
 
 	if (key.len != CONFLICT_KEY_SIZE || unpack_u8(&value, &version) < 0)
 		return ERR_CORRUPT;
-	if (version != CONFLICT_VERSION && version != CONFLICT_VERSION_OLD)
+	if (version < CONFLICT_VERSION_UNNAMED || version > CONFLICT_VERSION)
 		return ERR_VERSION;
 	if (unpack_u8(&value, &kind) < 0 || unpack_u64(&value, &entry_r->peer) < 0 ||
 		unpack_raw(&value, conflict->mailbox.bytes, sizeof(conflict->mailbox.bytes)) < 0 ||
@@ -90,10 +156,15 @@ static int entry_decode(struct bytes key, struct bytes value, struct conflict_en
 		unpack_varint32(&value, &conflict->uid) < 0)
 		return ERR_CORRUPT;
 	conflict->name = bytes_of(NULL, 0);
-	if ((version == CONFLICT_VERSION && unpack_bytes(&value, &conflict->name) < 0) ||
+	conflict->lost = (struct stamp){ 0 };
+	if ((version > CONFLICT_VERSION_UNNAMED && unpack_bytes(&value, &conflict->name) < 0) ||
+		(version > CONFLICT_VERSION_ACTLESS &&
+			(unpack_varint(&value, &conflict->lost.modseq) < 0 ||
+				unpack_u64(&value, &conflict->lost.node) < 0)) ||
 		value.len != 0)
 		return ERR_CORRUPT;
 	entry_r->modseq = get_u64(key.ptr + 4);
+	entry_r->counter = get_u32(key.ptr + 12);
 	conflict->kind = (enum merge_conflict_kind)kind;
 	return 0;
 }
@@ -152,6 +223,8 @@ const char *conflict_text(enum merge_conflict_kind kind)
 		return "a script was edited on both sides: the earlier is kept under this name";
 	case MERGE_ACCOUNT_REVIVED:
 		return "mail arrived in an account deleted elsewhere: the account lives on";
+	case MERGE_REPLICA_CHANGED:
+		return "a replica was changed all the same: its changes were taken in";
 	}
 	return "unknown";
 }

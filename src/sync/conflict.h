@@ -14,11 +14,13 @@
 struct conflict_entry {
 	uint64_t modseq; /* the account's clock at the merge; its time is modseq / 1024 milliseconds
 			    since 1970 */
-	uint64_t peer;   /* node whose changes were merged */
+	uint32_t counter;               /* among those of that modseq */
+	uint64_t peer;                  /* node whose changes were merged */
 	struct merge_conflict conflict; /* its name is borrowed */
 };
 
-/* Adds entries, as part of the merge's commit. */
+/* Adds entries, as part of the merge's commit; those of an act that lost and is in the journal
+ * already are left out. */
 int conflict_put(struct account_write *write, uint64_t peer, const struct merge_conflict *conflicts,
 	size_t count);
 /* Calls `function` for each entry after `modseq`, oldest first, until it returns other than 0,

@@ -2,6 +2,7 @@
 
 #include "sync/conflict.h"
 #include "sync/merge.h"
+#include "sync/replica.h"
 #include "sync/responder.h"
 
 uint64_t integrate_modseq_limit(uint64_t now_ms, uint64_t skew_ms)
@@ -263,6 +264,8 @@ static int merge_and_write(struct account_write *write, struct integrate *integr
 	if (rc == 0)
 		rc = conflict_put(write, integrate->peer, output.conflicts, output.conflict_count);
 	integrate->conflict_count = output.conflict_count;
+	if (rc == 0)
+		rc = replica_report(write, integrate->peer, integrate->theirs);
 	return rc;
 }
 

@@ -39,7 +39,12 @@ void merge_note_conflict(struct merge_state *state, enum merge_conflict_kind kin
 	mem_grow((void **)&state->conflicts, &state->conflict_room, state->conflict_count + 1,
 		sizeof(*state->conflicts));
 	state->conflicts[state->conflict_count++] =
-		(struct merge_conflict){ kind, mailbox, instance, uid, { 0 } };
+		(struct merge_conflict){ kind, mailbox, instance, uid, { 0 }, { 0 } };
+}
+
+void merge_note_lost(struct merge_state *state, struct stamp a, struct stamp b)
+{
+	state->conflicts[state->conflict_count - 1].lost = stamp_compare(a, b) < 0 ? a : b;
 }
 
 void merge_note_named(struct merge_state *state, enum merge_conflict_kind kind,
@@ -58,13 +63,18 @@ static void note_mailbox_conflict(struct merge_state *state, const struct work_m
 
 	if (!mailbox->is_mine_changed || bytes_equal(mine->name, theirs->name))
 		return;
-	if (is_mine_live && is_live)
+	if (is_mine_live && is_live) {
 		merge_note_named(state, MERGE_RENAMED_TWICE, mine->id,
 			stamp_compare(mine->name_stamp, theirs->name_stamp) < 0 ? mine->name
 										: theirs->name);
-	else if (is_mine_live != is_live)
+		merge_note_lost(state, mine->name_stamp, theirs->name_stamp);
+	} else if (is_mine_live != is_live) {
+		struct stamp lost = is_live ? theirs->name_stamp : mine->name_stamp;
+
 		merge_note_named(state, MERGE_DELETED_RENAMED, mine->id,
 			is_live ? theirs->name : mine->name);
+		merge_note_lost(state, lost, lost);
+	}
 }
 
 static struct work_mailbox *add_mailbox(struct merge_state *state, struct id128 id)
@@ -194,6 +204,9 @@ static void note_message_conflict(struct merge_state *state, const struct work_m
 		merge_note_conflict(state, MERGE_CHANGED_EXPUNGED,
 			message_is_shown(mine) ? mine->mailbox : theirs->mailbox, mine->instance,
 			message_is_shown(mine) ? mine->uid : theirs->uid);
+	else
+		return;
+	merge_note_lost(state, mine->placed, theirs->placed);
 }
 
 static int take_their_message(struct merge_state *state, const struct message_change *change)

@@ -81,8 +81,9 @@ enum merge_conflict_kind {
 	MERGE_DELETED_RENAMED, /* a mailbox deleted on one side and renamed on the other: deleted */
 	MERGE_CHANGED_EXPUNGED, /* flags changed on one side, expunged on the other: gone */
 	MERGE_SET_TWICE,        /* a setting changed on both sides: the later change stays */
-	MERGE_SCRIPT_KEPT,    /* a script edited on both sides: the earlier has a name of its own */
-	MERGE_ACCOUNT_REVIVED /* mail arrived in an account deleted elsewhere */
+	MERGE_SCRIPT_KEPT, /* a script edited on both sides: the earlier has a name of its own */
+	MERGE_ACCOUNT_REVIVED, /* mail arrived in an account deleted elsewhere */
+	MERGE_REPLICA_CHANGED  /* users changed a copy that had a master elsewhere (replica.h) */
 };
 
 struct merge_conflict {
@@ -91,6 +92,9 @@ struct merge_conflict {
 	struct stamp instance; /* none for mailboxes */
 	uint32_t uid;          /* the retired UID, or 0 */
 	struct bytes name;     /* of the setting or script, or the mailbox name that was given up */
+	/* The act that lost, or none. As long as the other side tells of it, each merge finds it
+	 * again; the journal has it once. */
+	struct stamp lost;
 };
 
 /* What to write on the integrating side, in this order: mailboxes, messages in (mailbox, UID)

@@ -69,7 +69,9 @@ uint64_t merge_tick(struct merge_state *state);
 struct stamp merge_act(struct merge_state *state);
 void merge_note_conflict(struct merge_state *state, enum merge_conflict_kind kind,
 	struct id128 mailbox, struct stamp instance, uint32_t uid);
-/* The same of what has a name and is no message. */
+/* Of the conflict noted last: the earlier of these two acts lost. */
+void merge_note_lost(struct merge_state *state, struct stamp a, struct stamp b);
+/* merge_note_conflict() of what has a name and is no message. */
 void merge_note_named(struct merge_state *state, enum merge_conflict_kind kind,
 	struct id128 mailbox, struct bytes name);
 /*

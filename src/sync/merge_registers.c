@@ -155,8 +155,10 @@ static int join_changed(struct merge_state *state, const struct register_record 
 	rc = is_mine ? keep_script(state, theirs, mine, output)
 		     : keep_script(state, mine, theirs, output);
 	if (rc == 0 && state->conflict_count == count && !is_internal(mine) &&
-		(mine->is_set != theirs->is_set || !bytes_equal(mine->value, theirs->value)))
+		(mine->is_set != theirs->is_set || !bytes_equal(mine->value, theirs->value))) {
 		merge_note_named(state, MERGE_SET_TWICE, mine->mailbox, mine->key);
+		merge_note_lost(state, mine->stamp, theirs->stamp);
+	}
 	return rc;
 }
 

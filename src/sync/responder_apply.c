@@ -22,6 +22,7 @@
 #include "sync/integrate.h"
 #include "sync/merge.h"
 #include "sync/point.h"
+#include "sync/replica.h"
 
 #include "mail/deletion.h"
 
@@ -475,6 +476,9 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 	apply->header = write->header;
 	if (!apply->call->session->rights.is_full)
 		return 0; /* what node an ordinary user says he is proves nothing */
+	rc = replica_report(write, apply->call->session->peer, &apply->changes);
+	if (rc < 0)
+		return rc;
 	point = (struct common_point){ write->header.sequence, apply->sequence };
 	return point_put(write->store, write->header.number, apply->call->session->peer, point);
 }

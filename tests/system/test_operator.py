@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import threading
 import time
 
 import chapar_test as chapar
@@ -200,6 +201,28 @@ class OperatorOfTwo(chapar.TestCase):
         self.assertEqual([channel["name"] for channel in channels], ["b", "a"])
         for node in nodes.nodes:
             self.verify_clean(node)
+
+    def test_passwords_made_on_both_nodes_are_told_once(self):
+        nodes = self.pair()
+        nodes.start("anna")
+        until = time.monotonic() + 3
+
+        def deliver(node):
+            while time.monotonic() < until:
+                node.deliver("anna", message("while both are busy"))
+
+        threads = [threading.Thread(target=deliver, args=(node,)) for node in nodes.nodes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        nodes.wait_equal("anna")
+        counts = []
+        for node in nodes.nodes:
+            told = json.loads(node.tool("conflict", "list", "--json")[1])
+            counts.append(sum(entry["name"] == "credentials" for entry in told))
+        self.assertLessEqual(max(counts), 1)
+        self.assertGreaterEqual(sum(counts), 1)
 
     def test_a_password_changed_on_one_node_counts_on_the_other(self):
         nodes = self.pair()

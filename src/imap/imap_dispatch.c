@@ -10,6 +10,8 @@
 #define WRITES COMMAND_WRITES
 #define UID COMMAND_IS_UID
 #define NUMBERS COMMAND_NUMBERS
+#define READS COMMAND_HARMLESS
+#define NEWS COMMAND_ASKS_NEWS
 
 #define COMMAND_NAME_SIZE_MAX 14 /* bytes of one word */
 
@@ -17,61 +19,61 @@ static const struct imap_command commands[] = {
 	/* name          allowed in states       preconditions   handler */
 	{ "APPEND", USER, 0, cmd_append },
 	{ "AUTHENTICATE", IMAP_NOT_AUTHENTICATED, 0, cmd_authenticate },
-	{ "CANCELUPDATE", IMAP_SELECTED, 0, cmd_cancelupdate },
-	{ "CAPABILITY", ANY, 0, cmd_capability },
-	{ "CHECK", IMAP_SELECTED, 0, cmd_check },
-	{ "CLOSE", IMAP_SELECTED, 0, cmd_close },
-	{ "COMPRESS", USER, 0, cmd_compress },
+	{ "CANCELUPDATE", IMAP_SELECTED, READS, cmd_cancelupdate },
+	{ "CAPABILITY", ANY, READS, cmd_capability },
+	{ "CHECK", IMAP_SELECTED, READS, cmd_check },
+	{ "CLOSE", IMAP_SELECTED, READS, cmd_close },
+	{ "COMPRESS", USER, READS, cmd_compress },
 	{ "COPY", IMAP_SELECTED, NUMBERS, cmd_copy },
 	{ "CREATE", USER, 0, cmd_create },
 	{ "DELETE", USER, 0, cmd_delete },
 	{ "DELETEACL", USER, 0, cmd_deleteacl },
-	{ "ENABLE", USER, 0, cmd_enable },
-	{ "ESEARCH", USER, UID, cmd_esearch },
-	{ "EXAMINE", USER, 0, cmd_examine },
+	{ "ENABLE", USER, READS, cmd_enable },
+	{ "ESEARCH", USER, UID | READS, cmd_esearch },
+	{ "EXAMINE", USER, READS, cmd_examine },
 	{ "EXPUNGE", IMAP_SELECTED, WRITES, cmd_expunge },
-	{ "FETCH", IMAP_SELECTED, SEQ, cmd_fetch },
-	{ "GETACL", USER, 0, cmd_getacl },
-	{ "GETMETADATA", USER, 0, cmd_getmetadata },
-	{ "GETQUOTA", USER, 0, cmd_getquota },
-	{ "GETQUOTAROOT", USER, 0, cmd_getquotaroot },
-	{ "ID", ANY, 0, cmd_id },
-	{ "IDLE", USER, 0, cmd_idle },
-	{ "LIST", USER, 0, cmd_list },
-	{ "LISTRIGHTS", USER, 0, cmd_listrights },
+	{ "FETCH", IMAP_SELECTED, SEQ | READS, cmd_fetch },
+	{ "GETACL", USER, READS, cmd_getacl },
+	{ "GETMETADATA", USER, READS, cmd_getmetadata },
+	{ "GETQUOTA", USER, READS, cmd_getquota },
+	{ "GETQUOTAROOT", USER, READS, cmd_getquotaroot },
+	{ "ID", ANY, READS, cmd_id },
+	{ "IDLE", USER, READS | NEWS, cmd_idle },
+	{ "LIST", USER, READS, cmd_list },
+	{ "LISTRIGHTS", USER, READS, cmd_listrights },
 	{ "LOGIN", IMAP_NOT_AUTHENTICATED, COMMAND_SECRET, cmd_login },
-	{ "LOGOUT", ANY, 0, cmd_logout },
-	{ "LSUB", USER, 0, cmd_lsub },
+	{ "LOGOUT", ANY, READS, cmd_logout },
+	{ "LSUB", USER, READS, cmd_lsub },
 	{ "MOVE", IMAP_SELECTED, NUMBERS | WRITES, cmd_move },
-	{ "MYRIGHTS", USER, 0, cmd_myrights },
-	{ "NAMESPACE", USER, 0, cmd_namespace },
-	{ "NOOP", ANY, 0, cmd_noop },
-	{ "NOTIFY", USER, 0, cmd_notify },
+	{ "MYRIGHTS", USER, READS, cmd_myrights },
+	{ "NAMESPACE", USER, READS, cmd_namespace },
+	{ "NOOP", ANY, READS | NEWS, cmd_noop },
+	{ "NOTIFY", USER, READS, cmd_notify },
 	{ "RENAME", USER, 0, cmd_rename },
 	{ "REPLACE", IMAP_SELECTED, NUMBERS | WRITES, cmd_replace },
-	{ "SEARCH", IMAP_SELECTED, SEQ, cmd_search },
-	{ "SELECT", USER, 0, cmd_select },
+	{ "SEARCH", IMAP_SELECTED, SEQ | READS, cmd_search },
+	{ "SELECT", USER, READS, cmd_select },
 	{ "SETACL", USER, 0, cmd_setacl },
-	{ "SORT", IMAP_SELECTED, SEQ, cmd_sort },
+	{ "SORT", IMAP_SELECTED, SEQ | READS, cmd_sort },
 	{ "SETMETADATA", USER, 0, cmd_setmetadata },
 	{ "SETQUOTA", USER, 0, cmd_setquota },
 	{ "STARTTLS", IMAP_NOT_AUTHENTICATED, 0, cmd_starttls },
-	{ "STATUS", USER, 0, cmd_status },
+	{ "STATUS", USER, READS, cmd_status },
 	{ "STORE", IMAP_SELECTED, SEQ | WRITES, cmd_store },
 	{ "SUBSCRIBE", USER, 0, cmd_subscribe },
-	{ "SYNC", USER, 0, cmd_sync },
-	{ "THREAD", IMAP_SELECTED, SEQ, cmd_thread },
+	{ "SYNC", USER, READS, cmd_sync },
+	{ "THREAD", IMAP_SELECTED, SEQ | READS, cmd_thread },
 	{ "UID COPY", IMAP_SELECTED, UID, cmd_copy },
 	{ "UID EXPUNGE", IMAP_SELECTED, WRITES | UID, cmd_uid_expunge },
-	{ "UID FETCH", IMAP_SELECTED, UID, cmd_fetch },
+	{ "UID FETCH", IMAP_SELECTED, UID | READS, cmd_fetch },
 	{ "UID MOVE", IMAP_SELECTED, WRITES | UID, cmd_move },
 	{ "UID REPLACE", IMAP_SELECTED, WRITES | UID, cmd_replace },
-	{ "UID SEARCH", IMAP_SELECTED, UID, cmd_search },
-	{ "UID SORT", IMAP_SELECTED, UID, cmd_sort },
+	{ "UID SEARCH", IMAP_SELECTED, UID | READS, cmd_search },
+	{ "UID SORT", IMAP_SELECTED, UID | READS, cmd_sort },
 	{ "UID STORE", IMAP_SELECTED, WRITES | UID, cmd_store },
-	{ "UID THREAD", IMAP_SELECTED, UID, cmd_thread },
-	{ "UNAUTHENTICATE", USER, 0, cmd_unauthenticate },
-	{ "UNSELECT", IMAP_SELECTED, 0, cmd_unselect },
+	{ "UID THREAD", IMAP_SELECTED, UID | READS, cmd_thread },
+	{ "UNAUTHENTICATE", USER, READS, cmd_unauthenticate },
+	{ "UNSELECT", IMAP_SELECTED, READS, cmd_unselect },
 	{ "UNSUBSCRIBE", USER, 0, cmd_unsubscribe },
 };
 
@@ -151,36 +153,25 @@ static enum net_result refuse_write(struct imap_session *session)
 	return imap_no(session, "[READ-ONLY] Mailbox was opened read-only");
 }
 
-/* Rights may have changed since the last command. */
+/*
+ * Rights may have changed since the last command, and the mailbox may be gone: CHECK and the like
+ * then end as ever. OfflineIMAP takes an APPEND for done only after a CHECK.
+ */
 static enum net_result run_selected(struct imap_session *session, struct imap_parser *args)
 {
+	const struct imap_command *command = session->command;
 	int rc = imap_view_refresh(session);
 
+	if (rc == ERR_NOT_FOUND && command->run == cmd_close)
+		return cmd_unselect(session, args);
+	if (rc == ERR_NOT_FOUND &&
+		(command->flags & (COMMAND_NAMES_MESSAGES | COMMAND_WRITES)) != 0)
+		return imap_bye(session, IMAP_MAILBOX_GONE_TEXT);
 	if (rc > 0)
 		return imap_bye(session, "You may no longer read the selected mailbox");
-	if (rc < 0)
+	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return imap_fail(session, rc, NULL);
-	return session->command->run(session, args);
-}
-
-/*
- * What a user may do who may change nothing. This is a list of what is harmless, so that a new
- * command is refused until someone has thought about it. SELECT opens as EXAMINE does for him, and
- * what SYNC may do its own rights say.
- */
-static bool is_harmless(const struct imap_command *command)
-{
-	static const char *const names[] = { "CANCELUPDATE", "CAPABILITY", "CHECK", "CLOSE",
-		"COMPRESS", "ENABLE", "ESEARCH", "EXAMINE", "FETCH", "GETACL", "GETMETADATA",
-		"GETQUOTA", "GETQUOTAROOT", "ID", "IDLE", "LIST", "LISTRIGHTS", "LOGOUT", "LSUB",
-		"MYRIGHTS", "NAMESPACE", "NOOP", "NOTIFY", "SEARCH", "SELECT", "SORT", "STATUS",
-		"SYNC", "THREAD", "UID FETCH", "UID SEARCH", "UID SORT", "UID THREAD",
-		"UNAUTHENTICATE", "UNSELECT" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(command->name, names[i]) == 0)
-			return true;
-	return false;
+	return command->run(session, args);
 }
 
 enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
@@ -211,7 +202,7 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 		return refuse_write(session);
 	if (imap_account_is_deleted(session))
 		return imap_bye(session, IMAP_ACCOUNT_DELETED_TEXT);
-	if (session->identity.is_read_only && !is_harmless(command))
+	if (session->identity.is_read_only && (command->flags & COMMAND_HARMLESS) == 0)
 		return imap_no(session, "[NOPERM] You may look, but change nothing");
 	if (command->states == IMAP_SELECTED && command->run != cmd_unselect)
 		return run_selected(session, &parser);

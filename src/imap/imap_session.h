@@ -47,7 +47,12 @@ enum imap_command_flag {
 	COMMAND_WRITES = 2,   /* not in a mailbox opened by EXAMINE */
 	COMMAND_IS_UID = 4,   /* numbers are UIDs; responses tell the UID */
 	COMMAND_SECRET = 8,   /* needs a protected connection */
-	COMMAND_NUMBERS = 16  /* its arguments are message numbers, as they are with USES_SEQ */
+	COMMAND_NUMBERS = 16, /* its arguments are message numbers, as they are with USES_SEQ */
+	/* For who may change nothing, too. SELECT opens as EXAMINE does for him, and what SYNC may
+	 * do its own rights say. */
+	COMMAND_HARMLESS = 32,
+	COMMAND_ASKS_NEWS = 64, /* for nothing else */
+	COMMAND_NAMES_MESSAGES = COMMAND_USES_SEQ | COMMAND_IS_UID | COMMAND_NUMBERS
 };
 
 struct imap_session {
@@ -124,6 +129,7 @@ void imap_catch_up(struct imap_session *session);
 /* The user's account was deleted, by this or another node: his login does not outlive it. */
 bool imap_account_is_deleted(struct imap_session *session);
 #define IMAP_ACCOUNT_DELETED_TEXT "This account was deleted"
+#define IMAP_MAILBOX_GONE_TEXT "The selected mailbox is gone, connect again"
 /* A snapshot that shows our own writes. Errors are those of mail_read_begin(). */
 int imap_read_begin(struct imap_session *session, struct kv_txn **kv_r);
 /* Remembers that a write of our own ended at `position`. */

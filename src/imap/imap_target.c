@@ -207,7 +207,9 @@ int imap_view_refresh(struct imap_session *session)
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;
-	rc = imap_target_complete(session, kv, &target);
+	rc = imap_view_verify(view, kv);
+	if (rc == 0)
+		rc = imap_target_complete(session, kv, &target);
 	mail_read_end(&kv);
 	if (rc < 0)
 		return rc;

@@ -56,7 +56,7 @@ struct shared_place imap_target_place(const struct imap_target *target);
 
 /*
  * Looks anew what the user may do with the selected mailbox, and tells of it if it changed. 1: he
- * may read it no more.
+ * may read it no more. ERR_NOT_FOUND: it is gone (imap_view_verify()).
  */
 int imap_view_refresh(struct imap_session *session);
 

@@ -397,6 +397,26 @@ static enum net_result update_run(struct imap_session *session)
 	return update_end(session);
 }
 
+/*
+ * The selected mailbox is gone, or another. Every client survives a BYE: it connects again and
+ * finds what there is now. But a BYE beside the answer to what was done makes some forget the
+ * answer, and do it again; so they hear of it with the next command that has to do with messages.
+ * What was read of them may be incomplete, and its answer is not given.
+ */
+static enum net_result tell_gone(struct imap_session *session)
+{
+	const struct imap_command *command = session->command;
+	bool is_news = session->ending.len == 0 || (command->flags & COMMAND_ASKS_NEWS) != 0;
+	bool is_reading = command->states == IMAP_SELECTED &&
+			  (command->flags & COMMAND_HARMLESS) != 0 &&
+			  (command->flags & COMMAND_NAMES_MESSAGES) != 0;
+
+	if (!is_news && is_reading)
+		buffer_clear(&session->ending);
+	update_end(session);
+	return is_news || is_reading ? imap_bye(session, IMAP_MAILBOX_GONE_TEXT) : NET_DONE;
+}
+
 int imap_update_gather(struct imap_session *session, struct imap_view *view)
 {
 	uint64_t position = 0;
@@ -427,11 +447,8 @@ enum net_result imap_update_begin(struct imap_session *session)
 		return update_end(session);
 	told_before = view->told_count;
 	rc = imap_update_gather(session, view);
-	if (rc == ERR_NOT_FOUND) {
-		update_end(session);
-		/* Every client survives this: it connects again and finds what there is now. */
-		return imap_bye(session, "The selected mailbox is gone, connect again");
-	}
+	if (rc == ERR_NOT_FOUND)
+		return tell_gone(session);
 	if (rc < 0) {
 		imap_log_failure(session, rc, NULL);
 		return update_end(session);

@@ -172,6 +172,26 @@ static void view_append(struct imap_view *view, struct uid_list *arrived)
 	view->count += arrived->count;
 }
 
+static int view_mailbox(const struct imap_view *view, struct kv_txn *kv, struct arena *arena,
+	struct mailbox_record *mailbox_r)
+{
+	int rc = account_get_mailbox(kv, view->account, view->mailbox, arena, mailbox_r);
+
+	if (rc == 0 && (!mailbox_is_live(mailbox_r) || mailbox_r->uidvalidity != view->uidvalidity))
+		rc = ERR_NOT_FOUND;
+	return rc;
+}
+
+int imap_view_verify(const struct imap_view *view, struct kv_txn *kv)
+{
+	struct arena *arena = arena_new();
+	struct mailbox_record mailbox;
+	int rc = view_mailbox(view, kv, arena, &mailbox);
+
+	arena_free(&arena);
+	return rc;
+}
+
 int imap_view_gather(struct imap_view *view, struct kv_txn *kv)
 {
 	struct gathering gathering = { .view = view };
@@ -179,13 +199,9 @@ int imap_view_gather(struct imap_view *view, struct kv_txn *kv)
 	struct mailbox_record mailbox;
 	int rc;
 
-	rc = account_get_mailbox(kv, view->account, view->mailbox, arena, &mailbox);
+	rc = view_mailbox(view, kv, arena, &mailbox);
 	if (rc < 0)
 		goto out;
-	if (!mailbox_is_live(&mailbox) || mailbox.uidvalidity != view->uidvalidity) {
-		rc = ERR_NOT_FOUND;
-		goto out;
-	}
 	rc = seen_is_ahead(kv, view->seen_account, &mailbox);
 	if (rc > 0)
 		rc = ERR_CHANGED;

@@ -49,7 +49,7 @@ def loopback_address():
 
 def free_port_base(address):
     """A port base whose ports nothing on this machine listens on, not even on all addresses."""
-    offsets = (24, 143, 993, 1024, 1025, 1143, 1993, 2143, 2144)  # of nodes, wires and Postfix
+    offsets = (24, 143, 993, 1024, 1025, 1143, 1993, 2143, 2144, 2145)  # of nodes and wires, Postfix
     for base in range(3000, 30000, 1000):
         try:
             for offset in offsets:
@@ -305,16 +305,20 @@ class Pair:
         """Waits until both copies of `user` are the same; returns that snapshot."""
         deadline = time.monotonic() + seconds
         while True:
-            a, b = snapshot(self.a, user), snapshot(self.b, user)
+            try:
+                a, b = snapshot(self.a, user), snapshot(self.b, user)
+            except ImapError:  # a mailbox went while it was looked at
+                a, b = {}, None
             if a == b:
                 return a
             if time.monotonic() > deadline:
-                raise AssertionError("copies of %s differ:\n%s" % (user, describe(a, b)))
+                raise AssertionError("copies of %s differ:\n%s" % (user, describe(a, b or {})))
             time.sleep(0.2)
 
 
 class Wire:
-    """A TCP relay from `address`:`port` to `target`: cut() breaks what flows and refuses more."""
+    """A TCP relay from `address`:`port` to `target`: cut() breaks what flows and refuses more.
+    `watch(data)` is called with what comes from the near end before it goes on, and may wait."""
 
     def __init__(self, address, port, target):
         self.address = (address, port)
@@ -323,6 +327,7 @@ class Wire:
         self.links = set()
         self.lock = threading.Lock()
         self.bytes_until_cut = None  # when set, the wire breaks after so many more bytes
+        self.watch = None
 
     def heal(self):
         if self.listener is not None:
@@ -370,16 +375,18 @@ class Wire:
                     far.close()
                     return
                 self.links.update((near, far))
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._relay, args=(source, sink), daemon=True).start()
+            for ends in ((near, far, True), (far, near, False)):
+                threading.Thread(target=self._relay, args=ends, daemon=True).start()
 
-    def _relay(self, source, sink):
+    def _relay(self, source, sink, is_from_near):
         try:
             sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
                 data = source.recv(65536)
                 if not data:
                     break
+                if is_from_near and self.watch is not None:
+                    self.watch(data)
                 with self.lock:
                     breaks = self.bytes_until_cut is not None and self.bytes_until_cut < len(data)
                     if breaks:

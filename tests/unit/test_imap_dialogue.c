@@ -6,7 +6,7 @@
  *	S: a OK ...                 the next line from the server; "..." is any text
  *	S: * [UIDNEXT <uidnext>]    <name> stands for any word the first time, later for that word
  *	S*: a OK ...                all lines up to one like this
- *	E:                          the server has closed
+ *	E:                          the server has closed; a client that goes on connects anew
  *	login 2                     client 2 connects and logs in as alice
  *	compress 1                  all between client 1 and the server is compressed from here on
  *	login 3 bob                 client 3 as bob
@@ -288,6 +288,13 @@ static void say(struct dialogue *dialogue, unsigned client, const char *line)
 	buffer_deinit(&literal);
 }
 
+/* Whatever the client does then, it does with a new connection. */
+static void expect_end(struct dialogue *dialogue, unsigned client)
+{
+	test_expect_end(client_of(dialogue, client));
+	net_client_free(&dialogue->clients[client - 1]);
+}
+
 static void log_in(struct dialogue *dialogue, const char *arguments)
 {
 	char user[64] = "alice", line[100];
@@ -429,7 +436,7 @@ static void play_line(struct dialogue *dialogue)
 	else if (line[0] == 'S')
 		expect(dialogue, client, rest, skips);
 	else if (line[0] == 'E')
-		test_expect_end(client_of(dialogue, client));
+		expect_end(dialogue, client);
 	else
 		fail_msg("%s:%u: what is this?", dialogue->path, dialogue->line_number);
 }

@@ -42,9 +42,38 @@ const tasks = {
 	},
 };
 
+function connection([host, port, user, pass]) {
+	return new ImapFlow({ host, port: Number(port), secure: false, doSTARTTLS: false, tls: { rejectUnauthorized: false }, auth: { user, pass }, logger: false });
+}
+
+// Follows one mailbox, INBOX if it is gone, as a mail program does: in IDLE between its looks, with a
+// new connection when one is lost. Prints what it sees, each time that it looks, as a line of JSON.
+async function follow(where, mailbox) {
+	for (;;) {
+		const client = connection(where);
+		const closed = new Promise((resolve) => client.on('close', resolve));
+		client.on('error', () => {});
+		await client.connect();
+		const names = (await client.list()).map((entry) => entry.path);
+		const lock = await client.getMailboxLock(names.includes(mailbox) ? mailbox : 'INBOX');
+		const look = async () => {
+			const found = await collect(client, '1:*').catch(() => null);
+			if (found)
+				process.stdout.write(JSON.stringify({ path: client.mailbox.path, uidvalidity: String(client.mailbox.uidValidity), subjects: found.map((mail) => mail.subject).sort() }) + '\n');
+			client.idle().catch(() => {});
+		};
+		client.on('exists', look);
+		await look();
+		await closed;
+		lock.release();
+	}
+}
+
 async function main() {
-	const [task, host, port, user, pass] = process.argv.slice(2);
-	const client = new ImapFlow({ host, port: Number(port), secure: false, doSTARTTLS: false, tls: { rejectUnauthorized: false }, auth: { user, pass }, logger: false });
+	const [task, ...where] = process.argv.slice(2);
+	if (task === 'follow')
+		return follow(where, where[4]);
+	const client = connection(where);
 	await client.connect();
 	const lock = await client.getMailboxLock('INBOX');
 	let result;

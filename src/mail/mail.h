@@ -19,8 +19,8 @@ struct store *mail_store(struct mail *mail);
 const struct clock *mail_clock(const struct mail *mail);
 uint64_t mail_node(const struct mail *mail);
 
-/* A read snapshot that shows everything up to `position` (0: whatever is applied). Keep it short:
- * never across a network write, never for more than some thousand records. */
+/* A read snapshot of everything that was acknowledged to anyone, thus up to `position`. Keep it
+ * short: never across a network write, never for more than some thousand records. */
 int mail_read_begin(struct mail *mail, uint64_t position, struct kv_txn **kv_r);
 void mail_read_end(struct kv_txn **kv);
 /* The position at which everything is seen that was acknowledged to anyone until now. */

@@ -1,66 +1,20 @@
 /*
  * The committer: the one thread that changes the store.
  *
- * It takes all commits that wait, runs them in the open index transaction, writes their frames with
- * one write and one sync of the log, and acknowledges them. The index transaction is committed when
- * a reader asks for it, when nothing came for APPLY_IDLE_MS, or under load after APPLY_AGE_MS_MAX
- * or APPLY_BYTES_MAX.
+ * It takes all commits that wait, runs them in one index transaction, writes their frames with one
+ * write and one sync of the log, makes them visible and acknowledges them. The transaction is one
+ * of the layers in memory (kv/kv_layers.h), which store_flush.c moves down to the disk.
  *
- * When the log cannot be written, the transaction, which then holds what must not be, is aborted;
- * the next one begins with what the index lacks redone from the log. So nothing acknowledged
- * depends on the index, and nothing that was not acknowledged is seen.
+ * When the log cannot be written the transaction, which then holds what must not be, is aborted. So
+ * nothing acknowledged depends on the index, and nothing that was not acknowledged is seen.
  */
 #include "store/store_private.h"
 
 #include "base/mem.h"
 #include "base/pack.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
-
-/* ---- the index transaction ---- */
-
-static int redo_commit(void *context, const struct frame *frame, struct bytes payload)
-{
-	struct store *store = context;
-
-	(void)frame;
-	return write_replay(store, store->txn, payload);
-}
-
-int txn_open(struct store *store, bool repair, struct error *error)
-{
-	struct log_position position;
-	int rc = kv_begin_write(store->kv, &store->txn);
-
-	if (rc < 0)
-		return error_set(error, rc, "cannot write the index: %s", error_name(rc));
-	store->txn_since_ms = clock_monotonic_ms();
-	store->txn_bytes = 0;
-	rc = position_get(store->txn, &position);
-	if (rc < 0)
-		rc = error_set(error, rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc,
-			"the index does not say where it is in the log; it can be made anew with "
-			"`chapar rebuild`");
-	if (rc == 0 && (repair || store->is_txn_lost)) {
-		rc = segment_rows_get(store, store->txn);
-		if (rc == 0)
-			rc = log_replay(&store->log, &position, repair, redo_commit, store, error);
-		if (rc == 0)
-			store->log.end = position;
-	}
-	store->is_txn_lost = rc < 0;
-	if (rc < 0)
-		kv_abort(&store->txn);
-	return rc;
-}
-
-void txn_abandon(struct store *store)
-{
-	kv_abort(&store->txn);
-	store->is_txn_lost = true;
-}
 
 void listeners_call(struct store *store, struct bytes fed)
 {
@@ -83,35 +37,6 @@ void listeners_call(struct store *store, struct bytes fed)
 		listener->function(listener->context, news, count);
 	pthread_mutex_unlock(&store->listener_lock);
 	free(news);
-}
-
-int txn_apply(struct store *store)
-{
-	uint64_t sequence = store->log.end.sequence;
-	int rc = position_put(store->txn, &store->log.end);
-
-	if (rc == 0)
-		rc = segment_rows_put(store, store->txn);
-	if (rc == 0)
-		rc = kv_commit(&store->txn);
-	if (rc < 0)
-		txn_abandon(store);
-	else
-		store->feed_applied = store->feed_sequence;
-	store->is_behind = rc < 0;
-	pthread_mutex_lock(&store->lock);
-	if (rc == 0) {
-		store->applied = sequence;
-		store->apply_count++;
-	}
-	store->failure = store->failure == ERR_IO ? ERR_IO : rc;
-	pthread_cond_broadcast(&store->applied_more);
-	pthread_mutex_unlock(&store->lock);
-	if (rc < 0)
-		return rc;
-	listeners_call(store, buffer_bytes(&store->fed));
-	buffer_clear(&store->fed);
-	return 0;
 }
 
 /* ---- batches ---- */
@@ -202,50 +127,46 @@ static int segment_begin(struct store *store)
 	return rc;
 }
 
-/* While the index cannot be committed nothing more is taken, or what is to be redone would grow
- * without bound. */
-static int txn_ready(struct store *store)
-{
-	int rc = store->txn == NULL ? txn_open(store, false, NULL) : 0;
-
-	if (rc == 0 && store->is_behind) {
-		rc = txn_apply(store);
-		if (rc == 0)
-			rc = txn_open(store, false, NULL);
-	}
-	return rc;
-}
-
 /* Requests that did not fit are left over in *left_r. */
 static void batch_commit(struct store *store, struct request *first, struct request **left_r)
 {
 	uint64_t sequence = store->log.end.sequence;
-	size_t fed;
+	bool is_good;
 	int rc;
 
 	*left_r = NULL;
 	batch_clear(&store->batch);
-	rc = txn_ready(store);
+	buffer_clear(&store->fed);
+	/* While the index cannot be written nothing more is taken, or memory would have no bound.
+	 */
+	rc = flush_make_room(store);
 	if (rc == 0)
 		rc = segment_begin(store);
+	if (rc == 0)
+		rc = kv_begin_write(store->kv, &store->txn);
 	if (rc < 0) {
 		fail_from(first, rc, "the store cannot be written");
 		return;
 	}
-	fed = store->fed.len;
-	if (batch_run(store, first, &sequence, left_r)) {
-		if (store->batch.size == 0)
-			return;
+	is_good = batch_run(store, first, &sequence, left_r);
+	if (is_good && store->batch.size > 0) {
 		rc = log_append(&store->log, &store->batch, sequence);
-		if (rc == 0) {
-			store->txn_bytes += store->batch.size;
-			return;
-		}
-		fail_from(first, rc, "the log cannot be written");
+		if (rc < 0)
+			fail_from(first, rc, "the log cannot be written");
+		is_good = rc == 0;
 	}
-	/* Nothing of this batch is in the log. */
-	txn_abandon(store);
-	buffer_truncate(&store->fed, fed);
+	live_changes_settle(store, is_good);
+	if (is_good) {
+		kv_commit(&store->txn); /* in memory: it cannot fail */
+		store->feed_applied = store->feed_sequence;
+		if (!store->is_unsealed)
+			store->unsealed_since_ms = clock_monotonic_ms();
+		store->is_unsealed = true;
+		store->unsealed_log_bytes += store->batch.size;
+		return;
+	}
+	kv_abort(&store->txn);
+	buffer_clear(&store->fed);
 	if (rc == ERR_IO) {
 		pthread_mutex_lock(&store->lock);
 		store->failure = ERR_IO;
@@ -264,73 +185,48 @@ static struct request *queue_take(struct store *store)
 	return first;
 }
 
-static bool must_apply(const struct store *store, bool is_idle)
+static void wait_for_work(struct store *store)
 {
-	if (store->txn == NULL)
-		return store->wanted > store->applied && store->durable > store->applied;
-	return is_idle || store->wanted > store->applied || store->is_stopping ||
-	       store->txn_bytes >= APPLY_BYTES_MAX ||
-	       clock_monotonic_ms() - store->txn_since_ms >= APPLY_AGE_MS_MAX;
-}
+	while (store->queue_first == NULL && !store->is_stopping) {
+		struct timespec until;
+		uint64_t at_ms;
 
-/* Waits for work, at most APPLY_IDLE_MS while the index is behind. Returns true if that time
- * passed. */
-static bool wait_for_work(struct store *store)
-{
-	struct timespec until;
-	int rc = 0;
-
-	if (store->txn == NULL) {
-		while (store->queue_first == NULL && !store->is_stopping &&
-			!must_apply(store, false))
+		if (!flush_due(store, &at_ms)) {
 			pthread_cond_wait(&store->wake, &store->lock);
-		return false;
+			continue;
+		}
+		if (at_ms <= clock_monotonic_ms())
+			return;
+		until.tv_sec = (time_t)(at_ms / 1000);
+		until.tv_nsec = (long)(at_ms % 1000) * 1000000;
+		pthread_cond_timedwait(&store->wake, &store->lock, &until);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += APPLY_IDLE_MS * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
-	while (store->queue_first == NULL && !store->is_stopping &&
-		store->wanted <= store->applied && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&store->wake, &store->lock, &until);
-	return store->queue_first == NULL;
 }
 
-static void apply_now(struct store *store)
+static void queue_commit(struct store *store, struct request *first)
 {
-	uint64_t wanted;
-	int rc = store->txn == NULL ? txn_open(store, false, NULL) : 0;
+	while (first != NULL) {
+		struct request *left;
 
-	if (rc == 0)
-		rc = txn_apply(store);
-	if (rc == 0)
-		return;
-	/* Readers that wait are told, and may ask again: the log has everything. */
-	pthread_mutex_lock(&store->lock);
-	wanted = store->applied;
-	store->failure = store->failure == ERR_IO ? ERR_IO : rc;
-	store->wanted = wanted;
-	pthread_cond_broadcast(&store->applied_more);
-	pthread_mutex_unlock(&store->lock);
+		batch_commit(store, first, &left);
+		acknowledge(store, first);
+		listeners_call(store, buffer_bytes(&store->fed));
+		first = left;
+	}
 }
 
 static void *committer_main(void *context)
 {
 	struct store *store = context;
+	bool is_last = false;
 
-	for (;;) {
+	while (!is_last) {
 		struct request *first;
-		bool is_idle, apply;
 
 		pthread_mutex_lock(&store->lock);
-		is_idle = wait_for_work(store);
+		wait_for_work(store);
 		first = queue_take(store);
-		if (first == NULL && store->is_stopping && store->txn == NULL) {
-			pthread_mutex_unlock(&store->lock);
-			return NULL;
-		}
+		is_last = first == NULL && store->is_stopping;
 		if (first != NULL && store->failure == ERR_IO) {
 			fail_from(first, ERR_IO, "writing has stopped after an error of the disk");
 			pthread_mutex_unlock(&store->lock);
@@ -338,20 +234,10 @@ static void *committer_main(void *context)
 			continue;
 		}
 		pthread_mutex_unlock(&store->lock);
-		while (first != NULL) {
-			struct request *left;
-
-			batch_commit(store, first, &left);
-			acknowledge(store, first);
-			first = left;
-			is_idle = false;
-		}
-		pthread_mutex_lock(&store->lock);
-		apply = must_apply(store, is_idle);
-		pthread_mutex_unlock(&store->lock);
-		if (apply)
-			apply_now(store);
+		queue_commit(store, first);
+		seal_if_due(store, is_last);
 	}
+	return NULL;
 }
 
 int committer_start(struct store *store)
@@ -398,7 +284,7 @@ static int commit_in_memory(struct store *store, store_run *run, void *context, 
 	}
 	kv_commit(&store->txn);
 	store->feed_applied = store->feed_sequence;
-	*position_r = ++store->applied;
+	*position_r = ++store->durable;
 	listeners_call(store, buffer_bytes(&write->fed));
 	pthread_mutex_unlock(&store->lock);
 	return 0;
@@ -433,22 +319,8 @@ int store_commit(struct store *store, store_run *run, void *context, struct erro
 
 int store_read_begin(struct store *store, uint64_t position, struct kv_txn **txn_r)
 {
-	int rc = 0;
-
-	if (store->is_memory || position == 0)
-		return kv_begin_read(store->kv, txn_r);
-	pthread_mutex_lock(&store->lock);
-	if (store->applied < position && store->wanted < position) {
-		store->wanted = position;
-		pthread_cond_signal(&store->wake);
-	}
-	while (store->applied < position && rc == 0) {
-		pthread_cond_wait(&store->applied_more, &store->lock);
-		if (store->applied < position && store->wanted < position)
-			rc = store->failure < 0 ? store->failure : ERR_UNAVAILABLE;
-	}
-	pthread_mutex_unlock(&store->lock);
-	return rc < 0 ? rc : kv_begin_read(store->kv, txn_r);
+	(void)position; /* acknowledged: then it has been visible */
+	return kv_begin_read(store->kv, txn_r);
 }
 
 void store_read_end(struct kv_txn **txn)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "base/random.h"
+#include "kv/kv_layers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +42,8 @@ static struct store *store_new(void)
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&store->wake, &monotonic);
 	pthread_cond_init(&store->compact_wake, &monotonic);
-	pthread_cond_init(&store->applied_more, NULL);
+	pthread_cond_init(&store->flush, &monotonic);
+	pthread_cond_init(&store->flush_over, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->listener_lock, NULL);
@@ -62,10 +64,12 @@ static void store_free(struct store *store)
 	store_files_close(store);
 	write_deinit(&store->write);
 	batch_deinit(&store->batch);
+	free(store->live_changes);
 	buffer_deinit(&store->fed);
 	pthread_cond_destroy(&store->wake);
 	pthread_cond_destroy(&store->compact_wake);
-	pthread_cond_destroy(&store->applied_more);
+	pthread_cond_destroy(&store->flush);
+	pthread_cond_destroy(&store->flush_over);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->listener_lock);
 	pthread_mutex_destroy(&store->compact_lock);
@@ -123,6 +127,7 @@ int store_files_open(struct store *store, const struct store_options *options, s
 	store->path = mem_strdup(options->path);
 	store->compression = options->compression;
 	store->index_size_max = options->index_size_max;
+	store->index_lag_max = options->index_lag_max != 0 ? options->index_lag_max : LAG_BYTES_MAX;
 	store->segment_size =
 		options->segment_size != 0 ? options->segment_size : SEGMENT_SIZE_DEFAULT;
 	rc = directory_open(store->path, options->create, &dir_fd, error);
@@ -234,6 +239,44 @@ int store_renew_node_id(struct store *store, struct error *error)
 	return rc < 0 ? rc : state_load(store);
 }
 
+static int redo_commit(void *context, const struct frame *frame, struct bytes payload)
+{
+	struct store *store = context;
+
+	(void)frame;
+	return write_replay(store, store->txn, payload);
+}
+
+/* Redoes what the log has and the index lacks, and cuts off a torn tail. */
+static int index_redo(struct store *store, struct error *error)
+{
+	struct log_position position;
+	int rc = kv_begin_write(store->kv, &store->txn);
+
+	if (rc < 0)
+		return error_set(error, rc, "cannot write the index: %s", error_name(rc));
+	rc = position_get(store->txn, &position);
+	if (rc < 0)
+		rc = error_set(error, rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc,
+			"the index does not say where it is in the log; it can be made anew with "
+			"`chapar rebuild`");
+	if (rc == 0)
+		rc = segment_rows_get(store, store->txn);
+	if (rc == 0)
+		rc = log_replay(&store->log, &position, true, redo_commit, store, error);
+	live_changes_settle(store, rc == 0);
+	if (rc == 0) {
+		store->log.end = position;
+		rc = position_put(store->txn, &position);
+	}
+	if (rc == 0)
+		rc = segment_rows_put(store, store->txn);
+	if (rc == 0)
+		rc = kv_commit(&store->txn);
+	kv_abort(&store->txn);
+	return rc < 0 ? rc : kv_sync(store->kv);
+}
+
 static int store_start(struct store *store, bool is_new, struct error *error)
 {
 	int rc = 0;
@@ -241,15 +284,15 @@ static int store_start(struct store *store, bool is_new, struct error *error)
 	if (is_new)
 		rc = index_begin(store);
 	if (rc == 0)
-		rc = txn_open(store, true, error);
+		rc = index_redo(store, error);
 	if (rc == 0)
-		rc = txn_apply(store);
-	if (rc == 0)
-		rc = kv_sync(store->kv);
+		store->kv = kv_layers_open(&store->kv);
 	if (rc == 0)
 		rc = state_load(store);
 	store->feed_applied = store->feed_sequence;
-	store->durable = store->applied = store->log.end.sequence;
+	store->durable = store->sealed = store->flushed = store->log.end.sequence;
+	if (rc == 0)
+		rc = flusher_start(store);
 	if (rc == 0)
 		rc = committer_start(store);
 	if (rc == 0 && store->node == 0)
@@ -292,6 +335,7 @@ int store_open(const struct store_options *options, struct error *error, struct 
 		rc = store_start(store, is_new, error);
 	if (rc < 0) {
 		committer_stop(store);
+		flusher_stop(store);
 		store_free(store);
 		return rc;
 	}
@@ -325,6 +369,7 @@ void store_close(struct store **store)
 		return;
 	compactor_stop(*store);
 	committer_stop(*store);
+	flusher_stop(*store);
 	if (!(*store)->is_memory)
 		kv_sync((*store)->kv);
 	store_free(*store);
@@ -368,7 +413,7 @@ uint64_t store_position(struct store *store)
 	uint64_t position;
 
 	pthread_mutex_lock(&store->lock);
-	position = store->is_memory ? store->applied : store->durable;
+	position = store->durable;
 	pthread_mutex_unlock(&store->lock);
 	return position;
 }
@@ -378,8 +423,8 @@ void store_get_status(struct store *store, struct store_status *status_r)
 	struct store_status status = { 0 };
 
 	pthread_mutex_lock(&store->lock);
-	status.durable_position = store->is_memory ? store->applied : store->durable;
-	status.applied_position = store->applied;
+	status.durable_position = store->durable;
+	status.index_position = store->flushed;
 	status.failure = store->failure;
 	pthread_mutex_unlock(&store->lock);
 	if (!store->is_memory) {

@@ -2,11 +2,11 @@
  * store: one node's data: append-only log segments, which are the truth, and an index made from
  * them.
  *
- * A commit is a function run by the one committer thread inside the open index transaction. What it
+ * A commit is a function run by the one committer thread inside an index transaction. What it
  * puts and deletes is logged as it is (effects, not requests), so that replay is deterministic; all
- * commits that wait are made durable by one fdatasync of the log (group commit) and acknowledged.
- * The index transaction is committed when a reader asks for it or after a few milliseconds, with
- * the log position inside.
+ * commits that wait are made durable by one fdatasync of the log (group commit), shown to readers
+ * and acknowledged. The index on disk is behind: what it lacks is in memory, above it, and goes
+ * down in large transactions, with the log position inside.
  *
  * Any thread may call any function, store_close() apart. Nothing here logs: callers do.
  */
@@ -45,6 +45,7 @@ struct store_options {
 	uint64_t segment_size;     /* bytes after which a new segment is begun; 0: 128 MiB */
 	int compression;           /* zstd level for bodies; 0: none */
 	uint64_t index_size_max;   /* bytes of address space for the index; 0: 1 TiB */
+	uint64_t index_lag_max;    /* bytes of rows that may wait in memory; 0: 8 MiB */
 	bool skip_damage;          /* of store_rebuild() only */
 	const struct store_io *io; /* NULL: the system's */
 };
@@ -72,7 +73,8 @@ int store_rebuild(
 	const struct store_options *options, struct error *error, uint64_t *commit_count_r);
 
 struct store_status {
-	uint64_t durable_position, applied_position;
+	uint64_t durable_position;         /* of the last commit; readers see it */
+	uint64_t index_position;           /* up to which the index on disk has them */
 	uint64_t segment_count, log_bytes; /* of all segments */
 	uint64_t body_bytes;               /* of stored bodies that are referenced or held */
 	int failure;                       /* code of what stopped writing, or 0 */
@@ -112,7 +114,8 @@ int store_delete_unlogged(struct store_write *write, unsigned table, struct byte
 
 /* ---- reading ---- */
 
-/* A read snapshot that shows at least everything up to `position` (0: whatever is applied). */
+/* A read snapshot of everything that was acknowledged; so it shows at least all up to `position`,
+ * which is taken to be such. */
 int store_read_begin(struct store *store, uint64_t position, struct kv_txn **txn_r);
 void store_read_end(struct kv_txn **txn); /* NULL is allowed */
 /* The position of the last commit that was acknowledged to anyone. */

@@ -148,6 +148,7 @@ static int rebuild_index(struct store *store, struct error *error, uint64_t *cou
 		rc = kv_delete(store->txn, TABLE_META, BYTES_LITERAL("node"));
 		rc = rc == ERR_NOT_FOUND ? 0 : rc;
 	}
+	live_changes_settle(store, rc == 0);
 	if (rc == 0)
 		rc = position_put(store->txn, &position);
 	if (rc == 0)
@@ -235,6 +236,7 @@ int store_rebuild(
 		error_set(error, rc, "the index cannot be made: %s", error_name(rc));
 out:
 	store_files_close(&store);
+	free(store.live_changes);
 	free(store.path);
 	free(path);
 	free(fresh);

@@ -22,7 +22,6 @@
 #define STEP_EFFECT_COUNT_MAX 1000
 #define COMPACT_INTERVAL_S 10
 #define LEFT_SHARE 8 /* one left alone is looked at again when the log has grown by an eighth */
-#define CATCH_UP_S_MAX 30   /* for the index to be committed; else it is in trouble */
 #define LIVE_PERCENT_MAX 50 /* a segment with more than that live is left alone */
 
 struct live_body {
@@ -260,36 +259,11 @@ static int segment_pass(
 	return rc;
 }
 
-static int apply_count_run(struct store_write *write, void *context)
+static int run_nothing(struct store_write *write, void *context)
 {
-	struct store *store = write->store;
-
-	pthread_mutex_lock(&store->lock);
-	*(uint64_t *)context = store->apply_count;
-	pthread_mutex_unlock(&store->lock);
+	(void)write;
+	(void)context;
 	return 0;
-}
-
-/*
- * Afterwards everything committed before is in the index, with a log position not below the start
- * of the segment being written, and the index is on disk. An index transaction committed earlier
- * will not do, even with nothing to apply: its log position may lie in a segment to be removed.
- */
-static int index_catch_up(struct store *store)
-{
-	uint64_t position, count;
-	struct timespec until;
-	int rc = store_commit(store, apply_count_run, &count, NULL, &position);
-
-	if (rc < 0)
-		return rc;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += CATCH_UP_S_MAX;
-	pthread_mutex_lock(&store->lock);
-	while (store->apply_count <= count && rc == 0)
-		rc = pthread_cond_timedwait(&store->applied_more, &store->lock, &until);
-	pthread_mutex_unlock(&store->lock);
-	return rc != 0 ? ERR_UNAVAILABLE : kv_sync(store->kv);
 }
 
 /*
@@ -360,10 +334,7 @@ static int compact_segment(
 	int rc;
 
 	older_take(&compact);
-	/* What the index does not have yet would look dead. */
-	rc = index_catch_up(store);
-	if (rc == 0)
-		rc = segment_pass(&compact, segment, size, false);
+	rc = segment_pass(&compact, segment, size, false);
 	if (rc == 0 && (compact.live_bytes * 100 <= size * LIVE_PERCENT_MAX ||
 			       (is_forced && compact.live_bytes < size - size / 8))) {
 		rc = segment_pass(&compact, segment, size, true);
@@ -407,7 +378,7 @@ static int compact_all(struct store *store, bool is_forced, uint64_t *freed)
 
 int store_compact(struct store *store, struct error *error, uint64_t *freed_r)
 {
-	uint64_t position, count;
+	uint64_t position;
 	int rc = 0;
 
 	*freed_r = 0;
@@ -417,7 +388,7 @@ int store_compact(struct store *store, struct error *error, uint64_t *freed_r)
 	pthread_mutex_lock(&store->lock);
 	store->must_rotate = true;
 	pthread_mutex_unlock(&store->lock);
-	rc = store_commit(store, apply_count_run, &count, error, &position);
+	rc = store_commit(store, run_nothing, NULL, error, &position);
 	if (rc == 0)
 		rc = compact_all(store, true, freed_r);
 	return rc < 0 ? error_set(error, rc, "compaction: %s", error_name(rc)) : 0;

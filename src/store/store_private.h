@@ -20,9 +20,12 @@ enum store_table {
 };
 
 #define SEGMENT_SIZE_DEFAULT ((uint64_t)128 << 20)
-#define APPLY_IDLE_MS 2    /* an index transaction waits this long for more commits ... */
-#define APPLY_AGE_MS_MAX 5 /* ... but when they keep coming, this long at most ... */
-#define APPLY_BYTES_MAX ((size_t)8 << 20)    /* ... or until this much was logged */
+/* The index on disk may be behind by this much; what it lacks is in memory, and after a crash it is
+ * redone from the log. */
+#define LAG_BYTES_MAX ((uint64_t)8 << 20)       /* of rows in memory ... */
+#define LAG_LOG_BYTES_MAX ((uint64_t)256 << 20) /* ... of log, bodies included ... */
+#define LAG_MS_MAX 20000                        /* ... or this long */
+#define FLUSH_RETRY_MS 1000                     /* after the index could not be written */
 #define BATCH_BYTES_MAX ((uint64_t)64 << 20) /* what one sync of the log covers, and one commit */
 
 struct log_position {
@@ -38,7 +41,7 @@ struct log_segment {
 				left */
 	bool is_removed;
 	uint64_t size;             /* bytes of frames and header */
-	uint64_t live_bytes;       /* stored bytes of bodies that are live in it */
+	uint64_t live_bytes;       /* stored bytes of bodies that are live in it, by all commits */
 	bool is_changed;           /* live_bytes differs from the table */
 	struct put_filter *filter; /* of the compactor; NULL: not made */
 	uint64_t left_at; /* compaction left it alone when this segment was the last; or 0 */
@@ -90,6 +93,12 @@ struct store_write {
 	bool is_broken;    /* it failed and could not be undone: the transaction must be aborted */
 };
 
+/* By how much commits that are not complete yet change a segment's live bytes. */
+struct live_change {
+	uint64_t segment;
+	int64_t bytes;
+};
+
 struct request {
 	struct request *next;
 	store_run *run;
@@ -119,14 +128,22 @@ struct store {
 	int lock_fd;
 	struct log_files log;
 
-	pthread_mutex_t lock; /* of all below */
-	pthread_cond_t wake;  /* the committer: requests, wanted, stopping */
-	pthread_cond_t applied_more;
+	pthread_mutex_t lock;      /* of all below */
+	pthread_cond_t wake;       /* the committer: requests, a flush wanted or done, stopping */
+	pthread_cond_t flush;      /* the flusher: sealed, tried again, stopping */
+	pthread_cond_t flush_over; /* those who wait for it: an attempt is over */
 	pthread_cond_t compact_wake;
 	struct request *queue_first, **queue_last;
-	uint64_t durable, applied, wanted; /* commit sequences */
-	uint64_t apply_count;              /* of index transactions committed */
+	uint64_t durable; /* sequence of the last commit; readers see it */
+	uint64_t index_lag_max;
+	uint64_t seal_count;      /* how often commits were sealed to be flushed to the index ... */
+	uint64_t flush_count;     /* ... and how often that was done: the same, or one less */
+	uint64_t flush_wanted;    /* so many seals are asked for */
+	uint64_t attempt_count;   /* of flushes, good and bad */
+	uint64_t sealed, flushed; /* commit sequence up to which */
+	bool is_attempt_wanted;   /* after a bad one, do not wait to try again */
 	bool is_stopping;
+	bool is_flusher_stopping;
 	bool must_rotate; /* begin a new segment with the next batch */
 	int failure;      /* why writing stopped; 0: it works */
 
@@ -134,15 +151,16 @@ struct store {
 	struct listener *listeners;
 
 	/* The committer's own. */
-	pthread_t committer;
-	bool has_committer;
-	struct kv_txn *txn; /* the open index transaction, or NULL */
-	uint64_t txn_since_ms;
-	uint64_t txn_bytes;
-	struct buffer fed;                    /* keys fed and notes since the last apply */
+	pthread_t committer, flusher;
+	bool has_committer, has_flusher;
+	struct kv_txn *txn;          /* of the batch being run, or NULL */
+	uint64_t seal_not_before_ms; /* after a failure */
+	bool is_unsealed;            /* there are commits since the last seal ... */
+	uint64_t unsealed_since_ms, unsealed_log_bytes; /* ... from then on, of that much */
+	struct buffer fed;                              /* keys fed and notes of the batch */
 	uint64_t feed_sequence, feed_applied; /* the last given, the last that readers can see */
-	bool is_txn_lost; /* a transaction was given up: counts in memory are to be read anew */
-	bool is_behind;   /* the last try to commit the index failed */
+	struct live_change *live_changes;
+	size_t live_change_count, live_change_room;
 	struct store_write write;
 	struct log_batch batch;
 
@@ -211,18 +229,29 @@ void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_c
 /* Raw bytes of a stored body. */
 int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer *out);
 
+/* Makes the changes of live bytes since the last call good, or forgets them. */
+void live_changes_settle(struct store *store, bool is_good);
+
 /* ---- committer.c ---- */
 int committer_start(struct store *store);
 void committer_stop(struct store *store);
-/* Opens the index transaction; where the index is behind the log, with what it lacks redone in it.
- */
-int txn_open(struct store *store, bool repair, struct error *error);
-/* Commits the open index transaction, log position inside. On failure the log has it all:
- * txn_open() redoes it. */
-int txn_apply(struct store *store);
-/* Gives up the open transaction, if there is one; txn_open() redoes what the log has of it. */
-void txn_abandon(struct store *store);
 void listeners_call(struct store *store, struct bytes fed);
+
+/* ---- store_flush.c ---- */
+int flusher_start(struct store *store);
+void flusher_stop(struct store *store);
+/* The committer, between batches: seals what was committed if that is due, or `is_last`. */
+void seal_if_due(struct store *store, bool is_last);
+/* The committer, before a batch: makes sure that there is room in memory. The error for which the
+ * index cannot be written. */
+int flush_make_room(struct store *store);
+/* Until when the committer may sleep; with the lock. False: for ever. */
+bool flush_due(const struct store *store, uint64_t *at_ms_r);
+/*
+ * Afterwards everything committed before is in the index and on disk, with a log position not below
+ * the start of the segment being written. ERR_UNAVAILABLE.
+ */
+int index_catch_up(struct store *store);
 
 /* ---- store_filter.c ---- */
 /* Makes segment->filter. Sealed segments only. ERR_CORRUPT, ERR_IO. */

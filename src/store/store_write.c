@@ -28,20 +28,38 @@ uint64_t store_write_tick(struct store_write *write, uint64_t at_least)
 
 /* ---- what follows from an effect ---- */
 
+/* A batch touches few segments. */
 static void segment_count(struct store *store, struct bytes row, int sign)
 {
 	struct body_row body;
-	struct log_segment *segment;
+	size_t i = 0;
 
 	if (store->is_memory || body_row_decode(row, &body) < 0)
 		return;
+	while (i < store->live_change_count && store->live_changes[i].segment != body.segment)
+		i++;
+	if (i == store->live_change_count) {
+		mem_grow((void **)&store->live_changes, &store->live_change_room, i + 1,
+			sizeof(*store->live_changes));
+		store->live_changes[store->live_change_count++] =
+			(struct live_change){ body.segment, 0 };
+	}
+	store->live_changes[i].bytes += (int64_t)sign * (int64_t)body.stored_size;
+}
+
+void live_changes_settle(struct store *store, bool is_good)
+{
 	pthread_mutex_lock(&store->log.lock);
-	segment = log_find(&store->log, body.segment);
-	if (segment != NULL) {
-		segment->live_bytes += (uint64_t)((int64_t)sign * (int64_t)body.stored_size);
+	for (size_t i = 0; i < store->live_change_count && is_good; i++) {
+		struct log_segment *segment = log_find(&store->log, store->live_changes[i].segment);
+
+		if (segment == NULL)
+			continue;
+		segment->live_bytes += (uint64_t)store->live_changes[i].bytes;
 		segment->is_changed = true;
 	}
 	pthread_mutex_unlock(&store->log.lock);
+	store->live_change_count = 0;
 }
 
 /* The feed follows from the feed keys: so one logged row does, and old entries need no deletes that

@@ -37,8 +37,8 @@ class PairAnnotations(chapar.TestCase):
     def test_entries_changed_on_both_sides_of_a_cut_are_the_later_ones(self):
         self.tell(self.a, "CREATE box")
         self.tell(self.a, 'SETMETADATA box (/shared/comment "old" /private/color "red")')
-        self.wait_told(self.b, "GETMETADATA box /shared/comment", "old")
         self.nodes.wait_equal("alice")
+        self.wait_told(self.b, "GETMETADATA box /shared/comment", "old")
         self.nodes.cut()
         self.tell(self.b, 'SETMETADATA box (/shared/comment "earlier" /private/b "from b")')
         self.tell(self.a, 'SETMETADATA box (/shared/comment "later" /private/color NIL)')

@@ -1,11 +1,14 @@
 /* The key-value seam: one suite, run on each engine. */
 #include "kv/kv.h"
+#include "kv/kv_layers.h"
 
 #include "base/buffer.h"
 #include "base/random.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +23,7 @@
 struct engine {
 	const char *name;
 	struct kv *kv;
+	bool has_layers, is_sealed;
 	char path[64];
 };
 
@@ -43,6 +47,28 @@ static int open_lmdb(void **state)
 	assert_int_equal(kv_lmdb_open(engine->path, &options, &error, &engine->kv), 0);
 	*state = engine;
 	return 0;
+}
+
+static int open_layers(void **state)
+{
+	int rc = open_lmdb(state);
+	struct engine *engine = *state;
+
+	engine->kv = kv_layers_open(&engine->kv);
+	engine->has_layers = true;
+	return rc;
+}
+
+/* Now and then what is in memory is sealed, and what is sealed is moved down. */
+static void move_down(struct engine *engine, struct random *random)
+{
+	if (!engine->has_layers || random_below(random, 2) == 0)
+		return;
+	if (engine->is_sealed)
+		assert_int_equal(kv_layers_flush(engine->kv), 0);
+	else
+		kv_layers_seal(engine->kv);
+	engine->is_sealed = !engine->is_sealed;
 }
 
 static int close_engine(void **state)
@@ -211,7 +237,86 @@ static void a_cursor_seeks_and_moves_both_ways(void **state)
 
 #define MODEL_SIZE 512
 
-/* Against an array indexed by the key: 20,000 random puts and deletes, aborts, and full scans. */
+static int model_key(struct kv_cursor *cursor)
+{
+	struct bytes key = kv_cursor_key(cursor);
+
+	assert_int_equal(key.len, 2);
+	return key.ptr[0] << 8 | key.ptr[1];
+}
+
+static void check_model(struct kv_cursor *cursor, const int values[MODEL_SIZE])
+{
+	int value;
+
+	memcpy(&value, kv_cursor_value(cursor).ptr, sizeof(value));
+	assert_int_equal(value, values[model_key(cursor)]);
+}
+
+static void check_forward(struct kv_txn *txn, const int values[MODEL_SIZE])
+{
+	struct kv_cursor *cursor = NULL;
+	int at = 0, rc;
+
+	assert_int_equal(kv_cursor_open(txn, 3, &cursor), 0);
+	for (rc = kv_cursor_seek(cursor, bytes_of("\0", 1)); rc == 0; rc = kv_cursor_next(cursor)) {
+		for (; at < model_key(cursor); at++)
+			assert_int_equal(values[at], -1);
+		check_model(cursor, values);
+		at++;
+	}
+	for (; at < MODEL_SIZE; at++)
+		assert_int_equal(values[at], -1);
+	kv_cursor_close(&cursor);
+}
+
+static void check_backward(struct kv_txn *txn, const int values[MODEL_SIZE])
+{
+	struct kv_cursor *cursor = NULL;
+	int at = MODEL_SIZE - 1, rc;
+
+	assert_int_equal(kv_cursor_open(txn, 3, &cursor), 0);
+	for (rc = kv_cursor_seek_before(cursor, bytes_of("\xff", 1)); rc == 0;
+		rc = kv_cursor_prev(cursor)) {
+		for (; at > model_key(cursor); at--)
+			assert_int_equal(values[at], -1);
+		check_model(cursor, values);
+		at--;
+	}
+	for (; at >= 0; at--)
+		assert_int_equal(values[at], -1);
+	kv_cursor_close(&cursor);
+}
+
+/* From a random key, steps in random directions while there are rows. */
+static void check_zigzag(struct kv_txn *txn, const int values[MODEL_SIZE], struct random *random)
+{
+	int at = (int)random_below(random, MODEL_SIZE);
+	unsigned char bytes[2] = { (unsigned char)(at >> 8), (unsigned char)at };
+	struct kv_cursor *cursor = NULL;
+	int rc;
+
+	assert_int_equal(kv_cursor_open(txn, 3, &cursor), 0);
+	rc = kv_cursor_seek(cursor, bytes_of(bytes, 2));
+	for (int step = 0; step < 40; step++) {
+		bool is_back = random_below(random, 2) == 0;
+
+		if (rc < 0)
+			break;
+		check_model(cursor, values);
+		at = model_key(cursor);
+		do {
+			at += is_back ? -1 : 1;
+		} while (at >= 0 && at < MODEL_SIZE && values[at] < 0);
+		rc = is_back ? kv_cursor_prev(cursor) : kv_cursor_next(cursor);
+		assert_int_equal(rc, at >= 0 && at < MODEL_SIZE ? 0 : ERR_NOT_FOUND);
+		if (rc == 0)
+			assert_int_equal(model_key(cursor), at);
+	}
+	kv_cursor_close(&cursor);
+}
+
+/* Against an array indexed by the key: 20,000 random puts and deletes, aborts, and scans. */
 static void random_changes_agree_with_a_plain_array(void **state)
 {
 	struct random random = { 20261121 };
@@ -221,8 +326,6 @@ static void random_changes_agree_with_a_plain_array(void **state)
 		values[i] = -1;
 	for (int round = 0; round < 200; round++) {
 		struct kv_txn *txn = begin_write(state);
-		struct kv_cursor *cursor = NULL;
-		int at = 0, rc;
 
 		memcpy(saved, values, sizeof(values));
 		for (int i = 0; i < 100; i++) {
@@ -247,20 +350,10 @@ static void random_changes_agree_with_a_plain_array(void **state)
 			assert_int_equal(kv_commit(&txn), 0);
 		}
 		txn = begin_read(state);
-		assert_int_equal(kv_cursor_open(txn, 3, &cursor), 0);
-		for (rc = kv_cursor_seek(cursor, bytes_of("\0", 1)); rc == 0;
-			rc = kv_cursor_next(cursor)) {
-			struct bytes key = kv_cursor_key(cursor);
-			int found = key.ptr[0] << 8 | key.ptr[1], value;
-
-			for (; at < found; at++)
-				assert_int_equal(values[at], -1);
-			memcpy(&value, kv_cursor_value(cursor).ptr, sizeof(value));
-			assert_int_equal(value, values[at++]);
-		}
-		for (; at < MODEL_SIZE; at++)
-			assert_int_equal(values[at], -1);
-		kv_cursor_close(&cursor);
+		move_down(*state, &random);
+		check_forward(txn, values);
+		check_backward(txn, values);
+		check_zigzag(txn, values, &random);
 		kv_abort(&txn);
 	}
 }
@@ -278,9 +371,87 @@ static void random_changes_agree_with_a_plain_array(void **state)
 		ON(engine, a_cursor_seeks_and_moves_both_ways),                                    \
 		ON(engine, random_changes_agree_with_a_plain_array)
 
+#define PAIR_COUNT 64
+
+struct pairs {
+	struct kv *kv;
+	_Atomic bool is_done;
+};
+
+/* Each transaction of the writer sets two keys to one number: a snapshot never shows two. */
+static void *read_pairs(void *context)
+{
+	struct pairs *pairs = context;
+	struct random random = { 7 };
+
+	while (!atomic_load(&pairs->is_done)) {
+		unsigned char key[2] = { 'a', (unsigned char)random_below(&random, PAIR_COUNT) };
+		struct kv_txn *txn = NULL;
+		struct bytes a, b;
+		int rc;
+
+		assert_int_equal(kv_begin_read(pairs->kv, &txn), 0);
+		rc = kv_get(txn, 1, bytes_of(key, 2), &a);
+		key[0] = 'b';
+		assert_int_equal(kv_get(txn, 1, bytes_of(key, 2), &b), rc);
+		if (rc == 0)
+			assert_true(bytes_equal(a, b));
+		kv_abort(&txn);
+	}
+	return NULL;
+}
+
+static void *flush_pairs(void *context)
+{
+	struct pairs *pairs = context;
+
+	while (!atomic_load(&pairs->is_done))
+		assert_int_equal(kv_layers_flush(pairs->kv), 0);
+	return NULL;
+}
+
+static void snapshots_are_whole_while_others_write_and_flush(void **state)
+{
+	struct pairs pairs = { .kv = ((struct engine *)*state)->kv };
+	struct random random = { 3 };
+	pthread_t threads[3];
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, read_pairs, &pairs), 0);
+	for (int round = 0; round < 4000; round++) {
+		unsigned char key[2] = { 'a', (unsigned char)random_below(&random, PAIR_COUNT) };
+		struct kv_txn *txn = begin_write(state);
+		struct bytes number = bytes_of(&round, sizeof(round));
+
+		assert_int_equal(kv_put(txn, 1, bytes_of(key, 2), number), 0);
+		key[0] = 'b';
+		assert_int_equal(kv_put(txn, 1, bytes_of(key, 2), number), 0);
+		if (random_below(&random, 3) == 0)
+			kv_abort(&txn);
+		else
+			assert_int_equal(kv_commit(&txn), 0);
+		if (round % 500 == 250) {
+			kv_layers_seal(pairs.kv);
+			assert_int_equal(pthread_create(&threads[2], NULL, flush_pairs, &pairs), 0);
+		} else if (round % 500 == 499) {
+			atomic_store(&pairs.is_done, true);
+			for (int i = 0; i < 3; i++)
+				pthread_join(threads[i], NULL);
+			atomic_store(&pairs.is_done, false);
+			assert_int_equal(kv_layers_flush(pairs.kv), 0);
+			for (int i = 0; i < 2; i++)
+				pthread_create(&threads[i], NULL, read_pairs, &pairs);
+		}
+	}
+	atomic_store(&pairs.is_done, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { SUITE(memory), SUITE(lmdb) };
+	const struct CMUnitTest tests[] = { SUITE(memory), SUITE(lmdb), SUITE(layers),
+		ON(layers, snapshots_are_whole_while_others_write_and_flush) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

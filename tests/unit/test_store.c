@@ -298,6 +298,7 @@ static void a_full_index_loses_nothing_that_was_acknowledged(void **state)
 	memset(value, 'v', sizeof(value) - 1);
 	value[sizeof(value) - 1] = '\0';
 	fixture->options.index_size_max = 1 << 20;
+	fixture->options.index_lag_max = 64 << 10;
 	open_store(fixture);
 	for (int i = 0; i < 5000 && refused < 20; i++) {
 		snprintf(key, sizeof(key), "k%05d", acknowledged);

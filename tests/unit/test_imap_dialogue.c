@@ -1,6 +1,8 @@
 /*
  * Dialogues with a real server, as files that read like the examples of the RFCs. Each file is a
- * server of its own, and is played twice: as it stands, and with every byte sent by itself.
+ * server of its own, and is played twice: as it stands, and with every byte sent by itself; and
+ *with
+ * --pair once, with a second node that follows and in the end must show the same (dialogue_pair.h).
  *
  *	C: a LOGIN alice secret     sent by client 1, with CRLF; "C2:" is client 2, and so on
  *	S: a OK ...                 the next line from the server; "..." is any text
@@ -21,6 +23,7 @@
  *line that begins with '#', and empty ones, are for the reader. "\0" is NUL, and in
  *C: and L: lines "\xe9" is that byte.
  */
+#include "dialogue_pair.h"
 #include "imap_fixture.h"
 
 #include "base/mem.h"
@@ -45,6 +48,8 @@ struct dialogue {
 	struct imap_fixture server;
 	const char *path;
 	bool is_bytewise;
+	bool is_pair;
+	struct dialogue_pair pair;
 	FILE *file;
 	unsigned line_number;
 	char line[LINE_SIZE_MAX];
@@ -448,10 +453,19 @@ static void play(void **state)
 	dialogue->file = fopen(dialogue->path, "r");
 	assert_non_null(dialogue->file);
 	imap_fixture_start_with(&dialogue->server, true, 100000);
-	while (next_line(dialogue))
+	if (dialogue->is_pair)
+		dialogue_pair_start(&dialogue->pair, &dialogue->server, dialogue->path);
+	while (next_line(dialogue)) {
 		play_line(dialogue);
+		if (dialogue->is_pair && dialogue->line[0] == 'S')
+			dialogue_pair_follow(&dialogue->pair);
+	}
+	if (dialogue->is_pair)
+		dialogue_pair_compare(&dialogue->pair);
 	for (unsigned i = 0; i < CLIENT_COUNT_MAX; i++)
 		net_client_free(&dialogue->clients[i]);
+	if (dialogue->is_pair)
+		dialogue_pair_stop(&dialogue->pair);
 	imap_fixture_stop(&dialogue->server);
 	fclose(dialogue->file);
 }
@@ -473,8 +487,10 @@ static char *join(const char *a, const char *between, const char *b)
 
 int main(int count, char **arguments)
 {
-	const char *folder = count > 1 ? arguments[1] : "tests/imap";
-	const char *only = count > 2 ? arguments[2] : "";
+	bool is_pair = count > 1 && strcmp(arguments[1], "--pair") == 0;
+	int first = is_pair ? 2 : 1;
+	const char *folder = count > first ? arguments[first] : "tests/imap";
+	const char *only = count > first + 1 ? arguments[first + 1] : "";
 	struct dirent **entries;
 	int entry_count = scandir(folder, &entries, is_dialogue, alphasort);
 	struct CMUnitTest *tests = mem_zalloc_array((size_t)entry_count * 2, sizeof(*tests));
@@ -482,11 +498,14 @@ int main(int count, char **arguments)
 	int failed_count;
 
 	for (int i = 0; i < entry_count; i++) {
-		for (int mode = 0; mode < 2 && strstr(entries[i]->d_name, only) != NULL; mode++) {
+		for (int mode = 0;
+			mode < (is_pair ? 1 : 2) && strstr(entries[i]->d_name, only) != NULL;
+			mode++) {
 			struct dialogue *dialogue = mem_zalloc(sizeof(*dialogue));
 
 			dialogue->path = join(folder, "/", entries[i]->d_name);
 			dialogue->is_bytewise = mode == 1;
+			dialogue->is_pair = is_pair;
 			tests[test_count].name =
 				join(entries[i]->d_name, "", mode == 1 ? ", byte by byte" : "");
 			tests[test_count].test_func = play;

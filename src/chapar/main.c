@@ -1,8 +1,9 @@
 /*
- * chapar: the operator's tool. See chapar(1).
+ * chapar: the command-line tool, for operators and for users with a clone. See chapar(1).
  */
 #include "base/arena.h"
-#include "chapar/tool_options.h"
+#include "chapar/tool_clone.h"
+#include "chapar/tool_commands.h"
 #include "chapar/tool_password.h"
 #include "chapar/tool_records.h"
 #include "chapar/tool_run.h"
@@ -200,7 +201,8 @@ static int quota_run(struct node *node, const struct tool_options *options, stru
 	return words_run(node, &words, error);
 }
 
-static int command_run(struct node *node, const struct tool_options *options, struct error *error)
+static int command_run(const struct config *config, struct node *node,
+	const struct tool_options *options, struct error *error)
 {
 	switch (options->command) {
 	case TOOL_ACCOUNT_ADD:
@@ -238,6 +240,10 @@ static int command_run(struct node *node, const struct tool_options *options, st
 		return simple_run(node, "compact", options, error);
 	case TOOL_CONFLICT_LIST:
 		return tool_conflict_list(node, options, error);
+	case TOOL_PULL:
+	case TOOL_PUSH:
+	case TOOL_SYNC:
+		return tool_sync(config, node, options, error);
 	case TOOL_QUOTA:
 		return quota_run(node, options, error);
 	case TOOL_SCRIPT_ACTIVATE:
@@ -276,39 +282,99 @@ static int tool_run(
 	rc = node_open(config, &node, error);
 	if (rc < 0)
 		return rc;
-	rc = command_run(node, options, error);
+	rc = command_run(config, node, options, error);
 	node_close(&node);
+	return rc;
+}
+
+/* The configuration that is meant: named, or of the clone that is named or stood in. */
+static int config_file_find(
+	const struct tool_options *options, struct buffer *file, struct error *error)
+{
+	bool has_folder = options->command == TOOL_PULL || options->command == TOOL_PUSH ||
+			  options->command == TOOL_SYNC || options->command == TOOL_SERVE ||
+			  options->command == TOOL_STATUS || options->command == TOOL_VERIFY;
+	int rc;
+
+	if (options->config_file != NULL) {
+		buffer_append_string(file, options->config_file);
+		return 0;
+	}
+	if (options->folder != NULL)
+		return clone_find(options->folder, file, error);
+	if (has_folder && options->name_count > 0)
+		return clone_find(options->names[0], file, error);
+	rc = clone_find(".", file, error);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	if (has_folder && options->command != TOOL_STATUS && options->command != TOOL_VERIFY)
+		return error_set(error, rc, "this folder is no clone; say which is");
+	*error = (struct error){ 0 };
+	buffer_clear(file);
+	buffer_append_string(file, CONFIG_FILE_DEFAULT);
+	return 0;
+}
+
+/* The commands that need no node. ERR_NOT_FOUND with nothing in *error: another one. */
+static int bare_run(const struct tool_options *options, struct error *error)
+{
+	switch (options->command) {
+	case TOOL_HELP:
+		if (options->name_count == 0)
+			tool_help(stdout);
+		else if (tool_help_of(options->names, options->name_count, stdout) < 0)
+			return error_set(
+				error, ERR_INVALID, "no such command: %.60s", options->names[0]);
+		return 0;
+	case TOOL_VERSION:
+		puts("chapar " CHAPAR_VERSION);
+		return 0;
+	case TOOL_COMPLETION:
+		if (tool_completion(options->names[0], stdout) < 0)
+			return error_set(
+				error, ERR_INVALID, "no completion for %.20s", options->names[0]);
+		return 0;
+	case TOOL_CLONE:
+		return tool_clone(options, error);
+	default:
+		return ERR_NOT_FOUND;
+	}
+}
+
+static int config_run(const struct tool_options *options, struct error *error, int *code_r)
+{
+	struct buffer file = { 0 };
+	struct config *config = NULL;
+	int rc = config_file_find(options, &file, error);
+
+	if (rc == 0) {
+		rc = config_load(buffer_string(&file), &config, error);
+		*code_r = rc < 0 ? EX_CONFIG : 0;
+	}
+	if (rc == 0)
+		rc = options->command == TOOL_SERVE ? tool_serve(config, options, error)
+						    : tool_run(config, options, error);
+	config_free(&config);
+	buffer_deinit(&file);
 	return rc;
 }
 
 int main(int argc, char **argv)
 {
 	struct tool_options options;
-	struct config *config;
 	struct error error = { 0 };
-	int rc;
+	int rc, code = 0;
 
 	if (tool_options_parse(argc, (const char *const *)argv, &options, &error) < 0) {
 		fprintf(stderr, "chapar: %s (see chapar help)\n", error.text);
 		return EX_USAGE;
 	}
-	if (options.command == TOOL_HELP) {
-		tool_help(stdout);
-		return 0;
-	}
-	if (options.command == TOOL_VERSION) {
-		puts("chapar " CHAPAR_VERSION);
-		return 0;
-	}
-	if (config_load(options.config_file, &config, &error) < 0) {
-		fprintf(stderr, "chapar: %s\n", error.text);
-		return EX_CONFIG;
-	}
-	rc = tool_run(config, &options, &error);
+	rc = bare_run(&options, &error);
+	if (rc == ERR_NOT_FOUND && error.code == 0)
+		rc = config_run(&options, &error, &code);
 	if (rc < 0)
 		fprintf(stderr, "chapar: %s\n", error.code != 0 ? error.text : error_name(rc));
-	config_free(&config);
 	if (fflush(stdout) != 0 && rc == 0)
 		rc = ERR_IO;
-	return exit_code_of(rc);
+	return code != 0 ? code : exit_code_of(rc);
 }

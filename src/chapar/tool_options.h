@@ -28,9 +28,13 @@ enum tool_command_id {
 	TOOL_CHANNEL_PAUSE,
 	TOOL_CHANNEL_REMOVE,
 	TOOL_CHANNEL_RESUME,
+	TOOL_CLONE,
 	TOOL_COMPACT,
+	TOOL_COMPLETION,
 	TOOL_CONFLICT_LIST,
 	TOOL_HELP,
+	TOOL_PULL,
+	TOOL_PUSH,
 	TOOL_QUOTA,
 	TOOL_REBUILD,
 	TOOL_RENEW_ID,
@@ -39,7 +43,9 @@ enum tool_command_id {
 	TOOL_SCRIPT_GET,
 	TOOL_SCRIPT_LIST,
 	TOOL_SCRIPT_PUT,
+	TOOL_SERVE,
 	TOOL_STATUS,
+	TOOL_SYNC,
 	TOOL_UNDELETE,
 	TOOL_VERIFY,
 	TOOL_VERSION
@@ -47,7 +53,8 @@ enum tool_command_id {
 
 /* All strings borrow from the arguments. */
 struct tool_options {
-	const char *config_file;
+	const char *config_file; /* NULL: not given */
+	const char *folder;      /* of a clone; NULL: not given */
 	enum tool_command_id command;
 	bool is_json;
 	bool with_bodies;
@@ -60,7 +67,12 @@ struct tool_options {
 	const char *since;
 	bool is_list;
 	bool skips_damage;
-	const char *const *names; /* of accounts */
+	const char *ca_file, *pin; /* of an origin; NULL: not given */
+	bool is_without_tls;
+	bool is_watch;
+	const char *port; /* NULL: not given */
+	bool has_local_password;
+	const char *const *names; /* what is no option */
 	size_t name_count;
 };
 

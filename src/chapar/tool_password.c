@@ -45,8 +45,8 @@ int line_read(FILE *in, struct buffer *line, struct error *error)
 	return 0;
 }
 
-/* Asks on the terminal, without showing what is typed. */
-static int password_ask(const char *question, struct buffer *password, struct error *error)
+/* Without showing what is typed. */
+int password_ask(const char *question, struct buffer *password, struct error *error)
 {
 	struct termios shown, hidden;
 	bool is_terminal = tcgetattr(STDIN_FILENO, &shown) == 0;
@@ -63,6 +63,8 @@ static int password_ask(const char *question, struct buffer *password, struct er
 	rc = line_read(stdin, password, error);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
 	fputc('\n', stderr);
+	if (rc == ERR_NOT_FOUND || (rc == 0 && password->len == 0))
+		rc = error_set(error, ERR_INVALID, "no password");
 	return rc;
 }
 

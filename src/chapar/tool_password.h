@@ -17,6 +17,10 @@
  */
 int password_read(const char *file, struct buffer *password, struct error *error);
 
+/* Asks once at the terminal: of a password that another knows. ERR_INVALID: there is no terminal,
+ * or it is empty. */
+int password_ask(const char *question, struct buffer *password, struct error *error);
+
 /* Opens `file` for reading; "-" is standard input. */
 int input_open(const char *file, FILE **in_r, struct error *error);
 void input_close(FILE **in); /* Sets *in to NULL. A NULL *in is allowed. */

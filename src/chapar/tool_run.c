@@ -1,6 +1,7 @@
 #include "chapar/tool_run.h"
 
 #include "base/mem.h"
+#include "chapar/tool_progress.h"
 #include "chapard/admin.h"
 #include "chapard/control.h"
 #include "chapard/storage.h"
@@ -50,7 +51,8 @@ static int store_use(const struct config *config, struct node *node, struct erro
 	node->admin = (struct admin){ .mail = node->mail,
 		.node_name = config->node,
 		.new_accounts_have_master = config->new_accounts == CONFIG_NEW_MASTER,
-		.passwords = config_password_parameters(config) };
+		.passwords = config_password_parameters(config),
+		.origin = config->origin.address.text != NULL ? &config->origin : NULL };
 	return 0;
 }
 
@@ -80,7 +82,8 @@ void node_close(struct node **node)
 	*node = NULL;
 }
 
-static int daemon_run(struct node *node, struct bytes request, FILE *out, struct error *error)
+static int daemon_run(
+	struct node *node, struct bytes request, struct tool_progress *out, struct error *error)
 {
 	int rc = net_client_write(node->client, request, -1, error);
 
@@ -96,14 +99,22 @@ static int daemon_run(struct node *node, struct bytes request, FILE *out, struct
 		if (bytes_peek(line) != '=')
 			return control_result_parse(line, error);
 		bytes_skip(&line, 1);
-		fwrite(line.ptr, 1, line.len, out);
-		putc('\n', out);
+		progress_line(out, line);
 	}
 	return error_prefix(error, "the daemon");
 }
 
+static void lines_take(struct tool_progress *out, struct bytes output)
+{
+	while (output.len > 0) {
+		progress_line(out, bytes_take(&output, bytes_find(output, '\n')));
+		if (output.len > 0)
+			bytes_skip(&output, 1);
+	}
+}
+
 static int store_run_request(
-	struct node *node, struct bytes request, FILE *out, struct error *error)
+	struct node *node, struct bytes request, struct tool_progress *out, struct error *error)
 {
 	struct admin_call *call;
 	struct buffer output = { 0 };
@@ -113,7 +124,7 @@ static int store_run_request(
 		return rc;
 	do {
 		rc = admin_call_step(call, &output, error);
-		fwrite(buffer_string(&output), 1, output.len, out);
+		lines_take(out, buffer_bytes(&output));
 		buffer_clear(&output);
 	} while (rc == ADMIN_MORE);
 	buffer_deinit(&output);
@@ -125,13 +136,16 @@ int node_run(
 	struct node *node, const char *const *words, size_t count, FILE *out, struct error *error)
 {
 	struct buffer request = { 0 };
+	struct tool_progress progress;
 	int rc;
 
+	progress_begin(&progress, out);
 	admin_request_encode(words, count, &request);
 	if (node->client != NULL)
-		rc = daemon_run(node, buffer_bytes(&request), out, error);
+		rc = daemon_run(node, buffer_bytes(&request), &progress, error);
 	else
-		rc = store_run_request(node, buffer_bytes(&request), out, error);
+		rc = store_run_request(node, buffer_bytes(&request), &progress, error);
+	progress_end(&progress);
 	if (request.data != NULL)
 		explicit_bzero(request.data, request.room); /* it may hold passwords */
 	buffer_deinit(&request);

@@ -34,7 +34,9 @@ static const struct admin_command commands[] = {
 	{ "script-delete", 0, 2, 2, admin_script_delete },     /* NAME SCRIPT */
 	{ "script-get", 0, 2, 2, admin_script_get },           /* NAME SCRIPT */
 	{ "script-list", ADMIN_OPTION_JSON, 1, 1, admin_script_list },
-	{ "script-put", 0, 3, 3, admin_script_put },                    /* NAME SCRIPT TEXT */
+	{ "script-put", 0, 3, 3, admin_script_put },                   /* NAME SCRIPT TEXT */
+	{ "origin-sync", ADMIN_OPTION_JSON, 2, 3, admin_origin_sync }, /* MODE PASSWORD [watch] */
+	{ "origin-met", 0, 0, 0, admin_origin_met }, /* whether anything came from there */
 	{ "undelete", 0, 1, ADMIN_ARGUMENT_COUNT_MAX, admin_undelete }, /* NAME KEY=VALUE … */
 	{ "undelete-list", ADMIN_OPTION_JSON, 1, 4, admin_undelete_list },
 };
@@ -181,6 +183,8 @@ void admin_call_free(struct admin_call **call)
 {
 	if (*call == NULL)
 		return;
+	if ((*call)->state_free != NULL)
+		(*call)->state_free((*call)->state);
 	free((*call)->arguments);
 	arena_free(&(*call)->arena);
 	free(*call);
@@ -190,4 +194,11 @@ void admin_call_free(struct admin_call **call)
 int admin_call_step(struct admin_call *call, struct buffer *out, struct error *error)
 {
 	return call->command->step(call, out, error);
+}
+
+void admin_progress(
+	struct buffer *out, uint64_t done, uint64_t total, const char *unit, const char *what)
+{
+	buffer_printf(out, "\r %llu %llu %s %s\n", (unsigned long long)done,
+		(unsigned long long)total, unit, what);
 }

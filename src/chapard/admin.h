@@ -5,7 +5,8 @@
  * A request is one line: the command and its arguments, separated by blanks; bytes up to the blank,
  * '%' and DEL are written as %XX. A call works in steps, so that whoever runs it can send on what
  * it put out and see to others; each step is short (one account, some dozen commits). Output is
- * text for people, or one JSON value if the argument --json is given.
+ * text for people, or one JSON value if the argument --json is given. A line that begins with a CR
+ * tells how far the command is (admin_progress()); it is for who waits, and no part of the output.
  */
 #ifndef CHAPAR_CHAPARD_ADMIN_H
 #define CHAPAR_CHAPARD_ADMIN_H
@@ -37,6 +38,8 @@ struct admin_live {
 	void *context;
 	void (*status)(void *context, bool is_json, struct buffer *out);
 	void (*channels)(void *context, bool is_json, struct buffer *out);
+	/* The daemon waits for running commands to end it: long ones give up. */
+	bool (*is_stopping)(void *context);
 	/* The node that a channel of that name leads to. ERR_NOT_FOUND, ERR_UNAVAILABLE. */
 	int (*peer_find)(
 		void *context, const char *name, struct admin_node *node_r, struct error *error);
@@ -46,11 +49,14 @@ struct admin_live {
 		const char *const *words, size_t count, struct error *error);
 };
 
+struct config_origin; /* chapard/config.h */
+
 struct admin {
 	struct mail *mail;
 	const char *node_name;
 	bool new_accounts_have_master;        /* this node */
 	struct password_parameters passwords; /* how new ones are stored */
+	const struct config_origin *origin;   /* of a clone; NULL: it is none */
 	const struct admin_live
 		*live; /* NULL: the daemon is stopped, the tool has opened the store */
 };
@@ -74,5 +80,9 @@ enum admin_step { ADMIN_DONE, ADMIN_MORE };
  * ERR_EXISTS, ERR_INVALID, and those of mail.h.
  */
 int admin_call_step(struct admin_call *call, struct buffer *out, struct error *error);
+
+/* One such line: "\r DONE TOTAL UNIT WHAT"; UNIT is "bytes" or a word for what is counted. */
+void admin_progress(
+	struct buffer *out, uint64_t done, uint64_t total, const char *unit, const char *what);
 
 #endif

@@ -8,7 +8,8 @@
 
 #include "base/arena.h"
 
-#define ADMIN_LIST_STEP 200 /* accounts told in one step */
+#define ADMIN_LIST_STEP 200   /* accounts told in one step */
+#define ADMIN_PROGRESS_MS 200 /* between two lines that tell how far it is */
 
 /* One step: enum admin_step, or a negative code. */
 typedef int admin_step_function(struct admin_call *call, struct buffer *out, struct error *error);
@@ -38,6 +39,11 @@ struct admin_call {
 	uint64_t kept_count, kept_bytes;
 	uint64_t since_ms;      /* conflicts: told from then on */
 	uint64_t finding_count; /* of verify; conflicts told */
+	uint64_t told_at_ms;    /* monotonic: when progress was told last */
+
+	/* What a command keeps beside that, and who frees it; NULL: nothing. */
+	void *state;
+	void (*state_free)(void *state);
 };
 
 static inline bool admin_has(const struct admin_call *call, enum admin_option option)
@@ -65,6 +71,9 @@ admin_step_function admin_channel_list, admin_channel_add, admin_channel_remove,
 
 /* admin_quota.c */
 admin_step_function admin_quota, admin_quota_set;
+
+/* admin_origin.c */
+admin_step_function admin_origin_sync, admin_origin_met;
 
 /* admin_conflict.c */
 admin_step_function admin_conflict_list;

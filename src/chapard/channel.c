@@ -66,7 +66,7 @@ static bool run_connection(struct channel *channel, struct error *error)
 
 	set_client(channel, client);
 	rc = channel_link_open(
-		&channel->options, channel->mail, client, &channel->link, &peer, error);
+		&channel->options.link, channel->mail, client, &channel->link, &peer, error);
 	if (rc == 0) {
 		channel_meet(channel, peer.node);
 		tell_up(channel, &peer);
@@ -152,29 +152,30 @@ static void copy_options(struct channel_options *own, const struct channel_optio
 {
 	*own = *options;
 	own->name = mem_strdup(options->name);
-	own->host = mem_strdup(options->host);
-	own->user = mem_strdup(options->user);
-	own->password = copy_or_null(options->password);
+	own->link.host = mem_strdup(options->link.host);
+	own->link.user = mem_strdup(options->link.user);
+	own->link.password = copy_or_null(options->link.password);
 	own->accounts = copy_or_null(options->accounts);
-	own->tls_options.ca_path = copy_or_null(options->tls_options.ca_path);
-	own->tls_options.host_name = copy_or_null(options->tls_options.host_name);
-	own->tls_options.certificate_path = copy_or_null(options->tls_options.certificate_path);
-	own->tls_options.key_path = copy_or_null(options->tls_options.key_path);
+	own->link.tls_options.ca_path = copy_or_null(options->link.tls_options.ca_path);
+	own->link.tls_options.host_name = copy_or_null(options->link.tls_options.host_name);
+	own->link.tls_options.certificate_path =
+		copy_or_null(options->link.tls_options.certificate_path);
+	own->link.tls_options.key_path = copy_or_null(options->link.tls_options.key_path);
 }
 
 static void free_options(struct channel_options *own)
 {
-	if (own->password != NULL)
-		explicit_bzero((char *)own->password, strlen(own->password));
+	if (own->link.password != NULL)
+		explicit_bzero((char *)own->link.password, strlen(own->link.password));
 	free((char *)own->name);
-	free((char *)own->host);
-	free((char *)own->user);
-	free((char *)own->password);
+	free((char *)own->link.host);
+	free((char *)own->link.user);
+	free((char *)own->link.password);
 	free((char *)own->accounts);
-	free((char *)own->tls_options.ca_path);
-	free((char *)own->tls_options.host_name);
-	free((char *)own->tls_options.certificate_path);
-	free((char *)own->tls_options.key_path);
+	free((char *)own->link.tls_options.ca_path);
+	free((char *)own->link.tls_options.host_name);
+	free((char *)own->link.tls_options.certificate_path);
+	free((char *)own->link.tls_options.key_path);
 }
 
 struct channel *channel_start(struct mail *mail, const struct channel_options *options)

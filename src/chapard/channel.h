@@ -18,27 +18,19 @@
 #define CHAPAR_CHAPARD_CHANNEL_H
 
 #include "base/error.h"
+#include "chapard/channel_link.h"
 #include "mail/mail.h"
-#include "net/net_client.h"
 
 #define CHANNEL_PAUSE_MIN_MS 200
 #define CHANNEL_PAUSE_MAX_MS 2000
 #define CHANNEL_RETRY_MIN_MS 1000
 #define CHANNEL_RETRY_MAX_MS 300000
-#define CHANNEL_ANSWER_TIMEOUT_MS 30000 /* and a millisecond for each KiB sent and not answered */
-#define CHANNEL_KEEPALIVE_MS 15000      /* an idle connection is tried out after this */
-#define CHANNEL_FAILURE_COUNT_MAX 1000  /* accounts set aside whose errors are told */
-
-enum channel_tls { CHANNEL_TLS_NONE, CHANNEL_TLS_START, CHANNEL_TLS_IMPLICIT };
+#define CHANNEL_KEEPALIVE_MS 15000     /* an idle connection is tried out after this */
+#define CHANNEL_FAILURE_COUNT_MAX 1000 /* accounts set aside whose errors are told */
 
 struct channel_options {  /* all is copied */
 	const char *name; /* also of its durable cursor */
-	const char *host; /* or the path of a UNIX socket */
-	uint16_t port;
-	const char *user;
-	const char *password; /* NULL: the certificate of tls_options says who we are */
-	enum channel_tls tls;
-	struct net_client_tls tls_options;
+	struct channel_link_options link;
 	const char *accounts; /* which are served (sync/account_filter.h); NULL: all */
 	uint64_t rate_max;    /* bytes per second for backlogs; 0: unlimited */
 	bool is_paused;       /* at first */

@@ -314,7 +314,7 @@ static int answer_challenge(
 }
 
 /* Where nobody can listen on the way. */
-static bool is_private(const struct channel_link *link, const struct channel_options *options)
+static bool is_private(const struct channel_link *link, const struct channel_link_options *options)
 {
 	return net_client_is_tls(link->client) || options->host[0] == '/' ||
 	       strncmp(options->host, "127.", 4) == 0 || strcmp(options->host, "::1") == 0 ||
@@ -326,7 +326,7 @@ static bool is_private(const struct channel_link *link, const struct channel_opt
  * alone. With a channel binding nobody in between can pass our login on.
  */
 static const char *mechanism_choose(const struct channel_link *link,
-	const struct channel_options *options, struct bytes binding)
+	const struct channel_link_options *options, struct bytes binding)
 {
 	bool has_certificate =
 		options->tls_options.certificate_path != NULL && net_client_is_tls(link->client);
@@ -342,7 +342,7 @@ static const char *mechanism_choose(const struct channel_link *link,
 	return is_private(link, options) ? "PLAIN" : NULL;
 }
 
-static int no_mechanism(const struct channel_options *options, struct error *error)
+static int no_mechanism(const struct channel_link_options *options, struct error *error)
 {
 	if (options->password == NULL)
 		return error_set(error, ERR_REFUSED,
@@ -376,7 +376,7 @@ static int converse(struct channel_link *link, const char *mechanism, struct sas
 }
 
 static int authenticate(
-	struct channel_link *link, const struct channel_options *options, struct error *error)
+	struct channel_link *link, const struct channel_link_options *options, struct error *error)
 {
 	struct sasl_client_options sasl_options = { .authcid = options->user,
 		.password = options->password };
@@ -401,7 +401,7 @@ static int authenticate(
 }
 
 static int start_tls(
-	struct channel_link *link, const struct channel_options *options, struct error *error)
+	struct channel_link *link, const struct channel_link_options *options, struct error *error)
 {
 	int rc = run_command(link, "STARTTLS", bytes_of(NULL, 0), error);
 
@@ -429,7 +429,7 @@ static int hello(
 	return rc;
 }
 
-static int begin(struct channel_link *link, const struct channel_options *options,
+static int begin(struct channel_link *link, const struct channel_link_options *options,
 	struct mail *mail, struct sync_peer *peer_r, struct error *error)
 {
 	bool is_logged_in = false;
@@ -450,7 +450,7 @@ static int begin(struct channel_link *link, const struct channel_options *option
 	return rc < 0 ? rc : hello(link, mail, peer_r, error);
 }
 
-int channel_link_open(const struct channel_options *options, struct mail *mail,
+int channel_link_open(const struct channel_link_options *options, struct mail *mail,
 	struct net_client *client, struct channel_link **link_r, struct sync_peer *peer_r,
 	struct error *error)
 {

@@ -1,12 +1,29 @@
 /*
- * channel_link: a channel's connection: login and the carriage of SYNC requests and answers over
- * IMAP. Used by the channel's thread only; the client may be interrupted by others.
+ * channel_link: a connection to a peer: login and the carriage of SYNC requests and answers over
+ * IMAP, for channels and for the tool. Used by one thread only; the client may be interrupted by
+ * others.
  */
 #ifndef CHAPAR_CHAPARD_CHANNEL_LINK_H
 #define CHAPAR_CHAPARD_CHANNEL_LINK_H
 
-#include "chapard/channel.h"
+#include "base/error.h"
+#include "mail/mail.h"
+#include "net/net_client.h"
 #include "sync/responder.h"
+
+#define CHANNEL_ANSWER_TIMEOUT_MS 30000 /* and a millisecond for each KiB sent and not answered */
+
+enum channel_tls { CHANNEL_TLS_NONE, CHANNEL_TLS_START, CHANNEL_TLS_IMPLICIT };
+
+/* Where the peer is, and who we are there. All is borrowed. */
+struct channel_link_options {
+	const char *host; /* or the path of a UNIX socket */
+	uint16_t port;
+	const char *user;
+	const char *password; /* NULL: the certificate of tls_options says who we are */
+	enum channel_tls tls;
+	struct net_client_tls tls_options;
+};
 
 struct channel_link;
 
@@ -15,7 +32,7 @@ struct channel_link;
  * net_client.h; ERR_REFUSED: the login, the certificate, or equal node ids; ERR_UNAVAILABLE;
  * ERR_INVALID: the server does not speak the protocol.
  */
-int channel_link_open(const struct channel_options *options, struct mail *mail,
+int channel_link_open(const struct channel_link_options *options, struct mail *mail,
 	struct net_client *client, struct channel_link **link_r, struct sync_peer *peer_r,
 	struct error *error);
 /* Sets *link to NULL. A NULL *link is allowed. Leaves the client to its owner. */

@@ -6,7 +6,7 @@
 #ifndef CHAPAR_CHAPARD_CHANNEL_PRIVATE_H
 #define CHAPAR_CHAPARD_CHANNEL_PRIVATE_H
 
-#include "chapard/channel_link.h"
+#include "chapard/channel.h"
 #include "sync/exchange.h"
 
 #include <pthread.h>

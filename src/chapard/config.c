@@ -235,6 +235,13 @@ static int login_check(const struct config *config, cfg_t *cfg, struct error *er
 	return rc < 0 ? error_prefix(error, "%s:%d: login", cfg->filename, cfg->line) : 0;
 }
 
+static int origin_check(const struct config *config, cfg_t *cfg, struct error *error)
+{
+	int rc = config_origin_check(&config->origin, error);
+
+	return rc < 0 ? error_prefix(error, "%s:%d: origin", cfg->filename, cfg->line) : 0;
+}
+
 /* The store's folder holds a UNIX socket. */
 static int store_check(const struct config *config, cfg_t *cfg, struct error *error)
 {
@@ -273,6 +280,8 @@ static int config_fill(struct config *config, cfg_t *cfg, struct error *error)
 			cfg_getnsec(cfg, "sync-user", (unsigned)i), error);
 	if (rc == 0 && cfg_size(cfg, "login") > 0)
 		rc = login_check(config, cfg_getsec(cfg, "login"), error);
+	if (rc == 0 && cfg_size(cfg, "origin") > 0)
+		rc = origin_check(config, cfg_getsec(cfg, "origin"), error);
 	for (size_t i = 0; i < config->peer_count && rc == 0; i++)
 		rc = peer_check(
 			config, &config->peers[i], cfg_getnsec(cfg, "peer", (unsigned)i), error);

@@ -114,6 +114,17 @@ struct config_peer {
 	bool uid_authority;
 };
 
+/* Where a clone comes from (chapar clone). */
+struct config_origin {
+	struct config_address address; /* text NULL: the node is no clone */
+	char *user;                    /* who we are there: an ordinary user */
+	int tls;                       /* enum config_tls */
+	char *ca_file;
+	struct config_pin pin;
+	char *password_file;       /* NULL: whoever runs the tool is asked */
+	char *local_password_file; /* what mail programs log in here with; NULL: as at the origin */
+};
+
 /* Users whom rights to mailboxes can name together. */
 struct config_group {
 	char *name;
@@ -166,6 +177,7 @@ struct config {
 	struct config_login login;
 	struct config_peer *peers;
 	size_t peer_count;
+	struct config_origin origin;
 	struct config_group *groups;
 	size_t group_count;
 };

@@ -240,6 +240,28 @@ static const struct config_key peer_keys[] = {
 			"on the line; 0: as fast as it goes." },
 };
 
+static const struct config_key origin_keys[] = {
+	{ "address", CONFIG_ADDRESS, AT(config, origin.address), .is_required = true,
+		.help = "HOST:PORT of the IMAP listener of the node that was cloned, or "
+			"unix:PATH." },
+	{ "user", CONFIG_TEXT, AT(config, origin.user), .is_required = true,
+		.help = "Login name there." },
+	{ "tls", CONFIG_CHOICE, AT(config, origin.tls), .default_text = "implicit",
+		.choices = TLS_CHOICES,
+		.help = "How the connection is protected; none to this machine only." },
+	{ "ca-file", CONFIG_PATH, AT(config, origin.ca_file),
+		.help = "PEM file of the CAs that may vouch for the origin; by default the "
+			"system's." },
+	{ "pin", CONFIG_PIN, AT(config, origin.pin),
+		.help = "SHA-256 of the origin's certificate: exactly that one is accepted." },
+	{ "password-file", CONFIG_PATH, AT(config, origin.password_file),
+		.help = "File whose one line is the password there; not readable for others. By "
+			"default the tool asks." },
+	{ "local-password-file", CONFIG_PATH, AT(config, origin.local_password_file),
+		.help = "File whose one line is what mail programs log in to this copy with. By "
+			"default the same passwords as at the origin." },
+};
+
 static const struct config_key group_keys[] = {
 	{ "members", CONFIG_MEMBERS, AT(config_group, members), .is_required = true,
 		.help = "Names of users, separated by blanks." },
@@ -265,6 +287,9 @@ const struct config_section config_sections[CONFIG_SECTION_COUNT] = {
 	{ "peer", KEYS(peer_keys), sizeof(struct config_peer), AT(config, peers),
 		AT(config, peer_count), CONFIG_PEER_COUNT_MAX,
 		.help = "A node that our changes are sent to, merged with its own." },
+	{ "origin", KEYS(origin_keys),
+		.help = "Where this copy was cloned from; written by chapar "
+			"clone." },
 	{ "group", KEYS(group_keys), sizeof(struct config_group), AT(config, groups),
 		AT(config, group_count), CONFIG_GROUP_COUNT_MAX,
 		.help = "Users whom rights to mailboxes name together, as group:TITLE." },

@@ -28,6 +28,26 @@ int config_peer_check(
 	return 0;
 }
 
+static bool is_this_machine(const struct config_address *address)
+{
+	return address->host == NULL || strcmp(address->host, "localhost") == 0 ||
+	       strcmp(address->host, "::1") == 0 || strncmp(address->host, "127.", 4) == 0;
+}
+
+int config_origin_check(const struct config_origin *origin, struct error *error)
+{
+	if (origin->tls == CONFIG_TLS_NONE && !is_this_machine(&origin->address))
+		return error_set(error, ERR_INVALID, "tls = none is for this machine only");
+	if (origin->tls == CONFIG_TLS_NONE && (origin->ca_file != NULL || origin->pin.is_set))
+		return error_set(error, ERR_INVALID, "ca-file and pin need tls");
+	if (origin->ca_file != NULL && origin->pin.is_set)
+		return error_set(error, ERR_INVALID, "give either ca-file or pin");
+	if (origin->address.host != NULL &&
+		(origin->address.port == 0 || origin->address.host[0] == '*'))
+		return error_set(error, ERR_INVALID, "address: nobody can be reached there");
+	return 0;
+}
+
 static int word_fill(const struct config_section *section, const struct config *config,
 	const char *word, struct config_peer *peer, bool *is_given, struct error *error)
 {

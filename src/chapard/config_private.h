@@ -49,7 +49,7 @@ struct config_section {
 	const char *help;
 };
 
-#define CONFIG_SECTION_COUNT 9
+#define CONFIG_SECTION_COUNT 10
 /* The top of the file first. */
 extern const struct config_section config_sections[CONFIG_SECTION_COUNT];
 
@@ -61,6 +61,7 @@ int config_peer_check(
 int config_sync_user_check(
 	const struct config *config, struct config_sync_user *user, struct error *error);
 int config_login_check(const struct config *config, struct error *error);
+int config_origin_check(const struct config_origin *origin, struct error *error);
 
 /* CONFIG_MEMBERS and CONFIG_LEVEL; the texts as with config_value_parse(). */
 int config_members_check(const char *text, struct error *error);

@@ -85,6 +85,8 @@ static int store_side_open(struct daemon *daemon, struct error *error)
 		.node_name = daemon->config->node,
 		.new_accounts_have_master = daemon->config->new_accounts == CONFIG_NEW_MASTER,
 		.passwords = config_password_parameters(daemon->config),
+		.origin = daemon->config->origin.address.text != NULL ? &daemon->config->origin
+								      : NULL,
 		.live = &daemon->live };
 	config_node_name(daemon->config, &name);
 	mail_set_node_name(daemon->mail, &name);
@@ -219,6 +221,7 @@ void daemon_stop(struct daemon **daemon_p)
 	if (daemon == NULL)
 		return;
 	*daemon_p = NULL;
+	atomic_store(&daemon->is_stopping, true);
 	/* First who makes changes, then what they are made in; while clients finish, peers still
 	 * hear of it. */
 	if (daemon->server != NULL)

@@ -19,6 +19,9 @@ struct daemon;
  */
 int daemon_start(const struct config *config, struct daemon **daemon_r, struct error *error);
 
+/* The port of a listener of the configuration, as it was bound. */
+uint16_t daemon_port(const struct daemon *daemon, size_t listener);
+
 /*
  * Waits until the process is told to stop (0), or the store stops writing, which only a new start
  * can mend (its code). On SIGHUP it reads certificate and key again.

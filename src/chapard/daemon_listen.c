@@ -95,6 +95,11 @@ int daemon_listen_control(struct daemon *daemon, struct error *error)
 	return rc;
 }
 
+uint16_t daemon_port(const struct daemon *daemon, size_t listener)
+{
+	return daemon->ports[listener];
+}
+
 void daemon_listeners_log(const struct daemon *daemon)
 {
 	static const char *const protocol_names[] = { "imap", "lmtp" };

@@ -216,13 +216,16 @@ static int file_logins_open(struct daemon *daemon, struct error *error)
 	int rc = 0;
 
 	daemon->file_logins = mem_zalloc_array(
-		config->sync_user_count + config->admin_count + 1, sizeof(*daemon->file_logins));
+		config->sync_user_count + config->admin_count + 2, sizeof(*daemon->file_logins));
 	for (size_t i = 0; i < config->sync_user_count && rc == 0; i++)
 		rc = file_login_open(daemon, config->sync_users[i].name,
 			config->sync_users[i].password_file, error);
 	for (size_t i = 0; i < config->admin_count && rc == 0; i++)
 		rc = file_login_open(
 			daemon, config->admins[i].name, config->admins[i].password_file, error);
+	if (rc == 0 && config->origin.user != NULL)
+		rc = file_login_open(
+			daemon, config->origin.user, config->origin.local_password_file, error);
 	return rc;
 }
 

@@ -28,14 +28,16 @@ static int channel_open(const struct config_peer *peer, struct mail *mail, bool 
 	struct buffer secret = { 0 };
 	struct channel_options options = {
 		.name = peer->name,
-		.host = peer->address.host != NULL ? peer->address.host : peer->address.path,
-		.port = peer->address.port,
-		.user = peer->user,
-		.tls = (enum channel_tls)peer->tls,
-		.tls_options = { .verify = peer->pin.is_set ? NET_VERIFY_PIN : NET_VERIFY_CA,
-			.ca_path = peer->ca_file,
-			.certificate_path = peer->certificate,
-			.key_path = peer->key },
+		.link = { .host = peer->address.host != NULL ? peer->address.host
+							     : peer->address.path,
+			.port = peer->address.port,
+			.user = peer->user,
+			.tls = (enum channel_tls)peer->tls,
+			.tls_options = { .verify =
+						 peer->pin.is_set ? NET_VERIFY_PIN : NET_VERIFY_CA,
+				.ca_path = peer->ca_file,
+				.certificate_path = peer->certificate,
+				.key_path = peer->key } },
 		.accounts = peer->accounts,
 		.rate_max = peer->backlog_rate_max,
 		.is_paused = is_paused,
@@ -44,11 +46,11 @@ static int channel_open(const struct config_peer *peer, struct mail *mail, bool 
 			 ? 0
 			 : config_secret_read(peer->password_file, &secret, error);
 
-	memcpy(options.tls_options.pin, peer->pin.bytes, NET_PIN_SIZE);
+	memcpy(options.link.tls_options.pin, peer->pin.bytes, NET_PIN_SIZE);
 	if (rc < 0) {
 		error_prefix(error, "peer %s", peer->name);
 	} else {
-		options.password = peer->password_file != NULL ? buffer_string(&secret) : NULL;
+		options.link.password = peer->password_file != NULL ? buffer_string(&secret) : NULL;
 		*channel_r = channel_start(mail, &options);
 		if (peer->tls == CONFIG_TLS_NONE && !is_this_machine(&peer->address))
 			log_event(LOG_LEVEL_WARNING, "peer-without-tls", "peer", peer->name,

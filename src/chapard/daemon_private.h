@@ -26,7 +26,7 @@
 
 #define HOST_NAME_SIZE 256
 
-/* A sync-user or administrator whose password is in a file. */
+/* A sync-user, administrator or owner of a clone whose password is in a file. */
 struct file_login {
 	const char *name;          /* the configuration's */
 	struct buffer credentials; /* made of its password */
@@ -77,6 +77,7 @@ struct daemon {
 
 	struct admin admin;
 	struct admin_live live;
+	atomic_bool is_stopping;
 	bool has_pid_file; /* it is ours to remove */
 	bool is_ready;
 };

@@ -46,11 +46,19 @@ static void daemon_status(void *context, bool is_json, struct buffer *out)
 		stats.worker_queue_length);
 }
 
+static bool daemon_is_stopping(void *context)
+{
+	struct daemon *daemon = context;
+
+	return atomic_load(&daemon->is_stopping);
+}
+
 void daemon_status_init(struct daemon *daemon)
 {
 	daemon->live = (struct admin_live){ .context = daemon,
 		.status = daemon_status,
 		.channels = daemon_peers_tell,
+		.is_stopping = daemon_is_stopping,
 		.peer_find = daemon_peers_find,
 		.channel_change = daemon_peers_change };
 }

@@ -23,6 +23,16 @@ struct exchange *exchange_new(
 	return exchange;
 }
 
+void exchange_set_pull(struct exchange *exchange)
+{
+	exchange->is_pull = true;
+}
+
+void exchange_set_restricted(struct exchange *exchange)
+{
+	exchange->is_restricted = true;
+}
+
 static void drop_answer(struct exchange *exchange)
 {
 	struct queued_answer *answer = exchange->answers;
@@ -57,6 +67,11 @@ void exchange_free(struct exchange **exchange_ptr)
 const struct exchange_result *exchange_result(const struct exchange *exchange)
 {
 	return &exchange->result;
+}
+
+void exchange_get_progress(const struct exchange *exchange, struct exchange_progress *progress_r)
+{
+	*progress_r = exchange->progress;
 }
 
 void exchange_answer(struct exchange *exchange, struct bytes text)
@@ -102,18 +117,25 @@ static int survey_take(
 	return 0;
 }
 
+static int read_header(struct exchange *exchange, struct account_header *header_r)
+{
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+
+	if (rc == 0)
+		rc = account_load(kv, exchange->account, header_r);
+	mail_read_end(&kv);
+	return rc;
+}
+
 static int survey_finish(struct exchange *exchange)
 {
 	struct account_header header;
-	struct kv_txn *kv = NULL;
 	int rc;
 
 	if (!exchange->exists_there)
 		return exchange_begin_push(exchange);
-	rc = mail_read_begin(exchange->mail, exchange->position, &kv);
-	if (rc == 0)
-		rc = account_load(kv, exchange->account, &header);
-	mail_read_end(&kv);
+	rc = read_header(exchange, &header);
 	if (rc < 0)
 		return rc;
 	if (!digest_equal(header.digest, exchange->their_digest))
@@ -144,7 +166,8 @@ static int begin(struct exchange *exchange)
 		exchange->point = (struct common_point){ 0 };
 	exchange->expect = exchange->point.theirs;
 	if (exchange->point.mine != 0)
-		return exchange_begin_push(exchange);
+		return exchange->is_pull ? exchange_begin_changes(exchange)
+					 : exchange_begin_push(exchange);
 	exchange->phase = &survey_phase;
 	return 0;
 }
@@ -247,6 +270,7 @@ int exchange_begin_changes(struct exchange *exchange)
 static int list_wanted(struct exchange *exchange)
 {
 	const struct change_set *theirs = &exchange->theirs;
+	uint64_t byte_total = exchange->progress.byte_count;
 	size_t room = 0, sizes_room = 0;
 	struct kv_txn *kv = NULL;
 	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
@@ -272,8 +296,11 @@ static int list_wanted(struct exchange *exchange)
 			sizeof(*exchange->wanted_sizes));
 		exchange->wanted_sizes[exchange->wanted_count] = message->size;
 		exchange->wanted[exchange->wanted_count++] = message->instance;
+		byte_total += message->size;
 	}
 	mail_read_end(&kv);
+	exchange->progress.body_total = exchange->progress.body_count + exchange->wanted_count;
+	exchange->progress.byte_total = byte_total;
 	return rc;
 }
 
@@ -321,12 +348,14 @@ static int get_take(
 		if (at->next == NULL || wire_guid(at, &items[count].guid) < 0 ||
 			dlist_text(at->next, &items[count].raw) < 0)
 			return error_set(error, ERR_INVALID, "bad body in an answer");
+		exchange->progress.byte_count += items[count].raw.len;
 		count++;
 	}
 	rc = body_set_add(&exchange->bodies, exchange->mail, items, count, error);
 	if (rc < 0)
 		return rc;
 	exchange->has_got = exchange->has_got || count > 0;
+	exchange->progress.body_count += count;
 	exchange->result.received_body_count += (unsigned)count;
 	return 0;
 }
@@ -340,7 +369,12 @@ static bool is_time_to_integrate(const struct exchange *exchange)
 	unsigned most = mail_node(exchange->mail) < exchange->peer ? EXCHANGE_REFUSED_MAX / 2
 								   : EXCHANGE_REFUSED_MAX;
 
-	return exchange->refused_in_row >= most;
+	return !exchange->is_restricted && exchange->refused_in_row >= most;
+}
+
+static bool has_nothing(const struct change_set *set)
+{
+	return set->mailbox_count == 0 && set->message_count == 0 && set->register_count == 0;
 }
 
 static int merge_and_push(struct exchange *exchange)
@@ -349,6 +383,8 @@ static int merge_and_push(struct exchange *exchange)
 
 	if (exchange_is_comparing(exchange))
 		return exchange_repair_merge(exchange);
+	if (exchange->is_pull && has_nothing(&exchange->theirs))
+		return exchange_finish_pull(exchange);
 	rc = exchange_merge(exchange, NULL, 0);
 	if (rc == ERR_NOT_FOUND) {
 		/* A body that was here has gone meanwhile: look again. */
@@ -449,6 +485,20 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 	exchange->integrated_at = 0;
 	exchange->result.conflict_count += (unsigned)merge.integrate.conflict_count;
 	body_set_deinit(&exchange->bodies);
+	return 0;
+}
+
+int exchange_finish_pull(struct exchange *exchange)
+{
+	struct account_header header;
+	int rc = read_header(exchange, &header);
+
+	if (rc < 0)
+		return rc;
+	/* If not, there is something here that the peer lacks: what was common before still is. */
+	if (digest_equal(header.digest, exchange->their_digest))
+		exchange->result.point = (struct common_point){ header.sequence, exchange->expect };
+	exchange->is_done = true;
 	return 0;
 }
 

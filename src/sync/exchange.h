@@ -62,6 +62,11 @@ struct exchange_result {
  */
 struct exchange *exchange_new(
 	struct mail *mail, uint32_t account, uint64_t peer, const struct common_point *known);
+/* Before the first step: takes in what the peer changed, and sends nothing of ours. */
+void exchange_set_pull(struct exchange *exchange);
+/* Before the first step: the peer does not merge for us (HELLO told that we have no full rights).
+ */
+void exchange_set_restricted(struct exchange *exchange);
 /* Frees it, at any step. Sets *exchange to NULL. A NULL *exchange is allowed. */
 void exchange_free(struct exchange **exchange);
 
@@ -69,6 +74,13 @@ void exchange_free(struct exchange **exchange);
 enum exchange_step exchange_next(struct exchange *exchange, struct buffer *request_r);
 /* Feeds an answer. It is looked at in exchange_next(); `answer` is copied. */
 void exchange_answer(struct exchange *exchange, struct bytes answer);
+
+/* How many message bodies have gone over, of those that are known to have to. */
+struct exchange_progress {
+	uint64_t body_count, body_total;
+	uint64_t byte_count, byte_total;
+};
+void exchange_get_progress(const struct exchange *exchange, struct exchange_progress *progress_r);
 
 /* Borrowed until exchange_free(). */
 const struct exchange_result *exchange_result(const struct exchange *exchange);

@@ -72,6 +72,9 @@ struct exchange {
 	struct exchange_result result;
 	const struct exchange_phase *phase; /* NULL: before the first step */
 	bool is_done;
+	bool is_pull;       /* nothing of ours is sent */
+	bool is_restricted; /* the peer does not merge for us */
+	struct exchange_progress progress;
 
 	struct queued_answer *answers, **answers_end;
 	unsigned awaiting; /* requests not answered yet, counting queued answers */
@@ -118,6 +121,9 @@ bool exchange_knows_theirs(const struct exchange *exchange);
 int exchange_count_refusal(struct exchange *exchange);
 /* Merges theirs into our copy; compared is not NULL in a repair (see integrate.h). */
 int exchange_merge(struct exchange *exchange, const struct change_set *compared, uint64_t expect);
+
+/* In place of a push, of an exchange that only pulls. */
+int exchange_finish_pull(struct exchange *exchange);
 
 /* Sends `changes`, which were read at `header`; takes both over. */
 int exchange_push_prepared(struct exchange *exchange);

@@ -236,6 +236,8 @@ static int put_body(struct exchange *exchange, struct kv_txn *kv, const struct p
 		dlist_put_hex(writer, key);
 		dlist_put_literal(writer, buffer_bytes(&raw));
 		exchange->result.sent_body_count++;
+		exchange->progress.body_count++;
+		exchange->progress.byte_count += raw.len;
 		map_put(&push->put, arena_copy(push->arena, key), push);
 	} else if (rc == ERR_NOT_FOUND) {
 		rc = account_get_message(
@@ -493,6 +495,10 @@ int exchange_push_prepared(struct exchange *exchange)
 {
 	struct exchange_push *push = &exchange->push;
 
+	exchange->progress.body_total = exchange->progress.body_count + push->body_count;
+	exchange->progress.byte_total = exchange->progress.byte_count;
+	for (size_t i = 0; i < push->body_count; i++)
+		exchange->progress.byte_total += push->bodies[i].size;
 	push->record_next = 0;
 	push->part_count = 0;
 	push->is_sent = false;
@@ -523,10 +529,14 @@ static int begin_push(struct exchange *exchange, bool is_integrate)
 
 int exchange_begin_push(struct exchange *exchange)
 {
+	if (exchange->is_pull)
+		return exchange_finish_pull(exchange);
 	return begin_push(exchange, false);
 }
 
 int exchange_begin_integrate(struct exchange *exchange)
 {
+	if (exchange->is_pull)
+		return exchange_finish_pull(exchange);
 	return begin_push(exchange, true);
 }

@@ -310,6 +310,12 @@ static void note_acts(struct merge_state *state, bool is_mine, bool is_theirs, b
 	state->have_they_acted |= is_theirs && !is_equal;
 }
 
+/* INBOX as every node makes it: nobody has done anything in it yet. */
+static bool is_pristine(const struct mailbox_record *mailbox)
+{
+	return mailbox->modseq <= 1 && mailbox->uidnext <= 1;
+}
+
 static void put_mailboxes(struct merge_state *state, struct merge_output *output)
 {
 	output->mailboxes =
@@ -330,7 +336,8 @@ static void put_mailboxes(struct merge_state *state, struct merge_output *output
 		is_equal = mailbox->has_mine && mailbox->theirs != NULL &&
 			   mailbox_same(&mailbox->mine, mailbox->theirs) &&
 			   mailbox->mine.uidnext == mailbox->theirs->uidnext;
-		note_acts(state, mailbox->is_mine_changed, mailbox->theirs != NULL, is_equal);
+		note_acts(state, mailbox->is_mine_changed && !is_pristine(&mailbox->mine),
+			mailbox->theirs != NULL && !is_pristine(mailbox->theirs), is_equal);
 		if (must_write_mailbox(state, mailbox))
 			output->mailboxes[output->mailbox_count++] = *joined;
 	}

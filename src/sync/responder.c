@@ -154,12 +154,14 @@ static void name_read(const struct dlist *map, const char *key, char *text, size
 static int hello_read(
 	const struct dlist *map, struct mail *mail, struct sync_peer *peer_r, struct error *error)
 {
-	uint64_t version;
+	uint64_t version, is_full = 0;
 
 	*peer_r = (struct sync_peer){ 0 };
 	if (dlist_get_number(map, "VERSION", UINT32_MAX, &version) < 0 ||
 		wire_get_node(map, "NODE", &peer_r->node) < 0 || peer_r->node == 0)
 		return error_set(error, ERR_INVALID, "bad or missing NODE or VERSION");
+	(void)dlist_get_number(map, "FULL", 1, &is_full);
+	peer_r->is_full = is_full != 0;
 	name_read(map, "NAME", peer_r->name.name, sizeof(peer_r->name.name));
 	name_read(map, "HOST", peer_r->name.host, sizeof(peer_r->name.host));
 	if (version != SYNC_VERSION)

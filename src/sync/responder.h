@@ -38,6 +38,7 @@ struct sync_rights {
 struct sync_peer {
 	uint64_t node;
 	struct node_name name; /* so far as it told */
+	bool is_full;          /* it takes us for a peer node */
 };
 
 struct sync_session;

@@ -328,6 +328,7 @@ class Wire:
         self.lock = threading.Lock()
         self.bytes_until_cut = None  # when set, the wire breaks after so many more bytes
         self.watch = None
+        self.byte_count = 0  # that went over it, both ways
 
     def heal(self):
         if self.listener is not None:
@@ -388,6 +389,7 @@ class Wire:
                 if is_from_near and self.watch is not None:
                     self.watch(data)
                 with self.lock:
+                    self.byte_count += len(data)
                     breaks = self.bytes_until_cut is not None and self.bytes_until_cut < len(data)
                     if breaks:
                         data = data[: self.bytes_until_cut]

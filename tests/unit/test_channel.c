@@ -41,10 +41,10 @@ static void open_node(struct node *node, const char *path)
 static void start_channel(struct link *link, const char *password)
 {
 	struct channel_options options = { .name = "b",
-		.host = "127.0.0.1",
-		.port = fake_peer_port(link->peer),
-		.user = "sync",
-		.password = password,
+		.link = { .host = "127.0.0.1",
+			.port = fake_peer_port(link->peer),
+			.user = "sync",
+			.password = password },
 		.accounts = link->accounts,
 		.rate_max = link->rate_max };
 

@@ -211,10 +211,13 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
     def note_acts(ours, th, mine_changed):
         equal = ours is not None and th is not None and type(ours).same(ours, th) and (ours.ms == th.ms or not getattr(ours, 'mb', None))
         acted[0] |= mine_changed and not equal; acted[1] |= th is not None and not equal
+    def pristine(b, uidnext): return b is not None and b.ms <= 1 and uidnext <= 1    # as every copy makes its INBOX: nobody acted
     for i in sorted(touched_b):
         if i in box:
-            note_acts(A.box.get(i), tb.get(i), i in mb)
-            if i in A.uidnext and i in tb and A.uidnext[i] != T_uidnext.get(i, 1): acted[0] |= i in mb; acted[1] = True
+            ours, th = A.box.get(i), tb.get(i); by_me = i in mb and not pristine(ours, A.uidnext.get(i, 1))
+            by_them = not pristine(th, T_uidnext.get(i, 1))
+            equal = ours is not None and th is not None and Box.same(ours, th) and A.uidnext.get(i, 1) == T_uidnext.get(i, 1)
+            acted[0] |= by_me and not equal; acted[1] |= th is not None and by_them and not equal
             write(A.put_box, i, box[i], A.box.get(i), tb.get(i), i in mb, modseq(box[i], A.box.get(i), tb.get(i), i in mb))
     # vacate first, so that a slot given up is free; then show in UID order
     for i in touched_m:

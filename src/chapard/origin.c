@@ -1,0 +1,498 @@
+#include "chapard/origin_private.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "chapard/channel_link.h"
+#include "mail/deletion.h"
+#include "sync/survey.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define WAIT_MS 500 /* of one step that only waits */
+
+struct origin_account {
+	char name[ACCOUNT_NAME_SIZE_MAX + 1];
+	uint64_t sequence; /* there */
+	struct digest digest;
+};
+
+enum origin_phase { PHASE_CONNECT, PHASE_SURVEY, PHASE_EXCHANGE, PHASE_REST, PHASE_PAUSE };
+
+struct origin {
+	struct mail *mail;
+	struct origin_options options;
+	enum origin_phase phase;
+	struct net_client *client;
+	struct channel_link *link;
+	struct sync_peer peer;
+	bool has_connected;
+
+	uint64_t cursor; /* where the survey goes on */
+	struct origin_account *accounts;
+	size_t account_count, account_room, account_next;
+
+	struct exchange *exchange; /* NULL: none is under way */
+	uint32_t number;           /* whose it is */
+	bool is_comparing; /* a second exchange of this account: the first could only pull */
+	struct buffer request;
+
+	uint64_t request_count, equal_count;
+	struct origin_state state;
+	bool is_changed;          /* the state, so far as it is worth a commit */
+	struct error first_error; /* of an account */
+	bool is_loaded, is_over;
+	uint64_t wake_at_ms, pause_ms; /* monotonic; of pauses */
+};
+
+/* On the committer's thread: something changed here, which the origin is to have. */
+static void wake(void *context, const struct feed_news *news, size_t count)
+{
+	struct origin *origin = context;
+
+	(void)news;
+	(void)count;
+	net_client_wake(origin->client);
+}
+
+struct origin *origin_new(struct mail *mail, const struct origin_options *options)
+{
+	struct origin *origin = mem_zalloc(sizeof(*origin));
+
+	origin->mail = mail;
+	origin->options = *options;
+	origin->pause_ms = ORIGIN_PAUSE_MIN_MS;
+	return origin;
+}
+
+static void disconnect(struct origin *origin)
+{
+	exchange_free(&origin->exchange);
+	if (origin->client != NULL && origin->options.is_watch)
+		store_unlisten(mail_store(origin->mail), wake, origin);
+	channel_link_close(&origin->link);
+	net_client_free(&origin->client);
+}
+
+void origin_free(struct origin **origin)
+{
+	if (*origin == NULL)
+		return;
+	disconnect(*origin);
+	free((*origin)->accounts);
+	buffer_deinit(&(*origin)->request);
+	free(*origin);
+	*origin = NULL;
+}
+
+static uint64_t now_ms(void)
+{
+	return clock_now_ms(clock_system());
+}
+
+/* ---- the connection ---- */
+
+static struct channel_link_options link_options(const struct origin *origin)
+{
+	const struct config_origin *config = origin->options.config;
+	struct channel_link_options options = {
+		.host = config->address.host != NULL ? config->address.host : config->address.path,
+		.port = config->address.port,
+		.user = config->user,
+		.password = origin->options.password,
+		.tls = (enum channel_tls)config->tls,
+		.tls_options = { .verify = config->pin.is_set ? NET_VERIFY_PIN : NET_VERIFY_CA,
+			.ca_path = config->ca_file },
+	};
+
+	memcpy(options.tls_options.pin, config->pin.bytes, NET_PIN_SIZE);
+	return options;
+}
+
+static int connect_step(struct origin *origin, struct error *error)
+{
+	struct channel_link_options options = link_options(origin);
+	int rc;
+
+	origin->client = net_client_new();
+	if (origin->options.is_watch)
+		store_listen(mail_store(origin->mail), wake, origin);
+	rc = channel_link_open(
+		&options, origin->mail, origin->client, &origin->link, &origin->peer, error);
+	if (rc < 0)
+		return rc;
+	if (origin->options.is_watch && origin->options.tell_connection != NULL &&
+		origin->pause_ms > ORIGIN_PAUSE_MIN_MS)
+		origin->options.tell_connection(origin->options.context, &(struct error){ 0 });
+	origin->has_connected = true;
+	origin->pause_ms = ORIGIN_PAUSE_MIN_MS;
+	origin->state.peer = origin->peer.node;
+	origin->phase = PHASE_SURVEY;
+	return ORIGIN_MORE;
+}
+
+static int ask(struct origin *origin, struct bytes *answer_r, struct error *error)
+{
+	int rc = channel_link_request(origin->link, buffer_bytes(&origin->request), error);
+
+	origin->request_count++;
+	if (rc == 0)
+		rc = channel_link_flush(origin->link, error);
+	return rc < 0 ? rc : channel_link_answer(origin->link, answer_r, error);
+}
+
+/* ---- which accounts there are ---- */
+
+static int account_add(
+	struct origin *origin, const struct survey_account *theirs, struct error *error)
+{
+	struct origin_account *account;
+
+	if (!theirs->exists)
+		return 0;
+	mem_grow((void **)&origin->accounts, &origin->account_room, origin->account_count + 1,
+		sizeof(*origin->accounts));
+	account = &origin->accounts[origin->account_count];
+	if (account_name_normalize(theirs->name, account->name) < 0)
+		return error_set(error, ERR_INVALID, "the origin tells of a bad account name");
+	account->sequence = theirs->sequence;
+	account->digest = theirs->digest;
+	origin->account_count++;
+	return 0;
+}
+
+static int survey_step(struct origin *origin, struct error *error)
+{
+	struct arena *arena = arena_new();
+	struct survey_account *theirs;
+	struct bytes answer;
+	size_t count = 0;
+	int rc;
+
+	buffer_clear(&origin->request);
+	survey_request_all(origin->cursor, &origin->request);
+	rc = ask(origin, &answer, error);
+	if (rc == 0)
+		rc = survey_answer(answer, arena, &theirs, &count, &origin->cursor, error);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = account_add(origin, &theirs[i], error);
+	arena_free(&arena);
+	if (rc < 0)
+		return rc;
+	if (origin->cursor == 0) {
+		origin->account_next = 0;
+		origin->phase = PHASE_EXCHANGE;
+	}
+	return ORIGIN_MORE;
+}
+
+/* ---- one account ---- */
+
+struct local {
+	struct account_header header;
+	struct common_point point;
+};
+
+static int local_read(struct origin *origin, struct local *local_r)
+{
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
+
+	if (rc == 0)
+		rc = account_load(kv, origin->number, &local_r->header);
+	if (rc == 0)
+		rc = point_get(kv, origin->number, origin->peer.node, &local_r->point);
+	mail_read_end(&kv);
+	return rc;
+}
+
+static void exchange_start(struct origin *origin, bool is_pull)
+{
+	origin->exchange = exchange_new(origin->mail, origin->number, origin->peer.node, NULL);
+	if (is_pull)
+		exchange_set_pull(origin->exchange);
+	if (!origin->peer.is_full)
+		exchange_set_restricted(origin->exchange);
+}
+
+/* Begins the exchange of the next account, unless there is nothing to bring either way. */
+static int account_start(struct origin *origin, struct error *error)
+{
+	const struct origin_account *theirs = &origin->accounts[origin->account_next];
+	enum origin_mode mode = origin->options.mode;
+	struct local local = { 0 };
+	bool is_mine_new, is_theirs_new;
+	int rc = mail_account_find(
+		origin->mail, bytes_of_string(theirs->name), error, &origin->number);
+
+	if (rc == ERR_NOT_FOUND)
+		rc = mail_account_open(
+			origin->mail, bytes_of_string(theirs->name), true, error, &origin->number);
+	if (rc == 0)
+		rc = local_read(origin, &local);
+	if (rc < 0)
+		return error_set(error, rc, "%s cannot be read: %s", theirs->name, error_name(rc));
+	is_mine_new = local.header.sequence != local.point.mine;
+	is_theirs_new = theirs->sequence != local.point.theirs;
+	/* An account that was never here holds nothing to send, though it was written. */
+	if (local.point.mine == 0 && local.header.highest <= 1)
+		is_mine_new = false;
+	if ((is_mine_new || is_theirs_new) && digest_equal(local.header.digest, theirs->digest)) {
+		local.point = (struct common_point){ local.header.sequence, theirs->sequence };
+		rc = point_save(
+			origin->mail, origin->number, origin->peer.node, local.point, error);
+		is_mine_new = is_theirs_new = false;
+	}
+	if (rc < 0)
+		return rc;
+	if ((!is_theirs_new && (!is_mine_new || mode == ORIGIN_PULL)) ||
+		(!is_mine_new && mode == ORIGIN_PUSH)) {
+		origin->equal_count++;
+		origin->account_next++;
+		return ORIGIN_MORE;
+	}
+	origin->is_comparing = false;
+	exchange_start(origin, mode == ORIGIN_PULL || !is_mine_new);
+	return ORIGIN_MORE;
+}
+
+/*
+ * What was only pulled and is not equal now, though nothing had changed here, differs in what no
+ * change tells: then all is compared.
+ */
+static bool should_compare(struct origin *origin, const struct exchange_result *result)
+{
+	struct local local = { 0 };
+
+	if (origin->options.mode == ORIGIN_PULL || origin->is_comparing ||
+		result->error.code != 0 || result->point.mine != 0)
+		return false;
+	return local_read(origin, &local) == 0;
+}
+
+static int account_finish(struct origin *origin, struct error *error)
+{
+	const struct exchange_result *result = exchange_result(origin->exchange);
+	const char *name = origin->accounts[origin->account_next].name;
+	int rc = 0;
+
+	origin->is_changed = true;
+	if (result->point.mine != 0)
+		rc = point_save(
+			origin->mail, origin->number, origin->peer.node, result->point, error);
+	if (rc < 0)
+		return rc;
+	if (origin->options.tell != NULL)
+		origin->options.tell(origin->options.context, name, result);
+	if (result->error.code != 0 && origin->first_error.code == 0) {
+		origin->first_error = result->error;
+		error_prefix(&origin->first_error, "%s", name);
+	}
+	if (should_compare(origin, result)) {
+		exchange_free(&origin->exchange);
+		origin->is_comparing = true;
+		exchange_start(origin, false);
+		return ORIGIN_MORE;
+	}
+	exchange_free(&origin->exchange);
+	origin->account_next++;
+	return ORIGIN_MORE;
+}
+
+/* Sends what can be sent, and takes one answer. */
+static int exchange_step_on(struct origin *origin, struct error *error)
+{
+	for (;;) {
+		enum exchange_step step = exchange_next(origin->exchange, &origin->request);
+		struct bytes answer;
+		int rc;
+
+		if (step == EXCHANGE_SEND) {
+			origin->request_count++;
+			rc = channel_link_request(
+				origin->link, buffer_bytes(&origin->request), error);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		if (step != EXCHANGE_WAIT)
+			return account_finish(origin, error);
+		rc = channel_link_flush(origin->link, error);
+		if (rc == 0)
+			rc = channel_link_answer(origin->link, &answer, error);
+		if (rc < 0)
+			return rc;
+		exchange_answer(origin->exchange, answer);
+		return ORIGIN_MORE;
+	}
+}
+
+/* ---- the end of a round ---- */
+
+/* One commit for each run that did something, or that is asked after. */
+static int state_save(struct origin *origin, const struct error *failure, struct error *error)
+{
+	struct origin_state *state = &origin->state;
+
+	state->attempt_ms = now_ms();
+	state->error[0] = '\0';
+	if (failure->code != 0)
+		memcpy(state->error, failure->text, sizeof(state->error));
+	else
+		state->success_ms = state->attempt_ms;
+	origin->is_changed = false;
+	return origin_state_put(origin->mail, state, error);
+}
+
+static int round_end(struct origin *origin, struct error *error)
+{
+	int rc = 0;
+
+	if (origin->is_changed || !origin->options.is_watch)
+		rc = state_save(origin, &origin->first_error, error);
+	if (rc < 0)
+		return rc;
+	if (!origin->options.is_watch) {
+		origin->is_over = true;
+		*error = origin->first_error;
+		return origin->first_error.code != 0 ? origin->first_error.code : ORIGIN_DONE;
+	}
+	origin->first_error = (struct error){ 0 };
+	origin->account_count = origin->account_next = 0;
+	origin->wake_at_ms = clock_monotonic_ms() + ORIGIN_WATCH_MS;
+	origin->phase = PHASE_REST;
+	return ORIGIN_MORE;
+}
+
+static int exchange_phase_step(struct origin *origin, struct error *error)
+{
+	if (origin->exchange != NULL)
+		return exchange_step_on(origin, error);
+	if (origin->account_next < origin->account_count)
+		return account_start(origin, error);
+	return round_end(origin, error);
+}
+
+/* Until something changes here, the origin says something, or it is time to look there. */
+static int rest_step(struct origin *origin, struct error *error)
+{
+	enum net_wait wait;
+	int rc = net_client_wait(origin->client, &wait, WAIT_MS, error);
+
+	if (rc < 0)
+		return rc;
+	if (wait == NET_WAIT_READABLE)
+		rc = channel_link_listen(origin->link, error);
+	if (rc == 0 && (wait == NET_WAIT_WOKEN || clock_monotonic_ms() >= origin->wake_at_ms))
+		origin->phase = PHASE_SURVEY;
+	return rc < 0 ? rc : ORIGIN_MORE;
+}
+
+static int pause_step(struct origin *origin)
+{
+	if (clock_monotonic_ms() >= origin->wake_at_ms)
+		origin->phase = PHASE_CONNECT;
+	else
+		usleep(WAIT_MS * 1000);
+	return ORIGIN_MORE;
+}
+
+/* Trying again does not help, and locks the user out in the end. */
+static bool is_final(const struct origin *origin, int rc)
+{
+	return !origin->options.is_watch || (rc == ERR_REFUSED && !origin->has_connected) ||
+	       rc == ERR_CORRUPT || rc == ERR_IO;
+}
+
+static int step_failed(struct origin *origin, int rc, struct error *error)
+{
+	struct error ignored = { 0 };
+
+	if (error->code == 0)
+		error_set(error, rc, "%s", error_name(rc));
+	/* What a clone of nothing would say of its origin is of no use to anyone. */
+	if (origin->has_connected || origin->state.success_ms != 0)
+		(void)state_save(origin, error, &ignored);
+	if (is_final(origin, rc))
+		return rc;
+	if (origin->options.tell_connection != NULL)
+		origin->options.tell_connection(origin->options.context, error);
+	*error = (struct error){ 0 };
+	disconnect(origin);
+	origin->account_count = origin->account_next = 0;
+	origin->cursor = 0;
+	origin->wake_at_ms = clock_monotonic_ms() + origin->pause_ms;
+	origin->pause_ms = origin->pause_ms * 2 < ORIGIN_PAUSE_MAX_MS ? origin->pause_ms * 2
+								      : ORIGIN_PAUSE_MAX_MS;
+	origin->phase = PHASE_PAUSE;
+	return ORIGIN_MORE;
+}
+
+static int state_load(struct origin *origin)
+{
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(origin->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = origin_state_get(kv, &origin->state);
+	mail_read_end(&kv);
+	origin->is_loaded = rc == 0;
+	return rc;
+}
+
+static int phase_step(struct origin *origin, struct error *error)
+{
+	switch (origin->phase) {
+	case PHASE_CONNECT:
+		return connect_step(origin, error);
+	case PHASE_SURVEY:
+		return survey_step(origin, error);
+	case PHASE_EXCHANGE:
+		return exchange_phase_step(origin, error);
+	case PHASE_REST:
+		return rest_step(origin, error);
+	case PHASE_PAUSE:
+		return pause_step(origin);
+	}
+	return ORIGIN_DONE;
+}
+
+int origin_step(struct origin *origin, struct error *error)
+{
+	struct error own = { 0 };
+	int rc = 0;
+
+	if (!origin->is_loaded)
+		rc = state_load(origin);
+	if (rc == 0)
+		rc = phase_step(origin, &own);
+	if (rc < 0 && !origin->is_over)
+		rc = step_failed(origin, rc, &own);
+	if (rc < 0 && error != NULL)
+		*error = own;
+	return rc;
+}
+
+void origin_get_progress(const struct origin *origin, struct origin_progress *progress_r)
+{
+	*progress_r = (struct origin_progress){ 0 };
+	if (origin->exchange == NULL)
+		return;
+	progress_r->account = origin->accounts[origin->account_next].name;
+	exchange_get_progress(origin->exchange, &progress_r->bodies);
+}
+
+uint64_t origin_account_count(const struct origin *origin)
+{
+	return origin->equal_count;
+}
+
+uint64_t origin_request_count(const struct origin *origin)
+{
+	return origin->request_count;
+}
+
+bool origin_has_connected(const struct origin *origin)
+{
+	return origin->has_connected;
+}

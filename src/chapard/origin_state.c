@@ -1,0 +1,104 @@
+/* What a clone remembers of its origin, for those who ask how it is. */
+#include "chapard/origin_private.h"
+
+#include "base/pack.h"
+#include "mail/tables.h"
+#include "sync/point.h"
+
+#define STATE_VERSION 1
+#define STATE_KEY BYTES_LITERAL("@origin") /* no channel is called so */
+
+static int state_decode(struct bytes in, struct origin_state *state)
+{
+	struct bytes text;
+	uint8_t version;
+
+	if (unpack_u8(&in, &version) < 0)
+		return ERR_CORRUPT;
+	if (version != STATE_VERSION)
+		return ERR_VERSION;
+	if (unpack_u64(&in, &state->peer) < 0 || unpack_varint(&in, &state->attempt_ms) < 0 ||
+		unpack_varint(&in, &state->success_ms) < 0 || unpack_bytes(&in, &text) < 0 ||
+		in.len > 0 || text.len >= sizeof(state->error))
+		return ERR_CORRUPT;
+	if (text.len > 0)
+		memcpy(state->error, text.ptr, text.len);
+	return 0;
+}
+
+int origin_state_get(struct kv_txn *kv, struct origin_state *state_r)
+{
+	struct origin_state state = { 0 };
+	struct bytes value;
+	int rc = kv_get(kv, MAIL_TABLE_CHANNEL, STATE_KEY, &value);
+
+	if (rc == 0)
+		rc = state_decode(value, &state);
+	else if (rc == ERR_NOT_FOUND)
+		rc = 0;
+	if (rc == 0)
+		*state_r = state;
+	return rc;
+}
+
+static int put_run(struct store_write *write, void *context)
+{
+	const struct origin_state *state = context;
+	struct buffer value = { 0 };
+	int rc;
+
+	pack_u8(&value, STATE_VERSION);
+	pack_u64(&value, state->peer);
+	pack_varint(&value, state->attempt_ms);
+	pack_varint(&value, state->success_ms);
+	pack_bytes(&value, bytes_of_string(state->error));
+	rc = store_put(write, MAIL_TABLE_CHANNEL, STATE_KEY, buffer_bytes(&value));
+	buffer_deinit(&value);
+	return rc;
+}
+
+int origin_state_put(struct mail *mail, const struct origin_state *state, struct error *error)
+{
+	struct origin_state copy = *state;
+	uint64_t position;
+
+	return store_commit(mail_store(mail), put_run, &copy, error, &position);
+}
+
+static int count_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	(void)mailbox;
+	++*(uint64_t *)context;
+	return 0;
+}
+
+static int count_message(void *context, const struct message_record *message)
+{
+	(void)message;
+	++*(uint64_t *)context;
+	return 0;
+}
+
+static int count_register(void *context, const struct register_record *record)
+{
+	(void)record;
+	++*(uint64_t *)context;
+	return 0;
+}
+
+int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t *count_r)
+{
+	static const struct account_change_functions count = { count_mailbox, count_message,
+		count_register };
+	struct arena *arena = arena_new();
+	struct common_point point;
+	uint64_t pending = 0;
+	int rc = point_get(kv, account, peer, &point);
+
+	if (rc == 0)
+		rc = account_each_change(kv, account, point.mine, arena, &count, &pending);
+	arena_free(&arena);
+	if (rc == 0)
+		*count_r = pending;
+	return rc;
+}

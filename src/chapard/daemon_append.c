@@ -17,9 +17,12 @@
 #define DISTRUST_MS 5000               /* how long a node that was too slow is not asked */
 #define FORWARD_SIZE_MAX (1024 * 1024) /* bytes: a larger message is not sent about */
 
-/* Whom to ask: the node that the account is lent to, or else the one with the smallest id. */
-static struct daemon_peer *authority_find(
-	struct daemon *daemon, const char *account, uint64_t holder, uint64_t now_ms)
+/*
+ * Whom to ask: the node that the account is lent to, or else the one with the smallest id; never
+ * `origin` (0: this node), which sent the message here because it is not to append it itself.
+ */
+static struct daemon_peer *authority_find(struct daemon *daemon, const char *account,
+	uint64_t origin, uint64_t holder, uint64_t now_ms)
 {
 	struct daemon_peers *peers = &daemon->peers;
 	struct daemon_peer *found = NULL;
@@ -33,7 +36,7 @@ static struct daemon_peer *authority_find(
 			!account_filter_passes(peer->peer->accounts, account))
 			continue;
 		channel_get_status(peer->channel, &status);
-		if (!status.is_connected)
+		if (!status.is_connected || status.peer_node == origin)
 			continue;
 		if (holder != 0 ? status.peer_node == holder : status.peer_node < least) {
 			found = peer;
@@ -104,7 +107,7 @@ int daemon_route_append(void *context, uint32_t account, struct id128 mailbox,
 	struct forward forward = {
 		.mailbox = mailbox, .message = message, .hop_count = message->hop_count
 	};
-	uint64_t now_ms = clock_monotonic_ms(), holder;
+	uint64_t now_ms = clock_monotonic_ms(), origin, holder;
 	struct account_header header;
 	struct account_mode mode;
 	struct daemon_peer *peer;
@@ -116,10 +119,11 @@ int daemon_route_append(void *context, uint32_t account, struct id128 mailbox,
 		state_read(daemon, account, &header, &mode) < 0 || mode.has_master)
 		return ERR_UNAVAILABLE;
 	/* What another node sent here is its work, not ours. */
-	holder = uid_authority_claim(authority, account,
-		message->hop_count == 0 ? mail_node(daemon->mail) : instance->node, now_ms);
+	origin = message->hop_count == 0 ? 0 : instance->node;
+	holder = uid_authority_claim(
+		authority, account, origin != 0 ? origin : mail_node(daemon->mail), now_ms);
 	pthread_mutex_lock(&daemon->peers.lock);
-	peer = authority_find(daemon, header.name, holder, now_ms);
+	peer = authority_find(daemon, header.name, origin, holder, now_ms);
 	if (peer != NULL)
 		channel_hold(peer->channel);
 	pthread_mutex_unlock(&daemon->peers.lock);

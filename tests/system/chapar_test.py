@@ -717,7 +717,7 @@ class TestCase(unittest.TestCase):
         # A short path: the UNIX sockets of a store must fit into 107 bytes.
         self.folder = tempfile.mkdtemp(prefix="chapar-", dir="/tmp")
         os.chmod(self.folder, 0o711)
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.addCleanup(self._remove_folder)
         self._nodes = []
         self._wires = []
         self.addCleanup(self._end_nodes)
@@ -734,10 +734,18 @@ class TestCase(unittest.TestCase):
         self._wires += [pair.wire_ab, pair.wire_ba]
         return pair
 
+    def _has_failed(self):
+        result = self._outcome.result
+        return any(test is self for test, _ in result.failures + result.errors)
+
+    def _remove_folder(self):
+        if self._has_failed() and os.environ.get("CHAPAR_KEEP"):
+            print("stores, configurations and logs are kept in " + self.folder)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def _end_nodes(self):
-        failed = any(error for _, error in getattr(self._outcome, "errors", [])) or not getattr(
-            self._outcome, "success", True
-        )
+        failed = self._has_failed()
         for wire in self._wires:
             wire.cut()
         for node in self._nodes:

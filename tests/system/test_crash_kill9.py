@@ -1,7 +1,8 @@
 """kill -9 of nodes under load: what was acknowledged is there after each restart (P1 to P3).
 
 Each worker owns an account and does one thing after the other, so that at the moment of the crash
-at most one of its operations is in doubt: the account must be as before or as after that one.
+at most one of its operations is in doubt: the account must be as before or as after that one, right
+after the restart and again when the copies are equal (the other node may have done it).
 CHAPAR_ROUNDS sets the number of crashes (default 6), CHAPAR_SEED the seed.
 """
 
@@ -23,7 +24,7 @@ MAILBOXES = ["INBOX", "Archive"]
 class Worker(threading.Thread):
     """Works on the account `user` of `node` until the node goes away."""
 
-    def __init__(self, node, user, model, seed):
+    def __init__(self, node, user, model, history, seed):
         super().__init__(daemon=True)
         self.node = node
         self.user = user
@@ -31,6 +32,7 @@ class Worker(threading.Thread):
         self.doubt = None  # (subject, new state or None) of the operation under way
         self.random = random.Random(seed)
         self.seed = seed
+        self.history = history  # what was asked for and answered, for a failure's report
         self.count = 0
         self.acknowledged = 0
         self.error = None
@@ -53,11 +55,21 @@ class Worker(threading.Thread):
         getattr(self, self.random.choice(choices))(client, lmtp)
         self.acknowledged += 1
 
+    def note(self, subject, what, *answers):
+        self.history.append((subject, "%.3f %s: %s" % (time.time(), self.node.name, what), answers))
+
+    def history_of(self, subject):
+        return "\n".join(
+            "%s %s" % (what, answers) for name, what, answers in self.history if name == subject
+        )
+
     def begin(self, subject, state):
         self.doubt = (subject, state)
+        self.note(subject, "to become %s" % (state,))
 
     def finish(self):
         subject, state = self.doubt
+        self.note(subject, "is %s" % (state,))
         if state is None:
             self.model.pop(subject, None)
         else:
@@ -82,7 +94,8 @@ class Worker(threading.Thread):
         flags = self.random.sample(FLAGS, self.random.randrange(3))
         mailbox = self.random.choice(MAILBOXES)
         self.begin(subject, (mailbox, frozenset(flag.lower() for flag in flags)))
-        client.append(mailbox, data, " ".join(flags))
+        uid = client.append(mailbox, data, " ".join(flags))
+        self.note(subject, "APPEND", uid)
         self.finish()
 
     def chosen(self, client):
@@ -97,10 +110,12 @@ class Worker(threading.Thread):
             time.sleep(0.01)  # delivered in another session: visible in this one a little later
             client.command("NOOP")
         assert len(uids) == 1, "%s is at UIDs %s of %s" % (subject, uids, mailbox)
+        self.note(subject, "found in " + mailbox, uids)
         return subject, mailbox, flags, uids[0]
 
     def finish_if_told(self, client, uid, word, text=""):
         """If nothing was told as done, the UID must be gone: a merge gave it up meanwhile."""
+        self.note(self.doubt[0], "answered", client.untagged, text)
         if word in b"\n".join(client.untagged) or word.decode() in text:
             self.finish()
             return True
@@ -146,6 +161,7 @@ class CrashKill9(chapar.TestCase):
         self.nodes = self.pair()
         self.users = ["u%d" % number for number in range(WORKERS)]
         self.models = {user: {} for user in self.users}
+        self.histories = {user: [] for user in self.users}
         self.uids_seen = {}  # (node, user, mailbox, UIDVALIDITY, UID) -> subject
 
     def start(self):
@@ -178,16 +194,23 @@ class CrashKill9(chapar.TestCase):
             if subject == subject_in_doubt:
                 allowed.append(state_in_doubt)
             places = found.get(subject, [])
-            self.assertLessEqual(len(places), 1, "%s is there twice: %s" % (subject, places))
-            self.assertIn(places[0] if places else None, allowed, subject)
-        self.models[worker.user] = {subject: places[0] for subject, places in found.items()}
+            report = "%s\n%s" % (subject, worker.history_of(subject))
+            self.assertLessEqual(len(places), 1, "%s is there twice" % report)
+            self.assertIn(places[0] if places else None, allowed, report)
+        return {subject: places[0] for subject, places in found.items()}
 
     def crash(self, round_number):
         """One round: load on one node, kill -9 of that or of both, restart, compare."""
         target = self.random.choice(self.nodes.nodes)
         victims = [target] if self.random.random() < 0.7 else list(self.nodes.nodes)
         workers = [
-            Worker(target, user, self.models[user], SEED * 1000 + round_number * 10 + index)
+            Worker(
+                target,
+                user,
+                self.models[user],
+                self.histories[user],
+                SEED * 1000 + round_number * 10 + index,
+            )
             for index, user in enumerate(self.users)
         ]
         for worker in workers:
@@ -207,6 +230,9 @@ class CrashKill9(chapar.TestCase):
             self.check(target, worker)
         for victim in victims:
             self.verify_clean(victim)
+        for worker in workers:
+            self.nodes.wait_equal(worker.user)
+            self.models[worker.user] = self.check(target, worker)
         return sum(worker.acknowledged for worker in workers)
 
     def test_what_was_acknowledged_survives_kill_9(self):
@@ -214,8 +240,6 @@ class CrashKill9(chapar.TestCase):
         acknowledged = 0
         for round_number in range(ROUNDS):
             acknowledged += self.crash(round_number)
-            for user in self.users:
-                self.nodes.wait_equal(user)
         print("%d crashes, %d acknowledged operations" % (ROUNDS, acknowledged))
         self.assertGreater(acknowledged, ROUNDS, "the load did hardly anything")
 

@@ -101,6 +101,16 @@ class Authority(chapar.TestCase):
         taken = self.deliver_on_both(SECONDS, by_imap=True)
         self.check_without_conflicts(taken)
 
+    def test_what_only_one_node_appends_keeps_its_uids_while_the_nodes_find_each_other(self):
+        self.nodes.start("alice")
+        uids = {}
+        with self.a.imap("alice") as client:
+            for number in range(150):
+                subject = "only here %d" % number
+                uids[subject] = client.append("INBOX", message(subject))
+        state = self.nodes.wait_equal("alice")
+        self.assertEqual({entry[4]: uid for uid, entry in state["INBOX"][2].items()}, uids)
+
     def test_when_the_other_node_is_away_delivery_goes_on(self):
         self.nodes.start("alice")
         self.wait_up()

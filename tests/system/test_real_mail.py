@@ -67,8 +67,6 @@ class RealMail(chapar.TestCase):
             raise unittest.SkipTest("CHAPAR_TEST_MAIL names no folder of mail")
         pair = self.pair()
         pair.start("alice")
-        for node in pair.nodes:  # who gives UIDs is then settled
-            chapar.wait_until(lambda log=node.log: "channel-up" in log(), 60, "the nodes are joined")
         sent = {}
         with pair.a.imap("alice") as client:
             for path, data in messages(folder):

@@ -2,6 +2,11 @@
 #include "imap/imap_commands.h"
 #include "imap/imap_reply.h"
 
+static void news_came(void *context)
+{
+	net_connection_wake(context);
+}
+
 static struct sync_session *open_sync(struct imap_session *session)
 {
 	struct sync_rights rights = session->sync_rights;
@@ -9,6 +14,7 @@ static struct sync_session *open_sync(struct imap_session *session)
 	if (session->sync == NULL) {
 		memcpy(rights.account, session->identity.name, sizeof(rights.account));
 		session->sync = sync_session_new(session->mail, &rights);
+		sync_session_on_news(session->sync, news_came, session->connection);
 	}
 	return session->sync;
 }
@@ -20,6 +26,30 @@ static struct bytes without_line_end(struct bytes text)
 	if (text.len > 0 && text.ptr[text.len - 1] == '\r')
 		text.len--;
 	return text;
+}
+
+/* While the client does not read, nothing is put out, and nothing is kept (NOTIFY). */
+bool imap_sync_tell(struct imap_session *session)
+{
+	struct buffer news = { 0 };
+	bool is_done = false;
+
+	while (!is_done && !net_connection_is_full(session->connection)) {
+		int rc = sync_news(session->sync, &news);
+
+		if (rc < 0)
+			imap_log_failure(session, rc, NULL);
+		is_done = rc <= 0;
+		if (rc > 0) {
+			imap_put(session, "* SYNC ");
+			imap_put_bytes(session, buffer_bytes(&news));
+			imap_put(session, "\r\n");
+			imap_flush(session);
+		}
+		buffer_clear(&news);
+	}
+	buffer_deinit(&news);
+	return is_done;
 }
 
 enum net_result cmd_sync(struct imap_session *session, struct imap_parser *args)

@@ -170,20 +170,31 @@ static enum net_result session_resume(void *context)
 	return piece_end(session, session->resume(session));
 }
 
-/* Only IDLE and NOTIFY watch, so only there news are wanted. */
+/* The client reads on: so does what was to be told of SYNC, and then the rest. */
+static enum net_result tell_news(struct imap_session *session)
+{
+	session->resume = tell_news;
+	if (!imap_sync_tell(session))
+		return NET_AGAIN;
+	session->resume = NULL;
+	if (session->watches == NULL)
+		return NET_DONE;
+	imap_notify_tell(session);
+	return session->selected_watch != NULL ? imap_update_begin(session) : NET_DONE;
+}
+
+/* Only IDLE and both NOTIFYs watch, so only there news are wanted. */
 static enum net_result session_wake(void *context)
 {
 	struct imap_session *session = context;
 	enum net_result result;
 
-	if (session->watches == NULL)
+	if (session->watches == NULL && !sync_is_watching(session->sync))
 		return NET_DONE;
-	if (imap_account_is_deleted(session)) {
+	if (imap_account_is_deleted(session))
 		result = imap_bye(session, IMAP_ACCOUNT_DELETED_TEXT);
-	} else {
-		imap_notify_tell(session);
-		result = session->selected_watch != NULL ? imap_update_begin(session) : NET_DONE;
-	}
+	else
+		result = tell_news(session);
 	imap_flush(session);
 	return result;
 }

@@ -108,6 +108,9 @@ struct imap_session {
 	uint64_t output_size;
 };
 
+/* Tells what SYNC NOTIFY asked for, as far as the client reads; whether that was all. */
+bool imap_sync_tell(struct imap_session *session);
+
 /* Finds and runs the command in `unit`. */
 enum net_result imap_dispatch(struct imap_session *session, struct bytes unit);
 /* Ends `work` and empties the arena: the command is complete. */

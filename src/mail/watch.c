@@ -232,6 +232,7 @@ void watchers_tell(struct watchers *watchers, const struct feed_news *news, size
 		account = get_u32(news[i].key.ptr);
 		if (news[i].note.ptr == NULL) {
 			account_tell(watchers, account, NULL);
+			account_tell(watchers, WATCH_ALL_ACCOUNTS, NULL);
 		} else if (watch_note_decode(news[i].note, &event) == 0) {
 			event.account = account;
 			account_tell(watchers, account, &event);

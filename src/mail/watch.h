@@ -27,6 +27,8 @@ struct mail;
 struct watch_set;
 struct watch;
 
+#define WATCH_ALL_ACCOUNTS UINT32_MAX /* as an account's number, for WATCH_ANY */
+
 enum watch_kind {
 	WATCH_ANY,     /* whether anything changed in the account */
 	WATCH_MAILBOX, /* whether anything changed in one mailbox, its registers included */

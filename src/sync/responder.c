@@ -16,6 +16,14 @@ struct sync_session *sync_session_new(struct mail *mail, const struct sync_right
 	return session;
 }
 
+void sync_session_on_news(
+	struct sync_session *session, void (*function)(void *context), void *context)
+{
+	assert(session->notify == NULL);
+	session->wake = function;
+	session->wake_context = context;
+}
+
 void session_unstage(struct sync_session *session)
 {
 	change_set_deinit(&session->staged);
@@ -28,6 +36,7 @@ void sync_session_free(struct sync_session **session)
 {
 	if (*session == NULL)
 		return;
+	notify_free(&(*session)->notify);
 	session_unstage(*session);
 	body_set_deinit(&(*session)->bodies);
 	free(*session);
@@ -235,6 +244,7 @@ static const struct sync_verb {
 	{ "INTEGRATE", true, true, true, respond_integrate },
 	{ "RANGE", true, false, false, respond_range },
 	{ "RECORDS", true, false, false, respond_records },
+	{ "NOTIFY", true, false, false, respond_notify },
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 

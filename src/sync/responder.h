@@ -59,6 +59,20 @@ int sync_respond(struct sync_session *session, struct bytes request, struct buff
 	struct error *error);
 
 /*
+ * Who carries a session can tell what happens without being asked (NOTIFY) if he gives a function
+ * that is called once there is news, from any thread; it must not block or call this module. Then
+ * he calls sync_news() until it returns 0, in his own time; the function is called again after that
+ * only. Set it before the first request, or never.
+ */
+void sync_session_on_news(
+	struct sync_session *session, void (*function)(void *context), void *context);
+/* Whether anything is watched. A NULL session watches nothing. */
+bool sync_is_watching(const struct sync_session *session);
+/* Appends one line of news, as sync_respond() does, and returns 1; or 0: there is none now. Errors
+ * of reading; then it may be called again. */
+int sync_news(struct sync_session *session, struct buffer *answer);
+
+/*
  * HELLO, by which both ends learn each other's node id before anything else. The initiator sends
  * the request, and gives the answer to sync_hello_check(): ERR_REFUSED if both stores have the same
  * node id (one was copied), ERR_VERSION, ERR_INVALID.

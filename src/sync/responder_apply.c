@@ -603,8 +603,10 @@ int respond_apply(struct sync_call *call)
 		rc = apply_commit(&apply, account);
 	if (rc == 0) {
 		put_outcome(&apply);
-		if (apply.outcome == OUTCOME_APPLIED)
+		if (apply.outcome == OUTCOME_APPLIED) {
 			body_set_deinit(&call->session->bodies);
+			notify_own(call->session, account, apply.expect, apply.header.sequence);
+		}
 	}
 	apply_deinit(&apply);
 	return rc;

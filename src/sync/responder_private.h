@@ -19,9 +19,12 @@ struct sync_session {
 	uint64_t peer; /* its node id, once HELLO came */
 	struct body_set bodies;
 	struct change_set staged;
-	struct arena *stage_arena; /* what staged records borrow from; NULL: nothing staged */
-	uint64_t staged_size;      /* bytes of request text */
-	uint64_t part_count;       /* STAGEs that came */
+	struct arena *stage_arena;   /* what staged records borrow from; NULL: nothing staged */
+	uint64_t staged_size;        /* bytes of request text */
+	uint64_t part_count;         /* STAGEs that came */
+	struct sync_notify *notify;  /* what is watched, or NULL */
+	void (*wake)(void *context); /* when there is news; NULL: nobody can be told */
+	void *wake_context;
 };
 
 /* One request being answered. */
@@ -64,6 +67,12 @@ int respond_apply(struct sync_call *call);
 int respond_integrate(struct sync_call *call);
 int respond_range(struct sync_call *call);
 int respond_records(struct sync_call *call);
+int respond_notify(struct sync_call *call);
+
+/* The peer's own changes took the account from one sequence to another: they are no news to it. */
+void notify_own(struct sync_session *session, uint32_t account, uint64_t from, uint64_t to);
+/* Ends watching. Sets *notify to NULL. A NULL *notify is allowed. */
+void notify_free(struct sync_notify **notify);
 
 /* The request's ACCOUNT, normalized and allowed. ERR_INVALID, ERR_REFUSED. */
 int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1]);

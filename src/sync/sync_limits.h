@@ -28,6 +28,12 @@
 /* bytes of bodies or records that senders put together */
 #define SYNC_BATCH_SIZE (16u * 1024 * 1024)
 
+#define NOTIFY_ACCOUNT_COUNT_MAX 500u
+#define NOTIFY_RECORD_COUNT 100u          /* told in one NEWS, if not asked otherwise */
+#define NOTIFY_RECORD_COUNT_MAX 1000u     /* ... and if it is */
+#define NOTIFY_BODY_SIZE_MAX (64u * 1024) /* bytes of a body that is told ... */
+#define NOTIFY_SIZE_MAX (256u * 1024)     /* ... and of all in one NEWS */
+
 #define BODY_SET_MEMORY_SIZE_MAX (2u * 1024 * 1024) /* bytes kept in memory */
 #define BODY_SET_MEMORY_COUNT_MAX 100               /* bodies kept in memory */
 
@@ -50,6 +56,12 @@
 #define MISSING_COUNT_MAX 2u
 
 #define SYNC_BATCH_SIZE 100u
+
+#define NOTIFY_ACCOUNT_COUNT_MAX 500u
+#define NOTIFY_RECORD_COUNT 2u
+#define NOTIFY_RECORD_COUNT_MAX 3u
+#define NOTIFY_BODY_SIZE_MAX 100u
+#define NOTIFY_SIZE_MAX 1000u
 
 #define BODY_SET_MEMORY_SIZE_MAX 100u
 #define BODY_SET_MEMORY_COUNT_MAX 1u

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #define REQUEST_COUNT_MAX 8
+#define NEWS_COUNT_MAX 100 /* after one request */
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
@@ -136,6 +137,27 @@ static struct bytes fill_in(struct copy *copy, struct bytes text)
 	return exact;
 }
 
+static void nobody(void *context)
+{
+	(void)context;
+}
+
+/* What NOTIFY has it told; an account that changes all the time would never end. */
+static void listen(struct sync_session *session, struct buffer *answer)
+{
+	for (unsigned i = 0; i < NEWS_COUNT_MAX; i++) {
+		int rc;
+
+		buffer_clear(answer);
+		rc = sync_news(session, answer);
+		check(rc >= 0);
+		check(rc == 0 || answer->len > 0);
+		if (rc == 0)
+			return;
+	}
+	check(false);
+}
+
 static void play_initiator(struct copy *copy, bool is_full, struct bytes in)
 {
 	struct sync_rights rights = { .is_full = is_full, .account = "anna" };
@@ -144,6 +166,7 @@ static void play_initiator(struct copy *copy, bool is_full, struct bytes in)
 	struct buffer answer = { 0 };
 	struct bytes text;
 
+	sync_session_on_news(session, nobody, NULL);
 	check(sync_respond(session, bytes_of(hello, sizeof(hello) - 1), &answer, NULL) == 0);
 	for (unsigned i = 0; i < REQUEST_COUNT_MAX && next_text(&in, &text); i++) {
 		struct bytes exact = fill_in(copy, text);
@@ -151,6 +174,7 @@ static void play_initiator(struct copy *copy, bool is_full, struct bytes in)
 		buffer_clear(&answer);
 		(void)sync_respond(session, exact, &answer, NULL);
 		check(answer.len > 0);
+		listen(session, &answer);
 		free((void *)exact.ptr);
 	}
 	buffer_deinit(&answer);

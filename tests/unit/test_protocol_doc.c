@@ -142,6 +142,74 @@ static void illegal(struct scene *scene)
 	buffer_deinit(&answer);
 }
 
+static void nobody(void *context)
+{
+	(void)context;
+}
+
+static void ask_of(struct scene *scene, const char *request)
+{
+	struct buffer answer = { 0 };
+
+	(void)node_ask(scene->b, request, &answer);
+	buffer_printf(&scene->text, "C: %s\nS: %s\n", request, buffer_string(&answer));
+	buffer_deinit(&answer);
+}
+
+static void hear(struct scene *scene)
+{
+	struct buffer news = { 0 };
+
+	while (sync_news(scene->b->session, &news) > 0) {
+		buffer_printf(&scene->text, "S: %s\n", buffer_string(&news));
+		buffer_clear(&news);
+	}
+	buffer_deinit(&news);
+}
+
+static void notify(struct scene *scene)
+{
+	uint32_t uid = node_append(scene->a, "INBOX", "one");
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	nodes_connect(scene->a, scene->b, NULL);
+	sync_session_on_news(scene->b->session, nobody, NULL);
+	ask_of(scene, "NOTIFY %(ACCOUNTS (%(ACCOUNT anna SINCE 3)) RECORDS 2 BODIES 1000)");
+	hear(scene);
+	node_flag(scene->b, "INBOX", uid, "\\Seen");
+	hear(scene);
+	node_append(scene->b, "INBOX", "two");
+	hear(scene);
+	for (int i = 0; i < 3; i++)
+		node_append(scene->b, "INBOX", "more than is told at once");
+	hear(scene);
+	ask_of(scene, "NOTIFY %(NONE 1)");
+}
+
+/* One request for each code that a peer can bring about by what it asks. */
+static void errors(struct scene *scene)
+{
+	static const struct sync_rights rights = { .account = "bert" };
+	static const struct sync_rights reading = { .is_full = true, .is_read_only = true };
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	ask_of(scene, "CHANGES %(ACCOUNT anna)");
+	ask_of(scene, "NONSENSE %()");
+	ask_of(scene, "CHANGES (");
+	ask_of(scene, "CHANGES %(ACCOUNT nobody SINCE 0)");
+	ask_of(scene, "APPLY %(ACCOUNT anna EXPECT 1 SINCE 1 SEQUENCE 7 HIGHEST 0 RESULT "
+		      "00000000000000000000000000000000 PARTS 2)");
+	nodes_connect(scene->a, scene->b, &rights);
+	ask_of(scene, "CHANGES %(ACCOUNT anna SINCE 0)");
+	ask_of(scene, "INTEGRATE %(ACCOUNT bert SINCE 0 SEQUENCE 1 HIGHEST 0)");
+	nodes_connect(scene->a, scene->b, &reading);
+	ask_of(scene, "PUT %(BODIES ())");
+	sync_session_free(&scene->b->session);
+	nodes_connect(scene->a, scene->b, NULL);
+	ask_of(scene, "HELLO %(NODE 29bafbf27c20ba0c VERSION 1)");
+	ask_of(scene, "HELLO %(NODE d659cce65af39af6 VERSION 2)");
+}
+
 static const struct scenario {
 	const char *name;
 	void (*run)(struct scene *scene);
@@ -153,6 +221,8 @@ static const struct scenario {
 	{ "missing", missing },
 	{ "differs", differs },
 	{ "illegal", illegal },
+	{ "notify", notify },
+	{ "errors", errors },
 };
 #define SCENARIO_COUNT (sizeof(scenarios) / sizeof(scenarios[0]))
 
@@ -205,6 +275,7 @@ static struct bytes find_block(struct bytes document, const char *name)
 static void every_transcript_of_the_document_is_what_nodes_say(void **state)
 {
 	struct buffer document = { 0 };
+	unsigned differing_count = 0;
 
 	(void)state;
 	read_file(CHAPAR_PROTOCOL_FILE, &document);
@@ -216,9 +287,12 @@ static void every_transcript_of_the_document_is_what_nodes_say(void **state)
 		scenarios[i].run(&scene);
 		put_normal(buffer_bytes(&scene.text), &said);
 		put_normal(find_block(buffer_bytes(&document), scenarios[i].name), &told);
-		if (!bytes_equal(buffer_bytes(&told), buffer_bytes(&said)))
-			fail_msg("transcript %s must read:\n%s\n", scenarios[i].name,
+		if (!bytes_equal(buffer_bytes(&told), buffer_bytes(&said))) {
+			/* In full: cmocka cuts what it tells. */
+			fprintf(stderr, "transcript %s must read:\n%s\n", scenarios[i].name,
 				buffer_string(&scene.text));
+			differing_count++;
+		}
 		buffer_deinit(&told);
 		buffer_deinit(&said);
 		buffer_deinit(&scene.text);
@@ -226,6 +300,7 @@ static void every_transcript_of_the_document_is_what_nodes_say(void **state)
 		node_free(&scene.b);
 	}
 	buffer_deinit(&document);
+	assert_int_equal(differing_count, 0);
 }
 
 int main(void)

@@ -1,8 +1,9 @@
 /*
- * The committer: the one thread that changes the store.
+ * Commits: one thread at a time changes the store.
  *
- * It takes all commits that wait, runs them in one index transaction, writes their frames with one
- * write and one sync of the log, makes them visible and acknowledges them. The transaction is one
+ * That is who commits while nobody else does, for his own commit, or the committer thread: it takes
+ * all commits that wait, runs them in one index transaction, writes their frames with one write and
+ * one sync of the log, makes them visible and acknowledges them. The transaction is one
  * of the layers in memory (kv/kv_layers.h), which store_flush.c moves down to the disk.
  *
  * When the log cannot be written the transaction, which then holds what must not be, is aborted. So
@@ -64,11 +65,14 @@ static void acknowledge(struct store *store, struct request *request)
 {
 	pthread_mutex_lock(&store->lock);
 	store->durable = store->log.end.sequence;
+	buffer_append_bytes(&store->heard, buffer_bytes(&store->fed));
+	buffer_clear(&store->fed);
 	while (request != NULL) {
 		struct request *next = request->next;
 
 		request->is_done = true;
-		pthread_cond_signal(&request->done);
+		if (request->is_waited_for)
+			pthread_cond_signal(&request->done);
 		request = next;
 	}
 	pthread_mutex_unlock(&store->lock);
@@ -127,6 +131,16 @@ static int segment_begin(struct store *store)
 	return rc;
 }
 
+static bool has_stopped(struct store *store)
+{
+	bool has_stopped;
+
+	pthread_mutex_lock(&store->lock);
+	has_stopped = store->failure == ERR_IO;
+	pthread_mutex_unlock(&store->lock);
+	return has_stopped;
+}
+
 /* Requests that did not fit are left over in *left_r. */
 static void batch_commit(struct store *store, struct request *first, struct request **left_r)
 {
@@ -135,6 +149,10 @@ static void batch_commit(struct store *store, struct request *first, struct requ
 	int rc;
 
 	*left_r = NULL;
+	if (has_stopped(store)) {
+		fail_from(first, ERR_IO, "writing has stopped after an error of the disk");
+		return;
+	}
 	batch_clear(&store->batch);
 	buffer_clear(&store->fed);
 	/* While the index cannot be written nothing more is taken, or memory would have no bound.
@@ -185,13 +203,25 @@ static struct request *queue_take(struct store *store)
 	return first;
 }
 
+/* With the lock. Only who has set is_committing changes the store. */
+static bool commits_wait(const struct store *store)
+{
+	return store->queue_first != NULL && !store->is_committing;
+}
+
+static bool is_seal_due(const struct store *store, uint64_t *at_ms_r)
+{
+	return !store->is_committing && flush_due(store, at_ms_r);
+}
+
 static void wait_for_work(struct store *store)
 {
-	while (store->queue_first == NULL && !store->is_stopping) {
+	while (!commits_wait(store) && store->heard.len == 0 &&
+		(!store->is_stopping || store->is_committing)) {
 		struct timespec until;
 		uint64_t at_ms;
 
-		if (!flush_due(store, &at_ms)) {
+		if (!is_seal_due(store, &at_ms)) {
 			pthread_cond_wait(&store->wake, &store->lock);
 			continue;
 		}
@@ -203,6 +233,7 @@ static void wait_for_work(struct store *store)
 	}
 }
 
+/* Runs what was taken off the queue, without the lock. */
 static void queue_commit(struct store *store, struct request *first)
 {
 	while (first != NULL) {
@@ -210,9 +241,32 @@ static void queue_commit(struct store *store, struct request *first)
 
 		batch_commit(store, first, &left);
 		acknowledge(store, first);
-		listeners_call(store, buffer_bytes(&store->fed));
 		first = left;
 	}
+}
+
+/* Commits what waits, and seals if that is due. Called and returns with the lock. */
+static void commit_waiting(struct store *store, bool is_last)
+{
+	struct request *first = queue_take(store);
+
+	store->is_committing = true;
+	pthread_mutex_unlock(&store->lock);
+	queue_commit(store, first);
+	seal_if_due(store, is_last);
+	pthread_mutex_lock(&store->lock);
+	store->is_committing = false;
+}
+
+static void listeners_tell(struct store *store)
+{
+	struct buffer heard = store->heard;
+
+	store->heard = (struct buffer){ 0 };
+	pthread_mutex_unlock(&store->lock);
+	listeners_call(store, buffer_bytes(&heard));
+	buffer_deinit(&heard);
+	pthread_mutex_lock(&store->lock);
 }
 
 static void *committer_main(void *context)
@@ -220,23 +274,17 @@ static void *committer_main(void *context)
 	struct store *store = context;
 	bool is_last = false;
 
+	pthread_mutex_lock(&store->lock);
 	while (!is_last) {
-		struct request *first;
-
-		pthread_mutex_lock(&store->lock);
 		wait_for_work(store);
-		first = queue_take(store);
-		is_last = first == NULL && store->is_stopping;
-		if (first != NULL && store->failure == ERR_IO) {
-			fail_from(first, ERR_IO, "writing has stopped after an error of the disk");
-			pthread_mutex_unlock(&store->lock);
-			acknowledge(store, first);
+		listeners_tell(store);
+		if (store->is_committing)
 			continue;
-		}
-		pthread_mutex_unlock(&store->lock);
-		queue_commit(store, first);
-		seal_if_due(store, is_last);
+		is_last = store->queue_first == NULL && store->is_stopping;
+		commit_waiting(store, is_last);
+		listeners_tell(store);
 	}
+	pthread_mutex_unlock(&store->lock);
 	return NULL;
 }
 
@@ -290,6 +338,20 @@ static int commit_in_memory(struct store *store, store_run *run, void *context, 
 	return 0;
 }
 
+/*
+ * Nobody else commits: it is done on the caller's thread, which spares it to be put to sleep and
+ * woken. Those who come meanwhile are the committer's, together. With the lock.
+ */
+static void commit_alone(struct store *store, struct request *request)
+{
+	store->is_committing = true;
+	pthread_mutex_unlock(&store->lock);
+	queue_commit(store, request);
+	pthread_mutex_lock(&store->lock);
+	store->is_committing = false;
+	pthread_cond_signal(&store->wake); /* to commit, to tell listeners, to seal */
+}
+
 int store_commit(struct store *store, store_run *run, void *context, struct error *error,
 	uint64_t *position_r)
 {
@@ -299,19 +361,22 @@ int store_commit(struct store *store, store_run *run, void *context, struct erro
 		error->code = 0;
 	if (store->is_memory)
 		return commit_in_memory(store, run, context, error, position_r);
-	pthread_cond_init(&request.done, NULL);
 	pthread_mutex_lock(&store->lock);
 	if (store->is_stopping) {
 		request.rc = error_set(error, ERR_CLOSED, "the store is being closed");
+	} else if (!store->is_committing && store->queue_first == NULL) {
+		commit_alone(store, &request);
 	} else {
+		pthread_cond_init(&request.done, NULL);
+		request.is_waited_for = true;
 		*store->queue_last = &request;
 		store->queue_last = &request.next;
 		pthread_cond_signal(&store->wake);
 		while (!request.is_done)
 			pthread_cond_wait(&request.done, &store->lock);
+		pthread_cond_destroy(&request.done);
 	}
 	pthread_mutex_unlock(&store->lock);
-	pthread_cond_destroy(&request.done);
 	if (request.rc == 0)
 		*position_r = request.position;
 	return request.rc;

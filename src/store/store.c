@@ -66,6 +66,7 @@ static void store_free(struct store *store)
 	batch_deinit(&store->batch);
 	free(store->live_changes);
 	buffer_deinit(&store->fed);
+	buffer_deinit(&store->heard);
 	pthread_cond_destroy(&store->wake);
 	pthread_cond_destroy(&store->compact_wake);
 	pthread_cond_destroy(&store->flush);

@@ -2,7 +2,7 @@
  * store: one node's data: append-only log segments, which are the truth, and an index made from
  * them.
  *
- * A commit is a function run by the one committer thread inside an index transaction. What it
+ * A commit is a function run inside an index transaction, one after the other. What it
  * puts and deletes is logged as it is (effects, not requests), so that replay is deterministic; all
  * commits that wait are made durable by one fdatasync of the log (group commit), shown to readers
  * and acknowledged. The index on disk is behind: what it lacks is in memory, above it, and goes
@@ -93,7 +93,8 @@ int store_verify(struct store *store, void (*report)(void *context, const char *
 
 /* ---- commits ---- */
 
-/* Runs on the committer's thread; must not block. A negative return undoes all it did. */
+/* Runs on the caller's or the committer's thread, one at a time; must not block. A negative return
+ * undoes all it did. */
 typedef int store_run(struct store_write *write, void *context);
 
 /*

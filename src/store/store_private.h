@@ -106,6 +106,7 @@ struct request {
 	struct error *error;
 	uint64_t position;
 	int rc;
+	bool is_waited_for; /* by another thread, on `done` */
 	bool is_done;
 	pthread_cond_t done;
 };
@@ -134,7 +135,9 @@ struct store {
 	pthread_cond_t flush_over; /* those who wait for it: an attempt is over */
 	pthread_cond_t compact_wake;
 	struct request *queue_first, **queue_last;
-	uint64_t durable; /* sequence of the last commit; readers see it */
+	bool is_committing;  /* somebody changes the store: all that is named so below is his */
+	struct buffer heard; /* keys fed and notes that listeners were not told of yet */
+	uint64_t durable;    /* sequence of the last commit; readers see it */
 	uint64_t index_lag_max;
 	uint64_t seal_count;      /* how often commits were sealed to be flushed to the index ... */
 	uint64_t flush_count;     /* ... and how often that was done: the same, or one less */
@@ -150,9 +153,10 @@ struct store {
 	pthread_mutex_t listener_lock;
 	struct listener *listeners;
 
-	/* The committer's own. */
 	pthread_t committer, flusher;
 	bool has_committer, has_flusher;
+
+	/* Of who is committing. */
 	struct kv_txn *txn;          /* of the batch being run, or NULL */
 	uint64_t seal_not_before_ms; /* after a failure */
 	bool is_unsealed;            /* there are commits since the last seal ... */

@@ -78,6 +78,8 @@ static int forward_to(struct daemon *daemon, struct daemon_peer *peer, uint32_t 
 			mail_uid_authority(daemon->mail), account, asked_ms + result.lent_ms);
 		return ERR_UNAVAILABLE;
 	}
+	if (result.outcome == FORWARD_BEHIND)
+		return ERR_UNAVAILABLE;
 	rc = mail_wait_shown(daemon->mail, account, forward->instance, SHOWN_TIMEOUT_MS, place_r);
 	if (rc == 0)
 		return 0;
@@ -85,9 +87,11 @@ static int forward_to(struct daemon *daemon, struct daemon_peer *peer, uint32_t 
 	return ERR_UNAVAILABLE;
 }
 
-static int state_read(struct daemon *daemon, uint32_t account, struct account_header *header_r,
-	struct account_mode *mode_r)
+static int state_read(struct daemon *daemon, uint32_t account, struct id128 mailbox,
+	struct account_header *header_r, struct account_mode *mode_r, uint32_t *uidnext_r)
 {
+	struct mailbox_record record = { 0 };
+	struct arena *arena = arena_new();
 	struct kv_txn *kv = NULL;
 	int rc = mail_read_begin(daemon->mail, 0, &kv);
 
@@ -95,7 +99,11 @@ static int state_read(struct daemon *daemon, uint32_t account, struct account_he
 		rc = account_load(kv, account, header_r);
 	if (rc == 0)
 		rc = account_mode_get(kv, account, mode_r);
+	if (rc == 0)
+		rc = account_get_mailbox(kv, account, mailbox, arena, &record);
 	mail_read_end(&kv);
+	arena_free(&arena);
+	*uidnext_r = record.uidnext;
 	return rc;
 }
 
@@ -116,7 +124,8 @@ int daemon_route_append(void *context, uint32_t account, struct id128 mailbox,
 	if (!daemon->peers.has_authority || message->hop_count > FORWARD_HOP_COUNT_MAX ||
 		mail_body_size(message->body) > FORWARD_SIZE_MAX ||
 		uid_authority_is_borrowed(authority, account, now_ms) ||
-		state_read(daemon, account, &header, &mode) < 0 || mode.has_master)
+		state_read(daemon, account, mailbox, &header, &mode, &forward.uidnext) < 0 ||
+		mode.has_master)
 		return ERR_UNAVAILABLE;
 	/* What another node sent here is its work, not ours. */
 	origin = message->hop_count == 0 ? 0 : instance->node;

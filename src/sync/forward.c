@@ -37,6 +37,7 @@ void forward_request(const struct forward *forward, struct buffer *request)
 
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(forward->account));
 	dlist_put_number_of(&writer, "HOPS", forward->hop_count);
+	dlist_put_number_of(&writer, "UIDNEXT", forward->uidnext);
 	put_message(&writer, forward);
 	dlist_put_atom(&writer, "BODY");
 	dlist_put_literal(&writer, mail_body_raw(forward->message->body));
@@ -55,6 +56,8 @@ int forward_answer(struct bytes answer, struct forward_result *result_r, struct 
 		rc = wire_error(map, error);
 	else if (rc == 0 && bytes_equal_string(verb, "LENT"))
 		result_r->outcome = FORWARD_LENT;
+	else if (rc == 0 && bytes_equal_string(verb, "BEHIND"))
+		result_r->outcome = FORWARD_BEHIND;
 	else if (rc == 0 && !bytes_equal_string(verb, "APPENDED"))
 		rc = error_set(error, ERR_INVALID, "APPEND was not answered");
 	if (rc == 0 && result_r->outcome == FORWARD_LENT &&
@@ -70,6 +73,7 @@ struct asked_append {
 	struct message_change change;
 	struct bytes raw;
 	uint64_t hop_count;
+	uint64_t uidnext; /* of the mailbox at the node that asks */
 };
 
 static int read_append(struct sync_call *call, struct asked_append *append)
@@ -77,6 +81,8 @@ static int read_append(struct sync_call *call, struct asked_append *append)
 	const struct dlist *message;
 	int rc = call_number(call, "HOPS", FORWARD_HOP_COUNT_MAX, &append->hop_count);
 
+	if (rc == 0)
+		rc = call_number(call, "UIDNEXT", UINT32_MAX, &append->uidnext);
 	if (rc < 0)
 		return rc;
 	message = dlist_get(call->map, "MESSAGE");
@@ -85,7 +91,7 @@ static int read_append(struct sync_call *call, struct asked_append *append)
 	rc = wire_message(message, call->arena, &append->change, call->error);
 	if (rc < 0)
 		return rc;
-	if (append->change.record.instance.node != call->session->peer)
+	if (append->hop_count == 0 && append->change.record.instance.node != call->session->peer)
 		return error_set(call->error, ERR_ILLEGAL,
 			"a message to be appended is not of the node that asks");
 	if (append->change.record.instance.modseq >
@@ -94,6 +100,25 @@ static int read_append(struct sync_call *call, struct asked_append *append)
 		return error_set(
 			call->error, ERR_ILLEGAL, "the peer's clock is too far in the future");
 	return 0;
+}
+
+/*
+ * A UID given below the UIDNEXT of the node that asks would be given twice. Where its mailbox is
+ * not known here yet, it is to append by itself too.
+ */
+static int is_behind(struct sync_call *call, const struct asked_append *append, uint32_t account)
+{
+	struct mailbox_record mailbox;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(call->session->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = account_get_mailbox(
+			kv, account, append->change.record.placed_in, call->arena, &mailbox);
+	mail_read_end(&kv);
+	if (rc == ERR_NOT_FOUND)
+		return 1;
+	return rc < 0 ? rc : mailbox.uidnext < append->uidnext;
 }
 
 static void answer_lent(struct sync_call *call, uint64_t lent_ms)
@@ -139,6 +164,7 @@ int respond_append(struct sync_call *call)
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
 	struct dlist_writer writer;
 	uint64_t lent_ms = 0;
+	bool is_appended;
 	uint32_t account;
 	int rc = call_account_name(call, name);
 
@@ -157,10 +183,13 @@ int respond_append(struct sync_call *call)
 		answer_lent(call, lent_ms);
 		return 0;
 	}
-	rc = append_here(call, &append, account);
+	rc = is_behind(call, &append, account);
+	is_appended = rc == 0;
+	if (is_appended)
+		rc = append_here(call, &append, account);
 	if (rc < 0)
 		return rc;
-	writer = wire_begin(call->answer, DLIST_ANSWER, "APPENDED");
+	writer = wire_begin(call->answer, DLIST_ANSWER, is_appended ? "APPENDED" : "BEHIND");
 	dlist_end_map(&writer);
 	return 0;
 }

@@ -14,6 +14,7 @@
 struct forward {
 	const char *account;
 	struct id128 mailbox;
+	uint32_t uidnext; /* of the mailbox here; a node that is below it must not give UIDs */
 	struct stamp instance;
 	const struct append_message *message;
 	unsigned hop_count; /* nodes it has passed already */
@@ -23,7 +24,8 @@ void forward_request(const struct forward *forward, struct buffer *request);
 
 enum forward_outcome {
 	FORWARD_APPENDED, /* there; it will come here as any change */
-	FORWARD_LENT      /* the account is lent to us: append it here */
+	FORWARD_LENT,     /* the account is lent to us: append it here */
+	FORWARD_BEHIND    /* the peer has not yet got what was appended here before */
 };
 
 struct forward_result {

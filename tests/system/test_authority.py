@@ -105,7 +105,11 @@ class Authority(chapar.TestCase):
         self.nodes.start("alice")
         uids = {}
         with self.a.imap("alice") as client:
-            for number in range(150):
+            for number in range(200):
+                if number in (80, 140):
+                    self.nodes.cut()
+                if number in (100, 160):
+                    self.nodes.heal()
                 subject = "only here %d" % number
                 uids[subject] = client.append("INBOX", message(subject))
         state = self.nodes.wait_equal("alice")

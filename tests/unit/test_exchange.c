@@ -1,6 +1,8 @@
 /* Exchanges between two nodes in memory. */
 #include "sync_fixture.h"
 
+#include "sync/forward.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -871,6 +873,68 @@ static void a_peer_that_may_not_delete_keeps_no_mailbox_from_others(void **state
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- messages for another node to append ---- */
+
+static int ask_to_append(struct pair *pair, uint32_t uidnext, unsigned hop_count, uint64_t node,
+	struct forward_result *result_r, struct error *error)
+{
+	struct buffer request = { 0 }, answer = { 0 };
+	struct mail_body *body = NULL;
+	struct append_message message = { .internaldate = 1700000000 };
+	struct forward forward = { .account = "anna",
+		.mailbox = node_mailbox(pair->a, "INBOX"),
+		.uidnext = uidnext,
+		.instance = { modseq_of_ms(1700000000000) + uidnext, node },
+		.message = &message,
+		.hop_count = hop_count };
+	int rc;
+
+	assert_int_equal(mail_body_prepare(pair->a->mail,
+				 BYTES_LITERAL("Subject: sent on\r\n\r\nsent on\r\n"), &body),
+		0);
+	message.body = body;
+	forward_request(&forward, &request);
+	(void)sync_respond(pair->b->session, buffer_bytes(&request), &answer, error);
+	rc = forward_answer(buffer_bytes(&answer), result_r, error);
+	mail_body_free(&body);
+	buffer_deinit(&request);
+	buffer_deinit(&answer);
+	return rc;
+}
+
+static void a_node_that_is_behind_gives_no_uid(void **state)
+{
+	struct pair *pair = *state;
+	uint64_t node = mail_node(pair->a->mail);
+	struct forward_result result;
+	struct error error;
+
+	nodes_exchange(pair->a, pair->b, NULL);
+	node_append(pair->a, "INBOX", "not there yet");
+	nodes_connect(pair->a, pair->b, NULL);
+	node_append(pair->b, "INBOX", "so that it lends nothing");
+	assert_int_equal(ask_to_append(pair, 3, 1, node, &result, &error), 0);
+	assert_int_equal(result.outcome, FORWARD_BEHIND);
+	assert_int_equal(node_count(pair->b, "INBOX"), 1);
+	assert_int_equal(ask_to_append(pair, 2, 1, node, &result, &error), 0);
+	assert_int_equal(result.outcome, FORWARD_APPENDED);
+	assert_int_equal(node_count(pair->b, "INBOX"), 2);
+}
+
+static void what_is_sent_on_may_be_of_a_third_node_what_is_sent_first_not(void **state)
+{
+	struct pair *pair = *state;
+	struct forward_result result;
+	struct error error;
+
+	nodes_exchange(pair->a, pair->b, NULL);
+	nodes_connect(pair->a, pair->b, NULL);
+	assert_int_equal(ask_to_append(pair, 1, 0, 77, &result, &error), ERR_ILLEGAL);
+	assert_int_equal(ask_to_append(pair, 1, 1, 77, &result, &error), 0);
+	assert_int_equal(result.outcome, FORWARD_APPENDED);
+	assert_int_equal(node_count(pair->b, "INBOX"), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -882,6 +946,8 @@ int main(void)
 		CASE(a_change_made_there_just_before_the_push_is_merged),
 		CASE(a_change_made_here_during_the_exchange_is_sent_with_the_next_one),
 		CASE(a_peer_that_changes_all_the_time_is_asked_to_merge),
+		CASE(a_node_that_is_behind_gives_no_uid),
+		CASE(what_is_sent_on_may_be_of_a_third_node_what_is_sent_first_not),
 		CASE(a_peer_that_never_stops_changing_has_our_changes_all_the_same),
 		CASE(an_apply_whose_answer_was_lost_is_answered_again_and_changes_nothing),
 		CASE(a_lost_answer_and_later_changes_on_both_sides_give_no_duplicates),

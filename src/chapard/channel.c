@@ -25,6 +25,7 @@ static void tell_up(struct channel *channel, const struct sync_peer *peer)
 
 	pthread_mutex_lock(&channel->lock);
 	status->is_connected = true;
+	status->is_partial = !view_filter_is_whole(&channel->filter);
 	status->connect_count++;
 	status->peer_node = peer->node;
 	status->peer_name = peer->name;
@@ -68,7 +69,7 @@ static bool run_connection(struct channel *channel, struct error *error)
 	rc = channel_link_open(
 		&channel->options.link, channel->mail, client, &channel->link, &peer, error);
 	if (rc == 0) {
-		channel_meet(channel, peer.node);
+		channel_meet(channel, &peer);
 		tell_up(channel, &peer);
 		channel_serve(channel, error);
 	}
@@ -156,6 +157,7 @@ static void copy_options(struct channel_options *own, const struct channel_optio
 	own->link.user = mem_strdup(options->link.user);
 	own->link.password = copy_or_null(options->link.password);
 	own->accounts = copy_or_null(options->accounts);
+	own->link.mailboxes = copy_or_null(options->link.mailboxes);
 	own->link.tls_options.ca_path = copy_or_null(options->link.tls_options.ca_path);
 	own->link.tls_options.host_name = copy_or_null(options->link.tls_options.host_name);
 	own->link.tls_options.certificate_path =
@@ -172,6 +174,7 @@ static void free_options(struct channel_options *own)
 	free((char *)own->link.user);
 	free((char *)own->link.password);
 	free((char *)own->accounts);
+	free((char *)own->link.mailboxes);
 	free((char *)own->link.tls_options.ca_path);
 	free((char *)own->link.tls_options.host_name);
 	free((char *)own->link.tls_options.certificate_path);

@@ -48,6 +48,7 @@ struct channel_failure {
 struct channel_status {
 	bool is_paused;
 	bool is_connected;
+	bool is_partial;    /* some mailboxes are not exchanged, because of us or of the peer */
 	char peer[64];      /* address, or "" */
 	uint64_t peer_node; /* 0: not met since the start, as the following */
 	struct node_name peer_name;

@@ -410,21 +410,21 @@ static int start_tls(
 				link->client, &options->tls_options, CONNECT_TIMEOUT_MS, error);
 }
 
-static int hello(
-	struct channel_link *link, struct mail *mail, struct sync_peer *peer_r, struct error *error)
+static int hello(struct channel_link *link, const struct channel_link_options *options,
+	struct mail *mail, struct sync_peer *peer_r, struct error *error)
 {
 	struct buffer request = { 0 };
 	struct bytes answer;
 	int rc;
 
-	sync_hello_request(mail, &request);
+	sync_hello_request(mail, options->mailboxes, &request);
 	rc = channel_link_request(link, buffer_bytes(&request), error);
 	if (rc == 0)
 		rc = channel_link_flush(link, error);
 	if (rc == 0)
 		rc = channel_link_answer(link, &answer, error);
 	if (rc == 0)
-		rc = sync_hello_check(mail, answer, peer_r, error);
+		rc = sync_hello_check(mail, options->mailboxes, answer, peer_r, error);
 	buffer_deinit(&request);
 	return rc;
 }
@@ -447,7 +447,7 @@ static int begin(struct channel_link *link, const struct channel_link_options *o
 		rc = run_command(link, "CAPABILITY", bytes_of(NULL, 0), error);
 	if (rc == 0 && !is_logged_in)
 		rc = authenticate(link, options, error);
-	return rc < 0 ? rc : hello(link, mail, peer_r, error);
+	return rc < 0 ? rc : hello(link, options, mail, peer_r, error);
 }
 
 int channel_link_open(const struct channel_link_options *options, struct mail *mail,

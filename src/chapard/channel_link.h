@@ -23,6 +23,7 @@ struct channel_link_options {
 	const char *password; /* NULL: the certificate of tls_options says who we are */
 	enum channel_tls tls;
 	struct net_client_tls tls_options;
+	const char *mailboxes; /* that SYNC requests are about (sync/view.h); NULL: all */
 };
 
 struct channel_link;

@@ -81,11 +81,15 @@ struct channel {
 	struct channel_status status;
 
 	struct channel_link *link;
-	uint64_t peer;         /* node id; 0: never met */
-	uint64_t cursor;       /* feed sequence looked at, of the backlog if there is one */
-	uint64_t backlog_end;  /* feed sequence where the backlog ends; 0: there is none */
-	uint64_t live_cursor;  /* feed sequence looked at beyond the backlog */
-	uint64_t saved_cursor; /* as in the store */
+	uint64_t peer; /* node id; 0: never met */
+	/* Patterns of the mailboxes that the peer lets us see; "": all. Met, and as in the store.
+	 */
+	char limit[ACCOUNT_FILTER_SIZE_MAX + 1];
+	struct view_filter filter; /* what is exchanged: the options' mailboxes, and these */
+	uint64_t cursor;           /* feed sequence looked at, of the backlog if there is one */
+	uint64_t backlog_end;      /* feed sequence where the backlog ends; 0: there is none */
+	uint64_t live_cursor;      /* feed sequence looked at beyond the backlog */
+	uint64_t saved_cursor;     /* as in the store */
 	uint64_t saved_peer;
 	uint64_t save_at_ms; /* monotonic; 0: nothing to save */
 
@@ -115,8 +119,8 @@ int channel_load(struct channel *channel, struct error *error);
 /* Saves common points and how far the feed was served without a gap. */
 int channel_save(struct channel *channel, struct error *error);
 /* A connection has come up. If the peer is another node than before, all accounts are dirty towards
- * it. What is dirty now is the backlog. */
-void channel_meet(struct channel *channel, uint64_t peer);
+ * it, as if it shows us other mailboxes. What is dirty now is the backlog. */
+void channel_meet(struct channel *channel, const struct sync_peer *peer);
 void channel_forget_all(struct channel *channel);
 
 /* channel_failure.c: accounts set aside */

@@ -6,10 +6,12 @@
 #include "mail/tables.h"
 #include "sync/account_filter.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-#define CHANNEL_ROW_VERSION 2
-#define CHANNEL_ROW_VERSION_UNFILTERED 1 /* without the filter */
+#define CHANNEL_ROW_VERSION 3
+#define CHANNEL_ROW_VERSION_WHOLE 2      /* without filters of mailboxes */
+#define CHANNEL_ROW_VERSION_UNFILTERED 1 /* without any filter */
 
 static struct channel_account **bucket_of(struct channel *channel, uint32_t number)
 {
@@ -175,26 +177,40 @@ static struct bytes row_key(const struct channel *channel)
 	return bytes_of_string(channel->options.name);
 }
 
-static struct bytes filter_of(const struct channel *channel)
+static struct bytes text_of(const char *patterns)
 {
-	return bytes_of_string(channel->options.accounts != NULL ? channel->options.accounts : "");
+	return bytes_of_string(patterns != NULL ? patterns : "");
+}
+
+/* Those of a version that did not have them are empty. */
+static int row_filters_decode(struct bytes *value, uint8_t version, struct channel *channel)
+{
+	struct bytes accounts = { 0 }, mailboxes = { 0 }, limit = { 0 };
+
+	if (version >= CHANNEL_ROW_VERSION_WHOLE && unpack_bytes(value, &accounts) < 0)
+		return ERR_CORRUPT;
+	if (version >= CHANNEL_ROW_VERSION &&
+		(unpack_bytes(value, &mailboxes) < 0 || unpack_bytes(value, &limit) < 0 ||
+			limit.len >= sizeof(channel->limit)))
+		return ERR_CORRUPT;
+	/* What another filter left out may have been passed long ago. */
+	if (!bytes_equal(accounts, text_of(channel->options.accounts)) ||
+		!bytes_equal(mailboxes, text_of(channel->options.link.mailboxes)))
+		channel->saved_cursor = 0;
+	snprintf(channel->limit, sizeof(channel->limit), "%.*s", BYTES_ARGS(limit));
+	return 0;
 }
 
 static int row_decode(struct bytes value, struct channel *channel)
 {
-	struct bytes filter = { 0 };
 	uint8_t version;
 
-	if (unpack_u8(&value, &version) < 0 ||
-		(version != CHANNEL_ROW_VERSION && version != CHANNEL_ROW_VERSION_UNFILTERED) ||
+	if (unpack_u8(&value, &version) < 0 || version < CHANNEL_ROW_VERSION_UNFILTERED ||
+		version > CHANNEL_ROW_VERSION ||
 		unpack_varint(&value, &channel->saved_cursor) < 0 ||
 		unpack_u64(&value, &channel->saved_peer) < 0 ||
-		(version == CHANNEL_ROW_VERSION && unpack_bytes(&value, &filter) < 0) ||
-		value.len != 0)
+		row_filters_decode(&value, version, channel) < 0 || value.len != 0)
 		return ERR_CORRUPT;
-	/* What another filter left out may have been passed long ago. */
-	if (!bytes_equal(filter, filter_of(channel)))
-		channel->saved_cursor = 0;
 	return 0;
 }
 
@@ -232,12 +248,14 @@ static int save_run(struct store_write *store, void *context)
 		for (struct channel_account *account = channel->buckets[i];
 			account != NULL && rc == 0; account = account->next)
 			if (account->is_unsaved)
-				rc = point_put(
-					store, account->number, channel->peer, account->point);
+				rc = point_put_of(store, account->number, channel->peer,
+					view_filter_key(&channel->filter), account->point);
 	pack_u8(&value, CHANNEL_ROW_VERSION);
 	pack_varint(&value, save->cursor);
 	pack_u64(&value, channel->peer);
-	pack_bytes(&value, filter_of(channel));
+	pack_bytes(&value, text_of(channel->options.accounts));
+	pack_bytes(&value, text_of(channel->options.link.mailboxes));
+	pack_bytes(&value, bytes_of_string(channel->limit));
 	if (rc == 0)
 		rc = store_put(store, MAIL_TABLE_CHANNEL, row_key(channel), buffer_bytes(&value));
 	buffer_deinit(&value);
@@ -313,17 +331,19 @@ void channel_forget_all(struct channel *channel)
 	channel_forget_failures(channel);
 }
 
-void channel_meet(struct channel *channel, uint64_t peer)
+void channel_meet(struct channel *channel, const struct sync_peer *peer)
 {
 	struct kv_txn *kv = NULL;
 	uint64_t last = 0;
 
-	if (peer != channel->peer) {
+	if (peer->node != channel->peer || strcmp(peer->mailboxes, channel->limit) != 0) {
 		channel_forget_all(channel);
-		channel->peer = peer;
+		channel->peer = peer->node;
+		memcpy(channel->limit, peer->mailboxes, sizeof(channel->limit));
 		channel->cursor = 0;
 		channel->backlog_end = 0;
 	}
+	channel->filter = (struct view_filter){ channel->options.link.mailboxes, channel->limit };
 	/* Without it all goes in order, as one. */
 	if (channel->backlog_end == 0 && mail_read_begin(channel->mail, 0, &kv) == 0 &&
 		feed_last(kv, &last) == 0 && last > channel->cursor) {

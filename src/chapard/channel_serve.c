@@ -74,7 +74,8 @@ int channel_read_point(
 	if (rc == 0)
 		rc = account_load(kv, account->number, header_r);
 	if (rc == 0)
-		rc = point_get(kv, account->number, channel->peer, &saved);
+		rc = point_get_of(kv, account->number, channel->peer,
+			view_filter_key(&channel->filter), &saved);
 	mail_read_end(&kv);
 	if (rc == 0 && common_point_is_later(saved, account->point))
 		account->point = saved;
@@ -103,6 +104,7 @@ static void start(struct channel *channel, struct channel_account *account)
 	}
 	account->exchange =
 		exchange_new(channel->mail, account->number, channel->peer, &account->point);
+	exchange_set_filter(account->exchange, &channel->filter);
 	account->state = CHANNEL_ACCOUNT_ACTIVE;
 	account->sent_size = 0;
 	channel->bulk_active_count += account->is_backlog;
@@ -350,8 +352,9 @@ static int survey_backlog(struct channel *channel, struct error *error)
 		survey->names[survey->count] = bytes_of_string(header->name);
 		survey->accounts[survey->count++] = account;
 	}
-	/* A single one's exchange asks for itself. */
-	if (survey->count > 1)
+	/* A single one's exchange asks for itself; so does that of a part, which has its own
+	 * digest. */
+	if (survey->count > 1 && view_filter_is_whole(&channel->filter))
 		rc = ask_survey(channel, survey, error);
 	free(survey);
 	return rc;

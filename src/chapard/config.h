@@ -69,6 +69,7 @@ struct config_sync_user {
 	char *certificate;     /* a pin, or a name in a verified certificate; NULL: neither */
 	struct config_pin pin; /* the pin, if it is one */
 	char *accounts;        /* sync/account_filter.h; NULL: all */
+	char *mailboxes;       /* the same */
 	bool is_read_only;
 	bool no_delete;
 };
@@ -107,6 +108,7 @@ struct config_peer {
 	struct config_pin pin;
 	char *certificate, *key; /* our own; NULL: none, in the certificate's file */
 	char *accounts;          /* sync/account_filter.h; NULL: all */
+	char *mailboxes;         /* the same */
 	uint64_t backlog_rate_max;
 	int commit; /* enum config_commit */
 	uint64_t commit_timeout_ms;

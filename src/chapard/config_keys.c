@@ -139,6 +139,9 @@ static const struct config_key sync_user_keys[] = {
 	{ "accounts", CONFIG_PATTERNS, AT(config_sync_user, accounts),
 		.help = "Patterns of the accounts that it may see and change, separated by "
 			"blanks; one that begins with ! excludes. By default all." },
+	{ "mailboxes", CONFIG_MAILBOX_PATTERNS, AT(config_sync_user, mailboxes),
+		.help = "Patterns of the mailboxes that it may see and change, separated by "
+			"commas; one that begins with ! excludes. By default all." },
 	{ "read-only", CONFIG_BOOL, AT(config_sync_user, is_read_only), .default_text = "false",
 		.help = "It may take, and change nothing here." },
 	{ "no-delete", CONFIG_BOOL, AT(config_sync_user, no_delete), .default_text = "false",
@@ -220,6 +223,9 @@ static const struct config_key peer_keys[] = {
 	{ "accounts", CONFIG_PATTERNS, AT(config_peer, accounts),
 		.help = "Patterns of the accounts that are sent there, separated by blanks; one "
 			"that begins with ! excludes. By default all." },
+	{ "mailboxes", CONFIG_MAILBOX_PATTERNS, AT(config_peer, mailboxes),
+		.help = "Patterns of the mailboxes that are exchanged with it, separated by "
+			"commas; one that begins with ! excludes. By default all." },
 	{ "commit", CONFIG_CHOICE, AT(config_peer, commit), .default_text = "async",
 		.choices = "async|sync",
 		.help = "Whether clients are told OK when a change is on the disk here, or on the "

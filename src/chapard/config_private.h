@@ -17,9 +17,10 @@ enum config_type {
 	CONFIG_CHOICE,   /* int: index of the word in `choices` */
 	CONFIG_ADDRESS,  /* struct config_address */
 	CONFIG_PIN,      /* struct config_pin: 64 hexadecimal digits */
-	CONFIG_PATTERNS, /* char *: sync/account_filter.h */
-	CONFIG_MEMBERS,  /* char *: user names, separated by blanks or commas */
-	CONFIG_LEVEL     /* char *: one level of a mailbox name */
+	CONFIG_PATTERNS, /* char *: sync/account_filter.h, of accounts ... */
+	CONFIG_MAILBOX_PATTERNS, /* ... and of mailboxes */
+	CONFIG_MEMBERS,          /* char *: user names, separated by blanks or commas */
+	CONFIG_LEVEL             /* char *: one level of a mailbox name */
 };
 
 struct config_key {

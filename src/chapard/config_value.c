@@ -264,6 +264,11 @@ int config_value_parse(const struct config_key *key, const char *text, const cha
 		if (rc == 0)
 			string_store(field, text);
 		return rc;
+	case CONFIG_MAILBOX_PATTERNS:
+		rc = mailbox_filter_check(text, error);
+		if (rc == 0)
+			string_store(field, text);
+		return rc;
 	case CONFIG_MEMBERS:
 		rc = config_members_check(text, error);
 		if (rc == 0)
@@ -288,6 +293,7 @@ void config_value_deinit(const struct config_key *key, void *field)
 	case CONFIG_TEXT:
 	case CONFIG_PATH:
 	case CONFIG_PATTERNS:
+	case CONFIG_MAILBOX_PATTERNS:
 	case CONFIG_MEMBERS:
 	case CONFIG_LEVEL:
 		free(*(char **)field);

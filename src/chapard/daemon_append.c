@@ -36,7 +36,7 @@ static struct daemon_peer *authority_find(struct daemon *daemon, const char *acc
 			!account_filter_passes(peer->peer->accounts, account))
 			continue;
 		channel_get_status(peer->channel, &status);
-		if (!status.is_connected || status.peer_node == origin)
+		if (!status.is_connected || status.is_partial || status.peer_node == origin)
 			continue;
 		if (holder != 0 ? status.peer_node == holder : status.peer_node < least) {
 			found = peer;

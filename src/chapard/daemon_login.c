@@ -149,6 +149,7 @@ int daemon_authorize(
 		grant_r->is_read_only = node->is_read_only;
 		grant_r->rights = (struct sync_rights){ .is_full = true,
 			.accounts = node->accounts,
+			.mailboxes = node->mailboxes,
 			.is_read_only = node->is_read_only,
 			.no_delete = node->no_delete };
 		return is_himself ? 0 : ERR_REFUSED;

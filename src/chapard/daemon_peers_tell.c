@@ -16,6 +16,7 @@ static void channel_tell_json(const char *name, const struct channel_status *sta
 	json_member_string(out, separator, "name", bytes_of_string(name));
 	json_member_bool(out, ",", "paused", status->is_paused);
 	json_member_bool(out, ",", "connected", status->is_connected);
+	json_member_bool(out, ",", "partial", status->is_partial);
 	json_member_string(out, ",", "peer", bytes_of_string(status->peer));
 	buffer_printf(out, ",\"peer-id\":\"%016llx\"", (unsigned long long)status->peer_node);
 	json_member_number(out, ",", "pending", status->pending_count);
@@ -55,6 +56,8 @@ static void channel_tell_text(
 		(unsigned long long)status->exchange_count,
 		(unsigned long long)status->conflict_count,
 		(unsigned long long)status->repair_count);
+	if (status->is_partial)
+		buffer_append_string(out, "          some mailboxes only\n");
 	if (status->last_error[0] != '\0')
 		buffer_printf(out, "          last error: %s\n", status->last_error);
 }

@@ -119,6 +119,10 @@ static int connect_step(struct origin *origin, struct error *error)
 		store_listen(mail_store(origin->mail), wake, origin);
 	rc = channel_link_open(
 		&options, origin->mail, origin->client, &origin->link, &origin->peer, error);
+	if (rc == 0 && origin->peer.mailboxes[0] != '\0')
+		rc = error_set(error, ERR_REFUSED,
+			"the server shows us some mailboxes only (%.200s); that is for nodes",
+			origin->peer.mailboxes);
 	if (rc < 0)
 		return rc;
 	if (origin->options.is_watch && origin->options.tell_connection != NULL &&

@@ -33,6 +33,31 @@ void exchange_set_restricted(struct exchange *exchange)
 	exchange->is_restricted = true;
 }
 
+void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter)
+{
+	exchange->filter = filter;
+}
+
+int exchange_view(struct exchange *exchange, struct kv_txn *kv, struct view *view_r)
+{
+	int rc = view_open(kv, exchange->account, exchange->filter, exchange->peer, view_r);
+
+	return rc < 0 ? rc : view_tell(kv, view_r, exchange->told, exchange->told_count);
+}
+
+/* Reads our digest of what is exchanged. */
+static int read_digest(struct exchange *exchange, struct kv_txn *kv,
+	const struct account_header *header, struct digest *digest_r)
+{
+	struct view view;
+	int rc = exchange_view(exchange, kv, &view);
+
+	if (rc == 0)
+		rc = view_digest(kv, header, &view, digest_r);
+	view_close(&view);
+	return rc;
+}
+
 static void drop_answer(struct exchange *exchange)
 {
 	struct queued_answer *answer = exchange->answers;
@@ -58,6 +83,7 @@ void exchange_free(struct exchange **exchange_ptr)
 	body_set_deinit(&exchange->bodies);
 	free(exchange->wanted);
 	free(exchange->wanted_sizes);
+	free(exchange->told);
 	arena_free(&exchange->their_arena);
 	arena_free(&exchange->scratch);
 	free(exchange);
@@ -117,13 +143,17 @@ static int survey_take(
 	return 0;
 }
 
-static int read_header(struct exchange *exchange, struct account_header *header_r)
+/* Where we are, and our digest of what is exchanged. */
+static int read_header(
+	struct exchange *exchange, struct account_header *header_r, struct digest *digest_r)
 {
 	struct kv_txn *kv = NULL;
 	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
 
 	if (rc == 0)
 		rc = account_load(kv, exchange->account, header_r);
+	if (rc == 0)
+		rc = read_digest(exchange, kv, header_r, digest_r);
 	mail_read_end(&kv);
 	return rc;
 }
@@ -131,14 +161,15 @@ static int read_header(struct exchange *exchange, struct account_header *header_
 static int survey_finish(struct exchange *exchange)
 {
 	struct account_header header;
+	struct digest digest;
 	int rc;
 
 	if (!exchange->exists_there)
 		return exchange_begin_push(exchange);
-	rc = read_header(exchange, &header);
+	rc = read_header(exchange, &header, &digest);
 	if (rc < 0)
 		return rc;
-	if (!digest_equal(header.digest, exchange->their_digest))
+	if (!digest_equal(digest, exchange->their_digest))
 		return exchange_begin_changes(exchange);
 	exchange->point = (struct common_point){ header.sequence, exchange->expect };
 	return exchange_begin_push(exchange);
@@ -155,7 +186,8 @@ static int begin(struct exchange *exchange)
 	if (rc == 0)
 		rc = account_load(kv, exchange->account, &header);
 	if (rc == 0)
-		rc = point_get(kv, exchange->account, exchange->peer, &exchange->point);
+		rc = point_get_of(kv, exchange->account, exchange->peer,
+			view_filter_key(exchange->filter), &exchange->point);
 	mail_read_end(&kv);
 	if (rc < 0)
 		return error_set(&exchange->result.error, rc, "the account cannot be read");
@@ -188,6 +220,17 @@ void exchange_forget_theirs(struct exchange *exchange)
 	exchange->theirs.sequence = exchange->point.theirs;
 }
 
+void exchange_note_told(struct exchange *exchange, const struct change_set *theirs)
+{
+	if (view_filter_is_whole(exchange->filter))
+		return;
+	for (size_t i = 0; i < theirs->mailbox_count; i++) {
+		mem_grow((void **)&exchange->told, &exchange->told_room, exchange->told_count + 1,
+			sizeof(*exchange->told));
+		exchange->told[exchange->told_count++] = theirs->mailboxes[i].id;
+	}
+}
+
 int exchange_take_changes(struct exchange *exchange, const struct dlist *map, struct bytes text)
 {
 	struct error *error = &exchange->result.error;
@@ -215,6 +258,7 @@ int exchange_take_changes(struct exchange *exchange, const struct dlist *map, st
 	rc = wire_get_changes(map, exchange->their_arena, theirs, error);
 	if (rc < 0)
 		return rc;
+	exchange_note_told(exchange, theirs);
 	theirs->since = exchange->point.theirs;
 	theirs->sequence = sequence;
 	theirs->highest = highest;
@@ -467,6 +511,7 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 					       .since = exchange->point.mine,
 					       .peer = exchange->peer,
 					       .bodies = &exchange->bodies,
+					       .filter = exchange->filter,
 					       .compared = compared,
 					       .expect = expect,
 					       .merged_at = exchange->integrated_at } };
@@ -491,12 +536,13 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 int exchange_finish_pull(struct exchange *exchange)
 {
 	struct account_header header;
-	int rc = read_header(exchange, &header);
+	struct digest digest;
+	int rc = read_header(exchange, &header, &digest);
 
 	if (rc < 0)
 		return rc;
 	/* If not, there is something here that the peer lacks: what was common before still is. */
-	if (digest_equal(header.digest, exchange->their_digest))
+	if (digest_equal(digest, exchange->their_digest))
 		exchange->result.point = (struct common_point){ header.sequence, exchange->expect };
 	exchange->is_done = true;
 	return 0;

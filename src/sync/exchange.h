@@ -27,6 +27,7 @@
 
 #include "mail/mail.h"
 #include "sync/point.h"
+#include "sync/view.h"
 
 #include "base/error.h"
 
@@ -67,6 +68,11 @@ void exchange_set_pull(struct exchange *exchange);
 /* Before the first step: the peer does not merge for us (HELLO told that we have no full rights).
  */
 void exchange_set_restricted(struct exchange *exchange);
+/*
+ * Before the first step: only this part of the account is exchanged, and `known` is a common point
+ * of it. The filter and its texts stay borrowed. NULL: the whole account.
+ */
+void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter);
 /* Frees it, at any step. Sets *exchange to NULL. A NULL *exchange is allowed. */
 void exchange_free(struct exchange **exchange);
 

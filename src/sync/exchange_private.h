@@ -46,7 +46,9 @@ struct push_body {
 struct exchange_push {
 	struct arena *arena;
 	struct change_set changes;    /* to be sent, or parts of it that were sent already */
-	struct account_header header; /* as we were when `changes` was read */
+	struct account_header header; /* as we were when `changes` was read ... */
+	struct digest digest;         /* ... of what is exchanged ... */
+	struct view view;             /* ... which was this */
 	struct push_body *bodies;     /* to be put */
 	size_t body_count, body_room, body_next;
 	size_t asked_count; /* bodies asked about with LACKS */
@@ -80,6 +82,9 @@ struct exchange {
 	unsigned awaiting; /* requests not answered yet, counting queued answers */
 	struct arena *scratch;
 
+	const struct view_filter *filter;
+	struct id128 *told; /* mailboxes that the peer told of */
+	size_t told_count, told_room;
 	struct common_point known, point; /* `point` is the one this exchange starts from */
 	uint64_t
 		integrated_at; /* our sequence that the peer has merged in this exchange; 0: none */
@@ -115,6 +120,10 @@ int exchange_begin_repair(struct exchange *exchange);
 /* Adds an answer's changes to `theirs`; `text` is copied. */
 int exchange_take_changes(struct exchange *exchange, const struct dlist *map, struct bytes text);
 void exchange_forget_theirs(struct exchange *exchange);
+/* The peer has told of these mailboxes: they are in the view from now on. */
+void exchange_note_told(struct exchange *exchange, const struct change_set *theirs);
+/* What is exchanged, as of a snapshot. view_close() it, also after errors. */
+int exchange_view(struct exchange *exchange, struct kv_txn *kv, struct view *view_r);
 /* `theirs` is all that changed there since the common point (and not what a repair compared). */
 bool exchange_knows_theirs(const struct exchange *exchange);
 /* The peer was elsewhere once more; ERR_UNAVAILABLE if that was too often. */

@@ -12,6 +12,7 @@ void exchange_push_reset(struct exchange_push *push)
 {
 	change_set_deinit(&push->changes);
 	free(push->bodies);
+	view_close(&push->view);
 	map_deinit(&push->put);
 	arena_free(&push->arena);
 	*push = (struct exchange_push){ 0 };
@@ -94,11 +95,13 @@ static void leave_out_known(struct change_set *changes, const struct change_set 
 /* Whether the peer is likely to see the message for the first time; if not, MISSING will tell. */
 static bool is_new_there(const struct exchange *exchange, const struct message_record *message)
 {
+	bool is_fresh = view_is_fresh(&exchange->push.view, message->mailbox);
+
 	if (!message_is_shown(message) ||
 		(exchange->has_theirs &&
 			change_set_message(&exchange->theirs, message->instance) != NULL))
 		return false;
-	return exchange->point.mine == 0 ||
+	return exchange->point.mine == 0 || is_fresh ||
 	       (message->placed_sequence > exchange->point.mine &&
 		       stamp_compare(message->placed, message->instance) == 0);
 }
@@ -112,8 +115,12 @@ static int read_push(struct exchange *exchange)
 	if (rc == 0)
 		rc = account_load(kv, exchange->account, &push->header);
 	if (rc == 0)
-		rc = change_set_read(kv, &push->header, exchange->point.mine, exchange->point.mine,
-			SIZE_MAX, push->arena, &push->changes);
+		rc = exchange_view(exchange, kv, &push->view);
+	if (rc == 0)
+		rc = view_digest(kv, &push->header, &push->view, &push->digest);
+	if (rc == 0)
+		rc = view_changes(kv, &push->header, &push->view, exchange->point.mine,
+			exchange->point.mine, SIZE_MAX, push->arena, &push->changes);
 	if (rc == 0 && exchange->repair != NULL)
 		rc = exchange_repair_list(exchange, kv, push->arena, &push->changes);
 	mail_read_end(&kv);
@@ -352,7 +359,7 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 	dlist_put_number_of(&writer, "SEQUENCE", push->header.sequence);
 	dlist_put_number_of(&writer, "HIGHEST", push->header.highest);
 	if (!push->is_integrate)
-		wire_put_digest_of(&writer, "RESULT", push->header.digest);
+		wire_put_digest_of(&writer, "RESULT", push->digest);
 	if (push->part_count > 0)
 		dlist_put_number_of(&writer, "PARTS", push->part_count);
 	put_records(push, &writer);
@@ -432,6 +439,29 @@ static int push_take(
 	return 0;
 }
 
+struct view_saving {
+	const struct exchange *exchange;
+	struct common_point point;
+};
+
+static int save_view_run(struct account_write *write, void *context)
+{
+	const struct view_saving *saving = context;
+	const struct exchange *exchange = saving->exchange;
+
+	return view_save(write->store, exchange->peer, exchange->filter, &exchange->push.view,
+		saving->point);
+}
+
+/* At once: that mailboxes were common must not be known later than that others were. */
+static int save_view(struct exchange *exchange)
+{
+	struct view_saving saving = { exchange, exchange->result.point };
+
+	return mail_node_commit(exchange->mail, exchange->account, save_view_run, &saving,
+		&exchange->result.error, NULL);
+}
+
 static int finish_applied(struct exchange *exchange)
 {
 	struct exchange_push *push = &exchange->push;
@@ -441,7 +471,7 @@ static int finish_applied(struct exchange *exchange)
 			   push->changes.register_count);
 	exchange->result.point = (struct common_point){ push->header.sequence, push->sequence };
 	exchange->is_done = true;
-	return 0;
+	return view_is_news(&push->view) ? save_view(exchange) : 0;
 }
 
 static int begin_push(struct exchange *exchange, bool is_integrate);

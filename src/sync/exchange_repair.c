@@ -28,6 +28,7 @@ struct exchange_repair {
 	struct arena *arena;
 	uint64_t own_sequence;
 	struct change_set mine;      /* what was compared of our copy */
+	struct view view;            /* of our copy where the comparison began */
 	struct repair_list compare;  /* ranges of which digests are to be compared */
 	struct repair_list exchange; /* ranges of which records are to be exchanged */
 	size_t asked_from;           /* of those asked in the request under way */
@@ -46,6 +47,7 @@ void exchange_repair_free(struct exchange_repair **repair_ptr)
 	if (repair == NULL)
 		return;
 	change_set_deinit(&repair->mine);
+	view_close(&repair->view);
 	free(repair->compare.ranges);
 	free(repair->exchange.ranges);
 	free(repair->instances);
@@ -140,6 +142,7 @@ static int read_outline(struct exchange *exchange, const struct dlist *map)
 		at = at->next->next;
 	}
 	change_set_normalize(theirs);
+	exchange_note_told(exchange, theirs);
 	return 0;
 }
 
@@ -163,11 +166,13 @@ static int compare_outline(struct exchange *exchange, const struct dlist *map, s
 	struct change_set *mine = &repair->mine, *theirs = &exchange->theirs;
 	struct digest ours_digest, their_digest;
 	uint64_t ours_count, their_count;
-	int rc = repair_collect_mailboxes(kv, exchange->account, repair->arena, mine);
+	int rc = exchange_view(exchange, kv, &repair->view);
 
 	if (rc == 0)
+		rc = repair_collect_mailboxes(kv, &repair->view, repair->arena, mine);
+	if (rc == 0)
 		rc = repair_sum_registers(
-			kv, exchange->account, repair->arena, &ours_digest, &ours_count);
+			kv, &repair->view, repair->arena, &ours_digest, &ours_count);
 	if (rc < 0)
 		return rc;
 	if (wire_get_digest(map, "REGISTERDIGEST", &their_digest) < 0 ||
@@ -392,15 +397,15 @@ static int collect_own(struct exchange *exchange, struct kv_txn *kv)
 	int rc = 0;
 
 	for (size_t i = 0; i < list->count && rc == 0; i++)
-		rc = repair_collect_messages(kv, exchange->account, list->ranges[i].mailbox,
+		rc = repair_collect_messages(kv, &repair->view, list->ranges[i].mailbox,
 			list->ranges[i].first, list->ranges[i].last, since, repair->arena,
 			&repair->mine);
 	for (size_t i = 0; i < theirs->message_count && rc == 0; i++)
-		rc = repair_collect_instance(kv, exchange->account,
-			theirs->messages[i].record.instance, since, repair->arena, &repair->mine);
+		rc = repair_collect_instance(kv, &repair->view, theirs->messages[i].record.instance,
+			since, repair->arena, &repair->mine);
 	if (rc == 0 && repair->registers_differ)
 		rc = repair_collect_registers(
-			kv, exchange->account, since, repair->arena, &repair->mine);
+			kv, &repair->view, since, repair->arena, &repair->mine);
 	change_set_normalize(&repair->mine);
 	return rc;
 }
@@ -513,7 +518,7 @@ static int list_messages(struct exchange *exchange, const struct change_set *nam
 	int rc = 0;
 
 	for (size_t i = 0; i < named->message_count && rc == 0; i++)
-		rc = repair_collect_instance(kv, exchange->account,
+		rc = repair_collect_instance(kv, &exchange->push.view,
 			named->messages[i].record.instance, exchange->point.mine, arena, changes);
 	return rc;
 }
@@ -522,14 +527,15 @@ int exchange_repair_list(struct exchange *exchange, struct kv_txn *kv, struct ar
 	struct change_set *changes)
 {
 	const struct change_set *mine = &exchange->repair->mine;
-	int rc = repair_collect_mailboxes(kv, exchange->account, arena, changes);
+	const struct view *view = &exchange->push.view;
+	int rc = repair_collect_mailboxes(kv, view, arena, changes);
 
 	if (rc == 0)
 		rc = list_messages(exchange, mine, kv, arena, changes);
 	if (rc == 0)
 		rc = list_messages(exchange, &exchange->theirs, kv, arena, changes);
 	if (rc == 0 && exchange->repair->registers_differ)
-		rc = repair_collect_registers(kv, exchange->account, 0, arena, changes);
+		rc = repair_collect_registers(kv, view, 0, arena, changes);
 	change_set_normalize(changes);
 	return rc;
 }

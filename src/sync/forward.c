@@ -168,6 +168,8 @@ int respond_append(struct sync_call *call)
 	uint32_t account;
 	int rc = call_account_name(call, name);
 
+	if (rc == 0 && !view_filter_is_whole(&session->filter))
+		rc = error_set(call->error, ERR_REFUSED, "not all mailboxes are exchanged");
 	if (rc == 0)
 		rc = read_append(call, &append);
 	if (rc == 0)

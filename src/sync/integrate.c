@@ -234,8 +234,24 @@ static int sort_out_common(struct account_write *write, struct integrate *integr
 	return rc < 0 ? rc : account_write_flush(write);
 }
 
+int integrate_tell(struct kv_txn *kv, const struct change_set *theirs, struct view *view)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < theirs->mailbox_count && rc == 0; i++)
+		rc = view_tell(kv, view, &theirs->mailboxes[i].id, 1);
+	for (size_t i = 0; i < theirs->message_count && rc == 0; i++) {
+		const struct message_record *message = &theirs->messages[i].record;
+
+		if (message_is_shown(message) && !view_has(view, message->mailbox))
+			rc = view_tell(kv, view, &message->mailbox, 1);
+	}
+	return rc;
+}
+
 static int merge_and_write(struct account_write *write, struct integrate *integrate,
-	const struct change_set *mine, struct arena *arena, struct error *error)
+	const struct change_set *mine, const struct view *view, struct arena *arena,
+	struct error *error)
 {
 	struct own_copy own = { write->kv, write->header.number, arena };
 	struct merge_input input = {
@@ -243,6 +259,7 @@ static int merge_and_write(struct account_write *write, struct integrate *integr
 			own_register, own_each_register },
 		.my_changes = mine,
 		.their_changes = integrate->theirs,
+		.view = view,
 		.node = write->node,
 		.clock_last = write->header.clock_last,
 		.now_ms = write->now_ms,
@@ -273,6 +290,7 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 {
 	struct arena *arena = arena_new();
 	struct change_set mine = { 0 };
+	struct view view;
 	int rc = integrate_check(integrate->theirs,
 		integrate_modseq_limit(write->now_ms, integrate->skew_ms), error);
 
@@ -280,12 +298,20 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 		rc = integrate_check_sizes(write->kv, integrate->bodies, integrate->theirs, error);
 	if (rc == 0 && integrate->compared != NULL && write->header.sequence != integrate->expect)
 		rc = error_set(error, ERR_CHANGED, "this copy changed during a repair");
+	view = (struct view){ .is_whole = true };
+	if (rc == 0)
+		rc = view_open(
+			write->kv, write->header.number, integrate->filter, integrate->peer, &view);
+	if (rc == 0)
+		rc = integrate_tell(write->kv, integrate->theirs, &view);
 	if (rc == 0 && integrate->compared == NULL)
-		rc = change_set_read(write->kv, &write->header, integrate->since, integrate->since,
-			SIZE_MAX, arena, &mine);
+		rc = view_changes(write->kv, &write->header, &view, integrate->since,
+			integrate->since, SIZE_MAX, arena, &mine);
 	if (rc == 0)
 		rc = merge_and_write(write, integrate,
-			integrate->compared != NULL ? integrate->compared : &mine, arena, error);
+			integrate->compared != NULL ? integrate->compared : &mine, &view, arena,
+			error);
+	view_close(&view);
 	change_set_deinit(&mine);
 	arena_free(&arena);
 	return rc;

@@ -8,6 +8,7 @@
 
 #include "sync/body_set.h"
 #include "sync/changes.h"
+#include "sync/view.h"
 
 #include "base/error.h"
 
@@ -17,6 +18,7 @@ struct integrate {
 	uint64_t peer;                   /* whose changes they are */
 	uint64_t skew_ms;
 	const struct body_set *bodies;
+	const struct view_filter *filter; /* NULL: the whole account is exchanged */
 	/*
 	 * A repair: our records of the compared ranges, as of our sequence `expect`; if we are
 	 * elsewhere by now, it fails with ERR_CHANGED. Else NULL.
@@ -48,6 +50,8 @@ uint64_t integrate_modseq_limit(uint64_t now_ms, uint64_t skew_ms);
  * ERR_ILLEGAL. */
 int integrate_check_sizes(struct kv_txn *kv, const struct body_set *bodies,
 	const struct change_set *theirs, struct error *error);
+/* Tells the view of the mailboxes that a peer's changes name. */
+int integrate_tell(struct kv_txn *kv, const struct change_set *theirs, struct view *view);
 /* Checks the form and the modseqs of a peer's records. ERR_ILLEGAL with the reason. */
 int integrate_check(const struct change_set *theirs, uint64_t modseq_limit, struct error *error);
 

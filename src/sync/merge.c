@@ -26,6 +26,19 @@ uint64_t merge_tick(struct merge_state *state)
 	return state->clock;
 }
 
+bool merge_is_in_view(const struct merge_state *state, struct id128 mailbox)
+{
+	return state->input->view == NULL || view_has(state->input->view, mailbox);
+}
+
+bool merge_was_in_view(const struct merge_state *state, struct id128 mailbox)
+{
+	const struct merge_input *input = state->input;
+
+	return input->view == NULL ||
+	       view_is_common(input->view, mailbox, input->my_changes->since);
+}
+
 struct stamp merge_act(struct merge_state *state)
 {
 	if (stamp_is_none(state->act))
@@ -241,6 +254,15 @@ static int take_their_message(struct merge_state *state, const struct message_ch
 	return 0;
 }
 
+static bool was_common(const struct merge_state *state, const struct message_record *mine)
+{
+	const struct merge_input *input = state->input;
+	uint64_t since = input->my_changes->since;
+
+	return input->view == NULL ? mine->placed_sequence <= since
+				   : view_message_is_common(input->view, mine, since);
+}
+
 static int take_messages(struct merge_state *state)
 {
 	const struct merge_input *input = state->input;
@@ -255,7 +277,7 @@ static int take_messages(struct merge_state *state)
 		struct work_message *message = state->message_list[i];
 
 		if (message->theirs == NULL && message_is_shown(&message->mine) &&
-			message->mine.placed_sequence <= mine->since)
+			was_common(state, &message->mine))
 			merge_expunge(state, message);
 	}
 	return rc;

@@ -22,6 +22,7 @@
 #define CHAPAR_SYNC_MERGE_H
 
 #include "sync/changes.h"
+#include "sync/view.h"
 
 #include "base/error.h"
 
@@ -58,8 +59,10 @@ struct merge_input {
 	const struct change_set
 		*my_changes; /* since the common point: my_changes->since is its sequence here */
 	const struct change_set *their_changes; /* since the common point, on their side */
-	uint64_t node;                          /* the integrating node, for stamps it must make */
-	uint64_t clock_last;                    /* its account clock */
+	/* What both change sets are of, as of my copy; NULL: the whole account. */
+	const struct view *view;
+	uint64_t node;       /* the integrating node, for stamps it must make */
+	uint64_t clock_last; /* its account clock */
 	uint64_t now_ms;
 	uint64_t my_highest;       /* greatest modseq it has shown */
 	uint32_t uidvalidity_last; /* greatest UIDVALIDITY the account used here */

@@ -48,9 +48,10 @@ static int check_message_form(
 			error, "a message's modseq lies too far in the future, or is missing");
 	if (stamp_compare(message->placed, message->instance) < 0)
 		return illegal(error, "a message was placed before it was made");
-	if (is_placed != message_is_shown(message) || is_placed == id128_is_none(message->mailbox))
-		return illegal(
-			error, "a message is shown without being placed, or placed and not shown");
+	/* One that is placed and not shown lies where its sender does not look. */
+	if ((message_is_shown(message) && !is_placed) ||
+		message_is_shown(message) == id128_is_none(message->mailbox))
+		return illegal(error, "a message is shown without being placed, or without a UID");
 	if (message->uid == UINT32_MAX)
 		return illegal(error, "a UID is too large");
 	return check_flags(message, limit, error);

@@ -74,9 +74,9 @@ int merge_home(struct merge_state *state, const struct message_record *message,
 	struct work_mailbox *placed_in;
 	int rc = merge_find_mailbox(state, message->placed_in, &placed_in);
 
-	if (rc == ERR_NOT_FOUND)
+	if (rc == ERR_NOT_FOUND && message_is_shown(message))
 		rc = merge_find_mailbox(state, message->mailbox, &placed_in);
-	if (rc == ERR_NOT_FOUND)
+	if (rc == ERR_NOT_FOUND && message_is_shown(message))
 		return error_set(state->error, ERR_ILLEGAL, "a message lies in an unknown mailbox");
 	return rc < 0 ? rc : merge_follow_forwards(state, placed_in, home_r);
 }
@@ -318,7 +318,7 @@ static int find_live_homes(struct merge_state *state)
 			if (rc == 0)
 				rc = merge_home(state, message, &home);
 		}
-		if (rc < 0)
+		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
 	}
 	return 0;

@@ -8,6 +8,8 @@
  * given above both UIDNEXTs in order of instance, so that every integrator gives the same. (3) Of a
  * mailbox that is not among their changes their UIDNEXT is what it was at the common point: a UID
  * that I gave after that point is good for them, and one that I gave before they show as I do.
+ * (4) What is not in the view is mine alone. A message that was moved there is shown by who has
+ * that mailbox.
  */
 #include "sync/merge_private.h"
 
@@ -61,6 +63,8 @@ static bool is_good_for_them(const struct merge_state *state, const struct work_
 	const struct merge_input *input = state->input;
 	bool was_given_before;
 
+	if (!merge_is_in_view(state, home->joined.id))
+		return true; /* they do not hear of it */
 	if (message->theirs != NULL && shows(&message->theirs->record, home->joined.id, uid))
 		return true;
 	if (home->theirs != NULL && uid >= home->theirs->uidnext)
@@ -69,7 +73,8 @@ static bool is_good_for_them(const struct merge_state *state, const struct work_
 		return true;
 	if (!message->has_mine || !shows(&message->mine, home->joined.id, uid))
 		return home->theirs == NULL && !home->has_mine;
-	was_given_before = message->mine.shown_sequence <= input->my_changes->since;
+	was_given_before = message->mine.shown_sequence <= input->my_changes->since &&
+			   merge_was_in_view(state, home->joined.id);
 	if (message->theirs == NULL && was_given_before)
 		return !input->is_repair;
 	return home->theirs == NULL && !was_given_before;
@@ -88,6 +93,8 @@ static int place_message(struct merge_state *state, struct work_message *message
 		return 0;
 	}
 	rc = merge_home(state, joined, &home);
+	if (rc == ERR_NOT_FOUND) /* in a mailbox that neither side has: shown nowhere */
+		return 0;
 	if (rc < 0)
 		return rc;
 	uid = candidate_uid(message, home->joined.id);

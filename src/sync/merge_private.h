@@ -105,7 +105,7 @@ void merge_expunge(struct merge_state *state, struct work_message *message);
  * placed. If they run in a circle (two copies forwarded to each other's mailbox), the greatest of
  * the circle is the end; it is not live then. Tombstones of mailboxes may be unknown here, as they
  * are not in the digest: then what is known counts, down to the mailbox that the message is shown
- * in. ERR_ILLEGAL if that is unknown too.
+ * in. ERR_NOT_FOUND if that is unknown too, or nothing: ERR_ILLEGAL then, unless it is not shown.
  */
 int merge_home(struct merge_state *state, const struct message_record *message,
 	struct work_mailbox **home_r);
@@ -114,6 +114,10 @@ int merge_follow_forwards(
 	struct merge_state *state, struct work_mailbox *at, struct work_mailbox **home_r);
 /* The id of the mailbox that takes the mail of a deleted one, where none of its name is there. */
 struct id128 merge_successor_id(struct id128 deleted);
+/* See view.h; true for all mailboxes where the whole account is exchanged. */
+bool merge_is_in_view(const struct merge_state *state, struct id128 mailbox);
+/* All that came to it up to the common point was part of that. */
+bool merge_was_in_view(const struct merge_state *state, struct id128 mailbox);
 /* Unites mailboxes of one name, and gives mail in deleted ones a live home. */
 int merge_settle_mailboxes(struct merge_state *state);
 /* Gives every message of the working state a UID that both sides may show. */

@@ -13,6 +13,7 @@ struct sync_session *sync_session_new(struct mail *mail, const struct sync_right
 
 	session->mail = mail;
 	session->rights = *rights;
+	session->filter.mine = rights->mailboxes;
 	return session;
 }
 
@@ -39,6 +40,7 @@ void sync_session_free(struct sync_session **session)
 	notify_free(&(*session)->notify);
 	session_unstage(*session);
 	body_set_deinit(&(*session)->bodies);
+	free((char *)(*session)->filter.theirs);
 	free(*session);
 	*session = NULL;
 }
@@ -110,11 +112,11 @@ int call_changes(struct sync_call *call, struct change_set *set_r)
 }
 
 void answer_changes(struct dlist_writer *writer, const struct account_header *header,
-	const struct change_set *set)
+	struct digest digest, const struct change_set *set)
 {
 	dlist_put_number_of(writer, "SEQUENCE", set->sequence);
 	dlist_put_number_of(writer, "HIGHEST", set->highest);
-	wire_put_digest_of(writer, "DIGEST", header->digest);
+	wire_put_digest_of(writer, "DIGEST", digest);
 	if (set->sequence != header->sequence)
 		dlist_put_number_of(writer, "MORE", 1);
 	wire_put_changes(writer, set);
@@ -141,7 +143,13 @@ static void put_name(struct dlist_writer *writer, struct mail *mail)
 		dlist_put_text_of(writer, "HOST", bytes_of_string(name->host));
 }
 
-void sync_hello_request(struct mail *mail, struct buffer *request)
+static void put_patterns(struct dlist_writer *writer, const char *key, const char *patterns)
+{
+	if (patterns != NULL && patterns[0] != '\0')
+		dlist_put_text_of(writer, key, bytes_of_string(patterns));
+}
+
+void sync_hello_request(struct mail *mail, const char *mailboxes, struct buffer *request)
 {
 	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "HELLO");
 
@@ -149,6 +157,7 @@ void sync_hello_request(struct mail *mail, struct buffer *request)
 	dlist_put_number_of(&writer, "VERSION", SYNC_VERSION);
 	dlist_put_text_of(&writer, "SOFTWARE", BYTES_LITERAL(SOFTWARE));
 	put_name(&writer, mail);
+	put_patterns(&writer, "VIEW", mailboxes);
 	dlist_end_map(&writer);
 }
 
@@ -180,6 +189,37 @@ static int hello_read(
 	return peer_r->node == mail_node(mail) ? same_node(error, peer_r->node) : 0;
 }
 
+/* Patterns that a HELLO may hold. "" if it holds none. */
+static int view_read(const struct dlist *map, const char *key,
+	char patterns_r[ACCOUNT_FILTER_SIZE_MAX + 1], struct error *error)
+{
+	struct bytes text;
+	int rc = dlist_get_text(map, key, &text);
+
+	patterns_r[0] = '\0';
+	if (rc == ERR_NOT_FOUND)
+		return 0;
+	if (rc < 0 || text.len > ACCOUNT_FILTER_SIZE_MAX)
+		return error_set(error, ERR_INVALID, "bad %s", key);
+	snprintf(patterns_r, ACCOUNT_FILTER_SIZE_MAX + 1, "%.*s", BYTES_ARGS(text));
+	if (strlen(patterns_r) != text.len)
+		return error_set(error, ERR_INVALID, "bad %s", key);
+	return mailbox_filter_check(patterns_r, error);
+}
+
+static int hello_view(struct sync_call *call)
+{
+	struct sync_session *session = call->session;
+	char patterns[ACCOUNT_FILTER_SIZE_MAX + 1];
+	int rc = view_read(call->map, "VIEW", patterns, call->error);
+
+	if (rc < 0)
+		return rc;
+	free((char *)session->filter.theirs);
+	session->filter.theirs = patterns[0] != '\0' ? mem_strdup(patterns) : NULL;
+	return 0;
+}
+
 static int respond_hello(struct sync_call *call)
 {
 	struct sync_session *session = call->session;
@@ -187,6 +227,9 @@ static int respond_hello(struct sync_call *call)
 	struct sync_peer peer;
 	int rc = hello_read(call->map, session->mail, &peer, call->error);
 
+	if (rc < 0)
+		return rc;
+	rc = hello_view(call);
 	if (rc < 0)
 		return rc;
 	session->peer = peer.node;
@@ -198,12 +241,26 @@ static int respond_hello(struct sync_call *call)
 	dlist_put_number_of(&writer, "BODYMAX", SYNC_BODY_SIZE_MAX);
 	dlist_put_number_of(&writer, "FULL", session->rights.is_full ? 1 : 0);
 	put_name(&writer, session->mail);
+	put_patterns(&writer, "VIEW", session->filter.theirs);
+	put_patterns(&writer, "LIMIT", session->filter.mine);
 	dlist_end_map(&writer);
 	return 0;
 }
 
-int sync_hello_check(
-	struct mail *mail, struct bytes answer, struct sync_peer *peer_r, struct error *error)
+/* A peer that knows nothing of views would take what we hold for all that there is. */
+static int check_view(
+	const struct dlist *map, const char *mailboxes, struct sync_peer *peer, struct error *error)
+{
+	char patterns[ACCOUNT_FILTER_SIZE_MAX + 1];
+	int rc = view_read(map, "VIEW", patterns, error);
+
+	if (rc == 0 && strcmp(patterns, mailboxes != NULL ? mailboxes : "") != 0)
+		rc = error_set(error, ERR_VERSION, "the peer cannot exchange a part of an account");
+	return rc < 0 ? rc : view_read(map, "LIMIT", peer->mailboxes, error);
+}
+
+int sync_hello_check(struct mail *mail, const char *mailboxes, struct bytes answer,
+	struct sync_peer *peer_r, struct error *error)
 {
 	struct arena *arena = arena_new();
 	const struct dlist *map;
@@ -217,6 +274,8 @@ int sync_hello_check(
 		rc = error_set(error, ERR_INVALID, "the peer did not answer HELLO");
 	if (rc == 0)
 		rc = hello_read(map, mail, &peer, error);
+	if (rc == 0)
+		rc = check_view(map, mailboxes, &peer, error);
 	if (rc == 0)
 		*peer_r = peer;
 	arena_free(&arena);

@@ -11,6 +11,7 @@
 #define CHAPAR_SYNC_RESPONDER_H
 
 #include "mail/mail.h"
+#include "sync/account_filter.h"
 
 #include "base/error.h"
 
@@ -27,6 +28,8 @@ struct sync_rights {
 	/* Of a peer node: which accounts there are for it (account_filter.h); NULL: all. Borrowed.
 	 */
 	const char *accounts;
+	/* Of a peer node: which mailboxes (view.h); NULL: all. Borrowed. */
+	const char *mailboxes;
 	bool is_read_only; /* takes, and changes nothing */
 	bool no_delete;    /* its changes expunge nothing and delete no mailbox */
 	/* Else: his own account, as account_name_normalize() gives it. */
@@ -39,6 +42,9 @@ struct sync_peer {
 	uint64_t node;
 	struct node_name name; /* so far as it told */
 	bool is_full;          /* it takes us for a peer node */
+	/* Of a responder: the mailboxes that it lets us see: a part of what we asked for; "": all.
+	 */
+	char mailboxes[ACCOUNT_FILTER_SIZE_MAX + 1];
 };
 
 struct sync_session;
@@ -75,10 +81,11 @@ int sync_news(struct sync_session *session, struct buffer *answer);
 /*
  * HELLO, by which both ends learn each other's node id before anything else. The initiator sends
  * the request, and gives the answer to sync_hello_check(): ERR_REFUSED if both stores have the same
- * node id (one was copied), ERR_VERSION, ERR_INVALID.
+ * node id (one was copied), ERR_VERSION, ERR_INVALID. `mailboxes`: the connection is only about the
+ * mailboxes that these patterns name (view.h); NULL: all.
  */
-void sync_hello_request(struct mail *mail, struct buffer *request);
-int sync_hello_check(
-	struct mail *mail, struct bytes answer, struct sync_peer *peer_r, struct error *error);
+void sync_hello_request(struct mail *mail, const char *mailboxes, struct buffer *request);
+int sync_hello_check(struct mail *mail, const char *mailboxes, struct bytes answer,
+	struct sync_peer *peer_r, struct error *error);
 
 #endif

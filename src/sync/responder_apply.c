@@ -124,6 +124,8 @@ struct apply {
 	uint64_t sequence;         /* the peer's, that its changes reach */
 	struct digest result;      /* of the account afterwards */
 	struct error checked;      /* what merge_check_*() and merge_integrate() found */
+	struct view view;          /* of the commit: as we are, with what the peer told of */
+	struct digest digest;      /* when CHANGED or DIFFERS: ours, of what is exchanged */
 	struct error illegal;      /* why a change, though legal, could not be taken as it is */
 
 	enum outcome outcome;
@@ -177,6 +179,7 @@ static void apply_deinit(struct apply *apply)
 {
 	change_set_deinit(&apply->changes);
 	change_set_deinit(&apply->ours);
+	view_close(&apply->view);
 	session_unstage(apply->call->session);
 }
 
@@ -199,6 +202,13 @@ static int find_account(struct apply *apply, bool create, uint32_t *number_r)
 static bool is_shown_already(const struct message_record *mine, const struct message_record *theirs)
 {
 	return message_is_shown(mine) && guid_equal(&mine->guid, &theirs->guid);
+}
+
+static int open_view(struct apply *apply, struct account_write *write)
+{
+	view_close(&apply->view);
+	return session_view_told(apply->call->session, write->kv, write->header.number,
+		&apply->changes, &apply->view, &apply->checked);
 }
 
 /* Lists the shown messages whose bodies nobody has brought. */
@@ -236,16 +246,17 @@ static int find_missing(struct apply *apply, struct account_write *write)
  * refuse. */
 static int refuse_changed(struct apply *apply, struct account_write *write)
 {
-	int rc;
+	int rc = view_digest(write->kv, &write->header, &apply->view, &apply->digest);
 
+	if (rc < 0)
+		return rc;
 	apply->outcome = OUTCOME_CHANGED;
 	apply->header = write->header;
 	apply->is_reset = apply->since > write->header.sequence;
 	change_set_deinit(&apply->ours);
-	rc = change_set_read(write->kv, &write->header, apply->is_reset ? 0 : apply->since,
-		apply->is_reset ? 0 : apply->common, CHANGES_IN_COMMIT_MAX, apply->call->arena,
-		&apply->ours);
-	return rc;
+	return view_changes(write->kv, &write->header, &apply->view,
+		apply->is_reset ? 0 : apply->since, apply->is_reset ? 0 : apply->common,
+		CHANGES_IN_COMMIT_MAX, apply->call->arena, &apply->ours);
 }
 
 /* ---- APPLY ---- */
@@ -263,6 +274,8 @@ static int bury_forgotten(struct apply *apply, struct account_write *write)
 			write->kv, write->header.number, message.instance, write->arena, &mine);
 		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
+		if (rc == 0)
+			view_unhide(&apply->view, &mine, &message);
 		if (rc == 0 && guid_equal(&mine.guid, &message.guid) &&
 			!merge_message_follows(&mine, &message)) {
 			rc = account_put_message(write, &mine); /* so that it is told again */
@@ -359,18 +372,42 @@ static int apply_mailbox(struct apply *apply, struct account_write *write,
 	return rc < 0 ? rc : account_put_mailbox(write, mailbox);
 }
 
-static int apply_message(struct apply *apply, struct account_write *write,
-	const struct message_record *message, uint64_t limit)
+/*
+ * A message that was moved out of what is exchanged, into a mailbox that we have: it is to be shown
+ * there, which takes a merge.
+ */
+static int check_hidden(struct account_write *write, const struct message_record *message)
 {
-	struct message_record mine;
+	struct mailbox_record mailbox;
+	int rc;
+
+	if (message_is_shown(message) || id128_is_none(message->placed_in))
+		return 0;
+	rc = account_get_mailbox(
+		write->kv, write->header.number, message->placed_in, write->arena, &mailbox);
+	if (rc == 0)
+		return ERR_ILLEGAL;
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int apply_message(struct apply *apply, struct account_write *write,
+	const struct message_record *theirs, uint64_t limit)
+{
+	struct message_record mine, told = *theirs;
+	const struct message_record *message = &told;
 	int rc = account_get_message(
 		write->kv, write->header.number, message->instance, write->arena, &mine);
 	bool exists = rc == 0;
 
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
+	if (exists)
+		view_unhide(&apply->view, &mine, &told);
 	if (exists && message_same(&mine, message) && mine.modseq == message->modseq)
 		return 0;
+	rc = check_hidden(write, message);
+	if (rc < 0)
+		return rc;
 	rc = merge_check_message(exists ? &mine : NULL, message, limit, &apply->checked);
 	if (rc == 0)
 		rc = rights_check_message(&apply->call->session->rights, exists ? &mine : NULL,
@@ -453,22 +490,34 @@ static int apply_changes(struct apply *apply, struct account_write *write)
 static int is_repeated(struct apply *apply, struct account_write *write)
 {
 	struct common_point point;
-	int rc = point_get(write->kv, write->header.number, apply->call->session->peer, &point);
+	int rc = point_get_of(write->kv, write->header.number, apply->call->session->peer,
+		view_filter_key(&apply->call->session->filter), &point);
 
 	if (rc < 0)
 		return rc;
-	return point.theirs == apply->sequence && point.mine == write->header.sequence &&
-	       digest_equal(write->header.digest, apply->result);
+	if (point.theirs != apply->sequence || point.mine != write->header.sequence)
+		return 0;
+	rc = view_digest(write->kv, &write->header, &apply->view, &apply->digest);
+	return rc < 0 ? rc : digest_equal(apply->digest, apply->result);
 }
 
 static int apply_checked(struct apply *apply, struct account_write *write)
 {
 	struct common_point point;
-	int rc = apply_changes(apply, write);
+	struct digest digest;
+	int rc = view_digest(write->kv, &write->header, &apply->view, &apply->digest);
 
+	if (rc == 0)
+		rc = apply_changes(apply, write);
+
+	/* Names may be others now. */
+	if (rc == 0)
+		rc = open_view(apply, write);
+	if (rc == 0)
+		rc = view_digest(write->kv, &write->header, &apply->view, &digest);
 	if (rc < 0)
 		return rc;
-	if (!digest_equal(write->header.digest, apply->result)) {
+	if (!digest_equal(digest, apply->result)) {
 		apply->outcome = OUTCOME_DIFFERS;
 		return ERR_CHANGED; /* undoes it */
 	}
@@ -480,13 +529,42 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 	if (rc < 0)
 		return rc;
 	point = (struct common_point){ write->header.sequence, apply->sequence };
-	return point_put(write->store, write->header.number, apply->call->session->peer, point);
+	return view_save(write->store, apply->call->session->peer, &apply->call->session->filter,
+		&apply->view, point);
 }
 
-static int apply_run(struct account_write *write, void *context)
+/* We are elsewhere than the peer expects, but what it sees is as it was there. */
+static int is_unchanged(struct apply *apply, struct account_write *write)
 {
-	struct apply *apply = context;
+	const struct sync_session *session = apply->call->session;
+	struct change_set changes = { 0 };
+	struct view view;
+	int rc, is_empty;
+
+	if (view_filter_is_whole(&session->filter) || apply->expect == 0 ||
+		apply->expect > write->header.sequence)
+		return 0;
+	rc = session_view(session, write->kv, write->header.number, &view);
+	if (rc == 0)
+		rc = view_changes(write->kv, &write->header, &view, apply->expect, apply->common, 1,
+			write->arena, &changes);
+	is_empty = changes.mailbox_count + changes.message_count + changes.register_count == 0;
+	change_set_deinit(&changes);
+	view_close(&view);
+	return rc < 0 ? rc : is_empty;
+}
+
+static int is_expected(struct apply *apply, struct account_write *write)
+{
 	bool is_new = apply->expect == 0 && write->header.highest <= 1; /* INBOX only */
+
+	if (write->header.sequence == apply->expect || is_new)
+		return 1;
+	return is_unchanged(apply, write);
+}
+
+static int apply_in_view(struct account_write *write, struct apply *apply)
+{
 	int rc = is_repeated(apply, write);
 
 	apply->header = write->header;
@@ -500,8 +578,10 @@ static int apply_run(struct account_write *write, void *context)
 		if (rc < 0)
 			return rc;
 	}
-	if (write->header.sequence != apply->expect && !is_new)
-		return refuse_changed(apply, write);
+	rc = is_expected(apply, write);
+	if (rc <= 0)
+		return rc < 0 ? rc : refuse_changed(apply, write);
+	rc = 0;
 	if (apply->call->session->rights.is_full)
 		rc = remind_peer(apply, write);
 	if (rc > 0) {
@@ -521,11 +601,22 @@ static int apply_run(struct account_write *write, void *context)
 	return apply_checked(apply, write);
 }
 
+static int apply_run(struct account_write *write, void *context)
+{
+	struct apply *apply = context;
+	int rc = open_view(apply, write);
+
+	return rc < 0 ? rc : apply_in_view(write, apply);
+}
+
 /* The part of (4) that is no fault: our answer must be read in a commit of its own, as this one is
  * undone. */
 static int refuse_run(struct account_write *write, void *context)
 {
-	return refuse_changed(context, write);
+	struct apply *apply = context;
+	int rc = open_view(apply, write);
+
+	return rc < 0 ? rc : refuse_changed(apply, write);
 }
 
 static void put_changed(struct apply *apply, struct dlist_writer *writer)
@@ -534,7 +625,7 @@ static void put_changed(struct apply *apply, struct dlist_writer *writer)
 		dlist_put_number_of(writer, "RESET", 1);
 	if (apply->illegal.code != 0)
 		dlist_put_text_of(writer, "ILLEGAL", bytes_of_string(apply->illegal.text));
-	answer_changes(writer, &apply->header, &apply->ours);
+	answer_changes(writer, &apply->header, apply->digest, &apply->ours);
 }
 
 static void put_outcome(struct apply *apply)
@@ -561,7 +652,7 @@ static void put_outcome(struct apply *apply)
 		break;
 	case OUTCOME_DIFFERS:
 		dlist_put_number_of(&writer, "SEQUENCE", apply->header.sequence);
-		wire_put_digest_of(&writer, "DIGEST", apply->header.digest);
+		wire_put_digest_of(&writer, "DIGEST", apply->digest);
 		break;
 	}
 	dlist_end_map(&writer);
@@ -587,7 +678,7 @@ static int apply_commit(struct apply *apply, uint32_t account)
 
 int respond_apply(struct sync_call *call)
 {
-	struct apply apply = { .call = call };
+	struct apply apply = { .call = call, .view = { .is_whole = true } };
 	uint32_t account;
 	int rc = call_number(call, "EXPECT", UINT64_MAX, &apply.expect);
 
@@ -622,7 +713,8 @@ static int is_outdated(struct apply *apply, struct account_write *write)
 
 	if (!apply->call->session->rights.is_full)
 		return 0;
-	rc = point_get(write->kv, write->header.number, apply->call->session->peer, &point);
+	rc = point_get_of(write->kv, write->header.number, apply->call->session->peer,
+		view_filter_key(&apply->call->session->filter), &point);
 	return rc < 0 ? rc : point.theirs >= apply->sequence;
 }
 
@@ -633,8 +725,12 @@ static int integrate_request_run(struct account_write *write, void *context)
 		.since = apply->since,
 		.peer = apply->call->session->peer,
 		.skew_ms = apply->call->session->rights.skew_ms,
-		.bodies = &apply->call->session->bodies };
-	int rc;
+		.bodies = &apply->call->session->bodies,
+		.filter = &apply->call->session->filter };
+	int rc = open_view(apply, write); /* refuses what the peer may not see */
+
+	if (rc < 0)
+		return rc;
 
 	apply->missing_count = 0;
 	apply->outcome = OUTCOME_INTEGRATED;
@@ -655,7 +751,7 @@ static int integrate_request_run(struct account_write *write, void *context)
 
 int respond_integrate(struct sync_call *call)
 {
-	struct apply apply = { .call = call };
+	struct apply apply = { .call = call, .view = { .is_whole = true } };
 	uint64_t position;
 	uint32_t account;
 	int rc = read_request(&apply);

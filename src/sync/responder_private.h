@@ -6,6 +6,7 @@
 #include "sync/changes.h"
 #include "sync/responder.h"
 #include "sync/sync_limits.h"
+#include "sync/view.h"
 #include "sync/wire.h"
 
 #define INSTANCE_COUNT_MAX 10000u        /* instances or GUIDs named in one request */
@@ -16,7 +17,8 @@ struct sync_session {
 	struct mail *mail;
 	struct sync_rights rights;
 	bool has_peer;
-	uint64_t peer; /* its node id, once HELLO came */
+	uint64_t peer;             /* its node id, once HELLO came */
+	struct view_filter filter; /* what of accounts it is about; `theirs` is our own copy */
 	struct body_set bodies;
 	struct change_set staged;
 	struct arena *stage_arena;   /* what staged records borrow from; NULL: nothing staged */
@@ -85,6 +87,20 @@ int call_common(struct sync_call *call, uint64_t *common_r);
 /* Reads the records of the request into *set_r, normalized. It is the caller's to deinit. */
 int call_changes(struct sync_call *call, struct change_set *set_r);
 
+/* The view of the session, as of `kv`. view_close() it, also after errors. */
+int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+	struct view *view_r);
+/*
+ * The same, and the peer has told of a mailbox, or of those that its changes name. A peer whose
+ * mailboxes are limited cannot widen the view so: ERR_REFUSED if the changes name others.
+ */
+int session_view_of(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+	struct id128 mailbox, struct view *view_r);
+int session_view_told(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+	const struct change_set *changes, struct view *view_r, struct error *error);
+/* Whether the peer may see the mailbox; what he does not look at, he may ask for. */
+bool session_may_see(
+	const struct sync_session *session, const struct view *view, struct id128 mailbox);
 /* Forgets staged records. */
 void session_unstage(struct sync_session *session);
 /* The body is here, or was put in this session; a restricted peer is only told of what he put. */
@@ -94,6 +110,6 @@ bool session_has_body(
 /* The keys of a set of changes in an answer; `set` is not complete if it does not reach
  * header->sequence. */
 void answer_changes(struct dlist_writer *writer, const struct account_header *header,
-	const struct change_set *set);
+	struct digest digest, const struct change_set *set);
 
 #endif

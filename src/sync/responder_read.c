@@ -7,17 +7,30 @@
 
 /* ---- POINTS ---- */
 
-static void put_point(
+/* `header` is NULL if there is no such account. */
+static int put_point(const struct sync_session *session, struct kv_txn *kv,
 	struct dlist_writer *writer, struct bytes name, const struct account_header *header)
 {
+	struct view view = { .is_whole = true };
+	struct digest digest = { 0 };
+	int rc = 0;
+
+	if (header != NULL)
+		rc = session_view(session, kv, header->number, &view);
+	if (header != NULL && rc == 0)
+		rc = view_digest(kv, header, &view, &digest);
+	view_close(&view);
+	if (rc < 0)
+		return rc;
 	dlist_begin_map(writer);
 	dlist_put_text_of(writer, "ACCOUNT", name);
 	if (header != NULL) {
 		dlist_put_number_of(writer, "SEQUENCE", header->sequence);
 		dlist_put_number_of(writer, "HIGHEST", header->highest);
-		wire_put_digest_of(writer, "DIGEST", header->digest);
+		wire_put_digest_of(writer, "DIGEST", digest);
 	}
 	dlist_end_map(writer);
+	return 0;
 }
 
 static int put_named_points(struct sync_call *call, struct kv_txn *kv, const struct dlist *names,
@@ -43,7 +56,10 @@ static int put_named_points(struct sync_call *call, struct kv_txn *kv, const str
 			rc = account_load(kv, number, &header);
 		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
-		put_point(writer, bytes_of_string(name), rc == 0 ? &header : NULL);
+		rc = put_point(
+			call->session, kv, writer, bytes_of_string(name), rc == 0 ? &header : NULL);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }
@@ -69,7 +85,9 @@ static int put_all_points(struct sync_call *call, struct kv_txn *kv, uint64_t cu
 		cursor = header.number;
 		if (!rights_sees_account(rights, header.name))
 			continue;
-		put_point(writer, bytes_of_string(header.name), &header);
+		rc = put_point(call->session, kv, writer, bytes_of_string(header.name), &header);
+		if (rc < 0)
+			return rc;
 		count++;
 	}
 	*cursor_r = cursor;
@@ -116,6 +134,8 @@ int respond_changes(struct sync_call *call)
 	struct change_set set = { 0 };
 	struct dlist_writer writer;
 	struct kv_txn *kv = NULL;
+	struct view view = { .is_whole = true };
+	struct digest digest;
 	uint64_t since, common = 0;
 	bool is_reset;
 	int rc = call_number(call, "SINCE", UINT64_MAX, &since);
@@ -128,14 +148,19 @@ int respond_changes(struct sync_call *call)
 		rc = call_account(call, kv, &header);
 	is_reset = rc == 0 && since > header.sequence;
 	if (rc == 0)
-		rc = change_set_read(kv, &header, is_reset ? 0 : since, is_reset ? 0 : common,
+		rc = session_view(call->session, kv, header.number, &view);
+	if (rc == 0)
+		rc = view_digest(kv, &header, &view, &digest);
+	if (rc == 0)
+		rc = view_changes(kv, &header, &view, is_reset ? 0 : since, is_reset ? 0 : common,
 			CHANGES_COUNT_MAX, call->arena, &set);
+	view_close(&view);
 	mail_read_end(&kv);
 	if (rc == 0) {
 		writer = wire_begin(call->answer, DLIST_ANSWER, "CHANGES");
 		if (is_reset)
 			dlist_put_number_of(&writer, "RESET", 1);
-		answer_changes(&writer, &header, &set);
+		answer_changes(&writer, &header, digest, &set);
 		dlist_end_map(&writer);
 	}
 	change_set_deinit(&set);
@@ -181,13 +206,14 @@ int respond_lacks(struct sync_call *call)
 /* ---- GET ---- */
 
 /* Bodies are asked for by what shows them, so that a GUID alone opens nothing (P9). */
-static int put_body(struct sync_call *call, struct kv_txn *kv, uint32_t account,
+static int put_body(struct sync_call *call, struct kv_txn *kv, const struct view *view,
 	struct stamp instance, struct dlist_writer *writer, struct buffer *body)
 {
 	struct message_record message;
-	int rc = account_get_message(kv, account, instance, call->arena, &message);
+	int rc = account_get_message(kv, view->account, instance, call->arena, &message);
 
-	if (rc == ERR_NOT_FOUND)
+	if (rc == ERR_NOT_FOUND || (rc == 0 && message_is_shown(&message) &&
+					   !session_may_see(call->session, view, message.mailbox)))
 		return 0;
 	buffer_clear(body);
 	if (rc == 0)
@@ -206,6 +232,7 @@ int respond_get(struct sync_call *call)
 	struct account_header header;
 	const struct dlist *instances;
 	struct buffer body = { 0 };
+	struct view view = { .is_whole = true };
 	struct kv_txn *kv = NULL;
 	int rc = dlist_get_list(call->map, "INSTANCES", &instances);
 
@@ -214,6 +241,8 @@ int respond_get(struct sync_call *call)
 	rc = mail_read_begin(call->session->mail, 0, &kv);
 	if (rc == 0)
 		rc = call_account(call, kv, &header);
+	if (rc == 0)
+		rc = session_view(call->session, kv, header.number, &view);
 	dlist_put_atom(&writer, "BODIES");
 	dlist_begin_list(&writer);
 	for (const struct dlist *at = instances->first; at != NULL && rc == 0; at = at->next) {
@@ -222,10 +251,11 @@ int respond_get(struct sync_call *call)
 		if (wire_stamp(at, &instance) < 0)
 			rc = error_set(call->error, ERR_INVALID, "bad instance");
 		else if (call->answer->len - begin < SYNC_BATCH_SIZE)
-			rc = put_body(call, kv, header.number, instance, &writer, &body);
+			rc = put_body(call, kv, &view, instance, &writer, &body);
 	}
 	dlist_end_list(&writer);
 	dlist_end_map(&writer);
+	view_close(&view);
 	mail_read_end(&kv);
 	buffer_deinit(&body);
 	return rc;

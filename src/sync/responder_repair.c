@@ -10,12 +10,16 @@ static int answer_outline(struct sync_call *call, struct kv_txn *kv,
 	const struct account_header *header, struct dlist_writer *writer)
 {
 	struct change_set set = { 0 };
+	struct view view;
 	struct digest digest;
 	uint64_t count;
-	int rc = repair_collect_mailboxes(kv, header->number, call->arena, &set);
+	int rc = session_view(call->session, kv, header->number, &view);
 
 	if (rc == 0)
-		rc = repair_sum_registers(kv, header->number, call->arena, &digest, &count);
+		rc = repair_collect_mailboxes(kv, &view, call->arena, &set);
+	if (rc == 0)
+		rc = repair_sum_registers(kv, &view, call->arena, &digest, &count);
+	view_close(&view);
 	if (rc == 0) {
 		wire_put_changes(writer, &set);
 		dlist_put_atom(writer, "POINTS");
@@ -68,10 +72,16 @@ static int answer_ranges(struct sync_call *call, struct kv_txn *kv,
 	const struct account_header *header, struct dlist_writer *writer)
 {
 	struct uid_span *spans;
+	struct view view = { .is_whole = true };
 	struct id128 mailbox;
 	size_t count;
 	int rc = read_spans(call, &mailbox, &spans, &count);
 
+	if (rc == 0)
+		rc = session_view_of(call->session, kv, header->number, mailbox, &view);
+	if (rc == 0 && !view_has(&view, mailbox))
+		mailbox = (struct id128){ { 0 } }; /* as if it was not there */
+	view_close(&view);
 	if (rc < 0)
 		return rc;
 	dlist_put_atom(writer, "POINTS");
@@ -119,21 +129,25 @@ static int collect_spans(struct sync_call *call, struct kv_txn *kv, uint32_t acc
 	uint64_t since, struct change_set *set)
 {
 	struct uid_span *spans;
+	struct view view = { .is_whole = true };
 	struct id128 mailbox;
-	size_t count;
+	size_t count = 0;
 	int rc = read_spans(call, &mailbox, &spans, &count);
 
+	if (rc == 0)
+		rc = session_view_of(call->session, kv, account, mailbox, &view);
 	for (size_t i = 0; rc == 0 && i < count; i++) {
-		rc = repair_collect_messages(kv, account, mailbox, spans[i].first, spans[i].last,
-			since, call->arena, set);
+		rc = repair_collect_messages(
+			kv, &view, mailbox, spans[i].first, spans[i].last, since, call->arena, set);
 		if (set->message_count > RECORDS_MESSAGE_COUNT_MAX)
 			rc = error_set(
 				call->error, ERR_TOO_LARGE, "too many messages in these ranges");
 	}
+	view_close(&view);
 	return rc;
 }
 
-static int collect_instances(struct sync_call *call, struct kv_txn *kv, uint32_t account,
+static int collect_instances(struct sync_call *call, struct kv_txn *kv, const struct view *view,
 	uint64_t since, struct change_set *set)
 {
 	const struct dlist *list;
@@ -148,7 +162,7 @@ static int collect_instances(struct sync_call *call, struct kv_txn *kv, uint32_t
 
 		if (wire_stamp(at, &instance) < 0)
 			return error_set(call->error, ERR_INVALID, "bad instance");
-		rc = repair_collect_instance(kv, account, instance, since, call->arena, set);
+		rc = repair_collect_instance(kv, view, instance, since, call->arena, set);
 	}
 	return rc;
 }
@@ -158,6 +172,7 @@ int respond_records(struct sync_call *call)
 	struct dlist_writer writer = wire_begin(call->answer, DLIST_ANSWER, "RECORDS");
 	struct account_header header;
 	struct change_set set = { 0 };
+	struct view view = { .is_whole = true };
 	struct kv_txn *kv = NULL;
 	uint64_t since;
 	int rc = call_number(call, "SINCE", UINT64_MAX, &since);
@@ -169,9 +184,12 @@ int respond_records(struct sync_call *call)
 	if (rc == 0 && dlist_get(call->map, "MAILBOX") != NULL)
 		rc = collect_spans(call, kv, header.number, since, &set);
 	if (rc == 0)
-		rc = collect_instances(call, kv, header.number, since, &set);
+		rc = session_view(call->session, kv, header.number, &view);
+	if (rc == 0)
+		rc = collect_instances(call, kv, &view, since, &set);
 	if (rc == 0 && dlist_get(call->map, "REGISTERS") != NULL)
-		rc = repair_collect_registers(kv, header.number, since, call->arena, &set);
+		rc = repair_collect_registers(kv, &view, since, call->arena, &set);
+	view_close(&view);
 	mail_read_end(&kv);
 	if (rc == 0) {
 		dlist_put_number_of(&writer, "SEQUENCE", header.sequence);

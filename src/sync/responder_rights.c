@@ -15,7 +15,8 @@ bool rights_sees_account(const struct sync_rights *rights, const char *name)
 
 bool rights_sees_bodies(const struct sync_rights *rights)
 {
-	return rights->is_full && (rights->accounts == NULL || rights->accounts[0] == '\0');
+	return rights->is_full && (rights->accounts == NULL || rights->accounts[0] == '\0') &&
+	       (rights->mailboxes == NULL || rights->mailboxes[0] == '\0');
 }
 
 static bool is_expunged(const struct message_record *message)

@@ -273,6 +273,15 @@ bool view_is_common(const struct view *view, struct id128 mailbox, uint64_t comm
 	return member != NULL && member->since <= common;
 }
 
+bool view_message_is_common(
+	const struct view *view, const struct message_record *message, uint64_t common)
+{
+	if (message->placed_sequence > common)
+		return false;
+	return view->is_whole || (message->shown_sequence <= common &&
+					 view_is_common(view, message->mailbox, common));
+}
+
 bool view_is_fresh(const struct view *view, struct id128 mailbox)
 {
 	return !view->is_whole && !view->is_discreet && member_find(view, mailbox) == NULL;
@@ -370,7 +379,7 @@ int view_register_is_common(struct kv_txn *kv, const struct view *view,
 	rc = find_message(kv, view, record, arena, &message);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
-	return message.placed_sequence <= common && view_is_common(view, message.mailbox, common);
+	return view_message_is_common(view, &message, common);
 }
 
 /* ---- the digest: that of the account without what is not in the view ---- */

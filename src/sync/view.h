@@ -76,6 +76,12 @@ int view_tell(struct kv_txn *kv, struct view *view, const struct id128 *ids, siz
 bool view_has(const struct view *view, struct id128 mailbox);
 /* Whether what came to the mailbox up to our sequence `common` was part of that common point. */
 bool view_is_common(const struct view *view, struct id128 mailbox, uint64_t common);
+/*
+ * Whether the message was placed so, and seen so by both, at that common point. One that came into
+ * its mailbox as that was united with another may have been outside of the view before.
+ */
+bool view_message_is_common(
+	const struct view *view, const struct message_record *message, uint64_t common);
 /* The mailbox was part of no common point. */
 bool view_is_fresh(const struct view *view, struct id128 mailbox);
 

@@ -70,9 +70,8 @@ static void add_message(struct view_read *read, const struct message_record *mes
 	struct message_record told = *message;
 
 	view_hide(read->view, &told);
-	change_set_add_message(read->set, &told,
-		message->placed_sequence <= read->common &&
-			view_is_common(read->view, message->mailbox, read->common));
+	change_set_add_message(
+		read->set, &told, view_message_is_common(read->view, message, read->common));
 }
 
 static int read_message(void *context, const struct message_record *message)

@@ -265,7 +265,7 @@ static int read_place(const struct dlist *map, struct message_record *message, s
 		return bad(error, "message", "PLACED");
 	message->placed_in = message->mailbox;
 	if (optional(wire_get_id(map, "PLACEDIN", &message->placed_in)) < 0 ||
-		id128_is_none(message->placed_in) != id128_is_none(message->mailbox))
+		(id128_is_none(message->placed_in) && message->uid != 0))
 		return bad(error, "message", "PLACEDIN");
 	return 0;
 }

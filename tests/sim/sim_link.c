@@ -19,9 +19,9 @@ static struct sync_session *connect_nodes(
 	struct error error = { 0 };
 	struct sync_peer peer = { 0 };
 
-	sync_hello_request(from->mail, &request);
+	sync_hello_request(from->mail, NULL, &request);
 	if (sync_respond(session, buffer_bytes(&request), &answer, &error) < 0 ||
-		sync_hello_check(from->mail, buffer_bytes(&answer), &peer, &error) < 0)
+		sync_hello_check(from->mail, NULL, buffer_bytes(&answer), &peer, &error) < 0)
 		sim_fail(sim, "HELLO: %s", error.text);
 	else if (peer.node != to->id)
 		sim_fail(sim, "HELLO: node %llu says that it is %llu", (unsigned long long)to->id,

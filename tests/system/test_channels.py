@@ -81,6 +81,46 @@ class Channels(chapar.TestCase):
         wait_until(lambda: self.channel(self.a, "c")["pending"] == 0, 60, "all sent")
         self.assertFalse(self.has_account(self.c, "bob"))
 
+    def test_a_filter_leaves_mailboxes_out(self):
+        words = [*self.add_words, "mailboxes=INBOX, Work*, !Work/secret"]
+        with self.a.imap("alice") as client:
+            for name in ("Work", "Work/secret", "Private"):
+                client.command('CREATE "%s"' % name)
+                client.append(name, message("in " + name))
+        self.a.deliver("alice", message("one"))
+        self.a.tool("channel", "add", "c", *words)
+        wait_until(lambda: self.has_account(self.c, "alice"), 60, "alice on c")
+        wait_until(lambda: self.channel(self.a, "c")["pending"] == 0, 60, "all sent")
+        self.assertTrue(self.channel(self.a, "c")["partial"])
+        self.assertEqual(sorted(snapshot(self.c, "alice")), ["", "INBOX", "Work"])
+        # c's changes come back by its own channel, whose filter is in a's configuration.
+        self.a.extra = 'sync-user "c" { password-file = "%s" mailboxes = "INBOX, Work*, !Work/secret" }' % (
+            self.a.password_file()
+        )
+        self.a.write_config()
+        self.a.restart()
+        self.c.tool(
+            "channel",
+            "add",
+            "a",
+            "address=%s:%d" % (self.a.address, self.a.imap_port),
+            "user=c",
+            "password-file=" + self.a.password_file(),
+            "tls=none",
+        )
+        with self.c.imap("alice") as client:
+            client.command("RENAME Work Done")
+            client.append("Done", message("from c"))
+            client.command("CREATE Mine")
+        wait_until(lambda: len(snapshot(self.a, "alice").get("Done", [0, 0, []])[2]) == 2, 60, "c's changes")
+        wait_until(lambda: self.channel(self.c, "a")["pending"] == 0, 60, "all sent")
+        names = sorted(snapshot(self.a, "alice"))
+        self.assertIn("Private", names)
+        self.assertNotIn("Mine", names)
+        self.assertNotIn("Private", snapshot(self.c, "alice"))
+        for node in (self.a, self.c):
+            self.verify_clean(node)
+
     def test_what_is_wrong_is_refused_with_the_reason(self):
         cases = [
             (("add", "b", *self.add_words), 73, "already"),

@@ -57,9 +57,10 @@ void nodes_connect(struct node *a, struct node *b, const struct sync_rights *rig
 
 	sync_session_free(&b->session);
 	b->session = sync_session_new(b->mail, rights != NULL ? rights : &full);
-	sync_hello_request(a->mail, &request);
+	sync_hello_request(a->mail, a->mailboxes, &request);
 	assert_int_equal(sync_respond(b->session, buffer_bytes(&request), &answer, &error), 0);
-	assert_int_equal(sync_hello_check(a->mail, buffer_bytes(&answer), &peer, &error), 0);
+	assert_int_equal(
+		sync_hello_check(a->mail, a->mailboxes, buffer_bytes(&answer), &peer, &error), 0);
 	assert_true(peer.node == mail_node(b->mail));
 	buffer_deinit(&request);
 	buffer_deinit(&answer);
@@ -100,9 +101,31 @@ static bool send_request(
 	       !wire->loses(wire->context, request, buffer_bytes(answer));
 }
 
+struct partial_point {
+	uint64_t peer, part;
+	struct common_point point;
+};
+
+static int save_run(struct account_write *write, void *context)
+{
+	const struct partial_point *save = context;
+
+	return point_put_of(
+		write->store, write->header.number, save->peer, save->part, save->point);
+}
+
+static void save_partial_point(
+	struct node *a, struct node *b, const struct view_filter *filter, struct common_point point)
+{
+	struct partial_point save = { mail_node(b->mail), view_filter_key(filter), point };
+
+	assert_int_equal(mail_node_commit(a->mail, a->account, save_run, &save, NULL, NULL), 0);
+}
+
 struct exchange_result nodes_try_exchange(struct node *a, struct node *b, const struct wire *wire)
 {
 	struct exchange *exchange = exchange_new(a->mail, a->account, mail_node(b->mail), NULL);
+	struct view_filter filter = { .mine = a->mailboxes };
 	struct flight *flight = mem_zalloc(sizeof(*flight));
 	struct buffer request = { 0 };
 	struct exchange_result result;
@@ -111,6 +134,7 @@ struct exchange_result nodes_try_exchange(struct node *a, struct node *b, const 
 
 	if (b->session == NULL)
 		nodes_connect(a, b, NULL);
+	exchange_set_filter(exchange, &filter);
 	while (!is_broken) {
 		step = exchange_next(exchange, &request);
 		if (step == EXCHANGE_SEND) {
@@ -130,8 +154,12 @@ struct exchange_result nodes_try_exchange(struct node *a, struct node *b, const 
 		result.error.code = ERR_CLOSED;
 	} else if (step == EXCHANGE_DONE) {
 		assert_int_equal(flight->count, 0);
-		assert_int_equal(
-			point_save(a->mail, a->account, mail_node(b->mail), result.point, NULL), 0);
+		if (a->mailboxes == NULL)
+			assert_int_equal(point_save(a->mail, a->account, mail_node(b->mail),
+						 result.point, NULL),
+				0);
+		else
+			save_partial_point(a, b, &filter, result.point);
 	}
 	exchange_free(&exchange);
 	for (size_t i = 0; i < 64; i++)
@@ -233,6 +261,13 @@ void node_flag(struct node *node, const char *mailbox, uint32_t uid, const char 
 	uid_set_deinit(&uids);
 	uid_set_deinit(&changed);
 	uid_set_deinit(&modified);
+}
+
+bool node_has_mailbox(struct node *node, const char *name)
+{
+	struct mailbox_record mailbox;
+
+	return find_mailbox(node, name, &mailbox) == 0;
 }
 
 void node_move(struct node *node, const char *from, uint32_t uid, const char *to)

@@ -14,6 +14,7 @@ struct node {
 	uint64_t position;            /* of its last write, so that reads show it */
 	uint32_t account;             /* "anna", once there is one */
 	struct sync_session *session; /* of the peer that asks us */
+	const char *mailboxes;        /* its exchanges are about these (sync/view.h); NULL: all */
 };
 
 /* What may happen to requests and answers on their way. Any member may be NULL. */
@@ -56,6 +57,7 @@ void node_delete_mailbox(struct node *node, const char *name);
 
 /* ---- what clients see ---- */
 struct account_header node_header(struct node *node);
+bool node_has_mailbox(struct node *node, const char *name);
 size_t node_count(struct node *node, const char *mailbox); /* 0 if there is none */
 /* The UID of the message with this text, or 0. */
 uint32_t node_uid_of(struct node *node, const char *mailbox, const char *text);

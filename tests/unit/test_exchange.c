@@ -567,11 +567,12 @@ static void stores_with_one_node_id_refuse_each_other(void **state)
 	struct error error;
 	struct sync_peer peer;
 
-	sync_hello_request(pair->a->mail, &request);
+	sync_hello_request(pair->a->mail, NULL, &request);
 	assert_int_equal(
 		sync_respond(session, buffer_bytes(&request), &answer, &error), ERR_REFUSED);
 	assert_int_equal(
-		sync_hello_check(pair->a->mail, buffer_bytes(&answer), &peer, &error), ERR_REFUSED);
+		sync_hello_check(pair->a->mail, NULL, buffer_bytes(&answer), &peer, &error),
+		ERR_REFUSED);
 	assert_non_null(strstr(error.text, "node id"));
 	sync_session_free(&session);
 	buffer_deinit(&request);

@@ -68,7 +68,7 @@ static void say_hello(struct scene *scene)
 {
 	struct buffer request = { 0 }, answer = { 0 };
 
-	sync_hello_request(scene->a->mail, &request);
+	sync_hello_request(scene->a->mail, NULL, &request);
 	nodes_connect(scene->a, scene->b, NULL);
 	buffer_append_string(&scene->text, "C: ");
 	buffer_append_bytes(&scene->text, buffer_bytes(&request));

@@ -96,15 +96,16 @@ enum enabling {
 	ENABLE_QRESYNC = 2,
 	ENABLE_REV2 = 4,
 	ENABLE_UTF8 = 8,
-	ENABLE_UIDONLY = 16
+	ENABLE_UIDONLY = 16,
+	ENABLE_METADATA = 32
 };
 
 static const struct {
 	const char *name;
 	enum enabling bit;
 } enablings[] = { { "CONDSTORE", ENABLE_CONDSTORE }, { "QRESYNC", ENABLE_QRESYNC },
-	{ "IMAP4rev2", ENABLE_REV2 }, { "UTF8=ACCEPT", ENABLE_UTF8 },
-	{ "UIDONLY", ENABLE_UIDONLY } };
+	{ "IMAP4rev2", ENABLE_REV2 }, { "UTF8=ACCEPT", ENABLE_UTF8 }, { "UIDONLY", ENABLE_UIDONLY },
+	{ "METADATA", ENABLE_METADATA } };
 
 #define ENABLING_COUNT (sizeof(enablings) / sizeof(enablings[0]))
 
@@ -117,6 +118,10 @@ static void enable(struct imap_session *session, unsigned wanted)
 	session->is_utf8_only = session->is_utf8_only || (wanted & ENABLE_UTF8) != 0;
 	session->is_utf8 = session->is_rev2 || session->is_utf8_only;
 	session->is_uidonly = session->is_uidonly || (wanted & ENABLE_UIDONLY) != 0;
+	if ((wanted & ENABLE_METADATA) != 0) {
+		session->tells_metadata = true;
+		imap_catch_up(session); /* the state from which on changes are told */
+	}
 	/* A mailbox that is selected already has no \Recent from now on. */
 	if (session->is_rev2 && session->view != NULL) {
 		session->view->recent_first = 0;

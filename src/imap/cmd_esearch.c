@@ -142,6 +142,9 @@ static int check(
 		return imap_parse_fail(args, ERR_INVALID, "No mailbox selected");
 	if (!only_selected && (work->returns.options & RETURN_SAVE) != 0)
 		return imap_parse_fail(args, ERR_INVALID, "SAVE is for the selected mailbox alone");
+	/* RFC 7377, 2.2: of what is not selected it is not kept up to date. */
+	if ((work->returns.options & RETURN_UPDATE) != 0 && session->view == NULL)
+		return imap_parse_fail(args, ERR_INVALID, "No mailbox selected for UPDATE");
 	if (!only_selected && work->search.has_numbers)
 		return imap_parse_fail(
 			args, ERR_INVALID, "Message numbers are for the selected mailbox alone");
@@ -167,14 +170,15 @@ static int parse(struct imap_session *session, struct imap_parser *args, struct 
 
 /* ---- finding the mailboxes ---- */
 
-static void add_place(
-	struct esearch_work *work, const struct imap_target *target, struct bytes name)
+/* `needs`: the rights without which it is passed over. */
+static void add_place(struct esearch_work *work, const struct imap_target *target,
+	struct bytes name, unsigned needs)
 {
 	const struct imap_view *selected = work->session->view;
 	struct bytes id;
 	struct place *place;
 
-	if ((target->rights & (ACL_LOOKUP | ACL_READ)) != (ACL_LOOKUP | ACL_READ))
+	if ((target->rights & needs) != needs)
 		return;
 	id = arena_copy(work->session->arena,
 		bytes_of(target->mailbox.id.bytes, sizeof(target->mailbox.id.bytes)));
@@ -238,7 +242,7 @@ static int find_named(struct esearch_work *work, struct kv_txn *kv)
 		rc = imap_target_find(
 			work->session, kv, work->named[i].name, ACL_READ, &target, NULL);
 		if (rc == 0)
-			add_place(work, &target, work->named[i].name);
+			add_place(work, &target, work->named[i].name, ACL_READ);
 		else if (rc != ERR_NOT_FOUND && rc != ERR_REFUSED)
 			return rc;
 	}
@@ -263,7 +267,7 @@ static int find_selected(struct esearch_work *work, struct kv_txn *kv, const str
 			name = list->entries[i].name;
 	}
 	if (rc == 0)
-		add_place(work, &target, name);
+		add_place(work, &target, name, ACL_LOOKUP | ACL_READ);
 	return rc;
 }
 
@@ -285,7 +289,8 @@ static int find_places(struct esearch_work *work)
 		rc = find_named(work, kv);
 	for (size_t i = 0; i < list.count && rc == 0; i++) {
 		if (list.entries[i].target != NULL && is_source(work, &list.entries[i]))
-			add_place(work, list.entries[i].target, list.entries[i].name);
+			add_place(work, list.entries[i].target, list.entries[i].name,
+				ACL_LOOKUP | ACL_READ);
 	}
 	mail_read_end(&kv);
 	return rc;

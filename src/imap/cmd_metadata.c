@@ -227,6 +227,14 @@ static int set_mailbox(struct imap_session *session, const struct set *set, stru
 		rc = error_set(error, ERR_REFUSED, "the mailbox is another account's");
 	if (rc < 0)
 		return rc;
+	/* What is most likely to be refused comes first. */
+	if (set->has_special_use) {
+		rc = mailbox_set_special_use(session->mail, target.account, target.mailbox.id,
+			set->special_use, error, &position);
+		imap_wrote(session, position);
+		if (rc < 0)
+			return rc;
+	}
 	if (target.is_own && set->count > 0) {
 		rc = metadata_set(session->mail, target.account, target.mailbox.id, false,
 			set->changes, set->count, error, &position);
@@ -238,11 +246,6 @@ static int set_mailbox(struct imap_session *session, const struct set *set, stru
 				session->identity.account, target.mailbox.id, true, error);
 	}
 	imap_wrote(session, position);
-	if (rc == 0 && set->has_special_use) {
-		rc = mailbox_set_special_use(session->mail, target.account, target.mailbox.id,
-			set->special_use, error, &position);
-		imap_wrote(session, position);
-	}
 	return rc;
 }
 

@@ -6,7 +6,8 @@
 #include "imap/imap_status.h"
 #include "imap/imap_watch.h"
 
-#define STEP_COUNT 500 /* mailboxes per snapshot */
+#define STEP_COUNT 500         /* mailboxes per snapshot */
+#define STEP_SIZE (64u * 1024) /* bytes of answers in one step */
 
 #define EVENT_NAMES                                                                                \
 	"MessageNew MessageExpunge FlagChange AnnotationChange MailboxName SubscriptionChange"     \
@@ -17,13 +18,31 @@ struct notify_work {
 	size_t next;
 };
 
+/* Listed, but nothing of it can be told (RFC 5465, section 3.1). */
+static void put_no_access(
+	struct imap_session *session, struct kv_txn *kv, const struct imap_list_entry *entry)
+{
+	if ((imap_notify_events(session, kv, session->notify, entry->name) &
+		    NOTIFY_MESSAGE_EVENTS) == 0)
+		return;
+	imap_put(session, "* LIST (\\NoAccess) \"/\" ");
+	imap_put_mailbox(session, entry->name);
+	imap_put(session, "\r\n");
+}
+
 static int put_status(
 	struct imap_session *session, struct kv_txn *kv, const struct imap_list_entry *entry)
 {
 	const struct imap_target *target = entry->target;
 	const struct imap_view *view = session->view;
 
-	if (target == NULL || (target->rights & ACL_READ) == 0 ||
+	if (target == NULL)
+		return 0;
+	if ((target->rights & ACL_READ) == 0) {
+		put_no_access(session, kv, entry);
+		return 0;
+	}
+	if (!session->notify->wants_status ||
 		(view != NULL && view->account == target->account &&
 			id128_equal(view->mailbox, target->mailbox.id)) ||
 		(imap_notify_events(session, kv, session->notify, entry->name) &
@@ -32,7 +51,8 @@ static int put_status(
 	return imap_put_status(session, kv, entry->name, target, imap_status_brief(session));
 }
 
-/* The state of all mailboxes that messages are watched in; what changes from here on is told. */
+/* The state of all mailboxes that messages are watched in, if it is wanted, and those that nothing
+ * can be told of; what changes from here on is told. */
 static enum net_result status_run(struct imap_session *session)
 {
 	struct notify_work *work = session->work;
@@ -46,7 +66,7 @@ static enum net_result status_run(struct imap_session *session)
 		rc = imap_read_begin(session, &kv);
 		if (rc < 0)
 			return imap_fail(session, rc, NULL);
-		for (; work->next < end && rc == 0; work->next++)
+		for (; work->next < end && rc == 0 && session->out.len < STEP_SIZE; work->next++)
 			rc = put_status(session, kv, &work->list.entries[work->next]);
 		mail_read_end(&kv);
 		if (rc < 0)
@@ -80,8 +100,6 @@ static enum net_result notify_set(struct imap_session *session, struct imap_noti
 		imap_watch_end(session);
 		return imap_fail(session, rc, NULL);
 	}
-	if (!notify->wants_status)
-		return imap_ok(session, "Notifying");
 	session->work = work;
 	return status_run(session);
 }

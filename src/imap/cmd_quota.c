@@ -91,8 +91,11 @@ static int tell_quotaroot(
 {
 	struct account_header header;
 	struct imap_target target;
-	int rc = imap_target_find(session, kv, name, ACL_READ, &target, error);
+	int rc = imap_target_resolve(session, kv, name, &target);
 
+	/* One's own that is not there yet would be in the same root (RFC 9208, section 4.1.2). */
+	if (rc != 0 || target.exists || !target.is_own)
+		rc = imap_target_find(session, kv, name, ACL_READ, &target, error);
 	if (rc == 0)
 		rc = account_load(kv, target.account, &header);
 	if (rc < 0)

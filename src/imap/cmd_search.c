@@ -117,7 +117,8 @@ static enum net_result search_end(struct imap_session *session, struct search_wo
 	if ((options & RETURN_SAVE) != 0)
 		imap_save_results(session, &work->returns, &results);
 	if ((options & RETURN_UPDATE) != 0)
-		imap_context_add(session, work->program, &work->search, work->is_sort, &results);
+		imap_context_add(session, work->program, work->returns.update_items, &work->search,
+			work->is_sort, &results);
 	if (!work->returns.is_extended)
 		put_plain(session, work, &results);
 	else if ((options & (RETURN_MIN | RETURN_MAX | RETURN_ALL | RETURN_COUNT |

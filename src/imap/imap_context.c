@@ -70,22 +70,25 @@ static const char *reason_against(
 }
 
 /* The program lives longer than the command's text, so it is read again from a copy. */
-static int program_read(
-	struct imap_context *context, struct imap_session *session, struct bytes program)
+static int program_read(struct imap_context *context, struct imap_session *session,
+	struct bytes program, struct bytes items)
 {
 	struct imap_parser args = { .arena = context->arena, .is_utf8 = session->is_utf8 };
 	int rc = 0;
 
+	args.rest = arena_copy(context->arena, items);
+	if (items.len > 0)
+		rc = imap_parse_fetch_list(&args, &context->fetch);
 	args.rest = arena_copy(context->arena, program);
 	context->search.session = session;
-	if (context->is_sort)
+	if (rc == 0 && context->is_sort)
 		rc = imap_parse_sort(&args, &context->sort);
 	if (rc == 0 && context->is_sort)
 		rc = imap_parse_space(&args);
 	return rc < 0 ? rc : imap_parse_search(&args, context->is_sort, &context->search);
 }
 
-void imap_context_add(struct imap_session *session, struct bytes program,
+void imap_context_add(struct imap_session *session, struct bytes program, struct bytes items,
 	const struct imap_search *search, bool is_sort, const struct imap_results *results)
 {
 	const char *reason = reason_against(session, search);
@@ -102,7 +105,7 @@ void imap_context_add(struct imap_session *session, struct bytes program,
 	context->is_uid = results->is_uid;
 	context->is_sort = is_sort;
 	context->arena = arena_new();
-	if (program_read(context, session, program) < 0) {
+	if (program_read(context, session, program, items) < 0) {
 		/* It was read a moment ago. */
 		assert(false);
 		context_free(context);
@@ -203,6 +206,33 @@ void imap_contexts_tell_vanished(struct imap_session *session)
 		remove_all(&telling, &session->view->vanished);
 		telling_end(&telling);
 	}
+}
+
+bool imap_contexts_fetch(const struct imap_view *view)
+{
+	for (const struct imap_context *context = view->contexts; context != NULL;
+		context = context->next)
+		if (context->fetch.item_count > 0)
+			return true;
+	return false;
+}
+
+int imap_contexts_tell_new(
+	struct imap_session *session, struct kv_txn *kv, const struct message_record *message)
+{
+	int rc = 0;
+
+	for (struct imap_context *context = session->view->contexts; context != NULL && rc >= 0;
+		context = context->next) {
+		if (context->fetch.item_count == 0)
+			continue;
+		context->search.now_ms = clock_now_ms(clock_system());
+		imap_search_bind(&context->search, session->view);
+		rc = imap_search_match(&context->search, kv, message);
+		if (rc > 0)
+			rc = imap_fetch_write(session, &context->fetch, kv, message, false);
+	}
+	return rc < 0 ? rc : 0;
 }
 
 /* ---- looking again ---- */

@@ -13,6 +13,7 @@
 #ifndef CHAPAR_IMAP_CONTEXT_H
 #define CHAPAR_IMAP_CONTEXT_H
 
+#include "imap/imap_fetch.h"
 #include "imap/imap_returns.h"
 #include "imap/imap_sort.h"
 
@@ -26,6 +27,7 @@ struct imap_context {
 	struct arena *arena; /* the program and its text */
 	struct imap_search search;
 	struct imap_sort sort;
+	struct imap_fetch fetch; /* of new messages that are results; no items: nothing */
 	uint32_t *uids;
 	size_t count;
 	size_t room;
@@ -36,14 +38,21 @@ struct imap_context *imap_context_find(struct imap_view *view, struct bytes tag)
 
 /*
  * Makes one of the command that runs, whose results are given, or tells the client that there will
- * be none. `program` is the command's text from the sort criteria or the search keys on.
+ * be none. `program` is the command's text from the sort criteria or the search keys on, `items`
+ * that of UPDATE's FETCH items.
  */
-void imap_context_add(struct imap_session *session, struct bytes program,
+void imap_context_add(struct imap_session *session, struct bytes program, struct bytes items,
 	const struct imap_search *search, bool is_sort, const struct imap_results *results);
 /* False if there is none of that tag. */
 bool imap_context_remove(struct imap_view *view, struct bytes tag);
 /* All of a view. */
 void imap_contexts_free(struct imap_context **contexts);
+
+/* Whether some are to FETCH new messages, and the telling of one message to those that it is a
+ * result of. */
+bool imap_contexts_fetch(const struct imap_view *view);
+int imap_contexts_tell_new(
+	struct imap_session *session, struct kv_txn *kv, const struct message_record *message);
 
 /* Tells of results that are in view->vanished; call it just before EXPUNGE is told. */
 void imap_contexts_tell_vanished(struct imap_session *session);

@@ -140,6 +140,24 @@ void imap_notify_watch(
 	}
 }
 
+void imap_notify_watch_metadata(struct imap_session *session)
+{
+	struct kv_txn *kv = NULL;
+	uint32_t server;
+
+	if (session->watches == NULL ||
+		!watch_set_has(session->watches, session->identity.account, WATCH_EVENTS)) {
+		watch_set_since(imap_watch_set(session), session->position);
+		watch_account_once(session, session->identity.account);
+		if (imap_read_begin(session, &kv) == 0 &&
+			account_find(kv, BYTES_LITERAL(ANNOTATION_SERVER_ACCOUNT), &server) == 0)
+			watch_account_once(session, server);
+		mail_read_end(&kv);
+	}
+	if (session->view != NULL)
+		watch_account_once(session, session->view->account);
+}
+
 /* ---- what is told ---- */
 
 static void put_list(struct telling *telling, struct bytes name, bool exists,
@@ -315,21 +333,26 @@ static int tell_metadata(struct telling *telling, const struct watch_event *even
 
 	if (key.len < 2 || (key.ptr[0] != ANNOTATION_PRIVATE && key.ptr[0] != ANNOTATION_SHARED))
 		return 0; /* a message's */
+	if (key.ptr[0] == ANNOTATION_PRIVATE && telling->account != session->identity.account)
+		return 0; /* its owner's alone */
 	if (id128_is_none(event->mailbox)) {
-		if (wants_server_metadata(session->notify))
+		if (session->notify == NULL || wants_server_metadata(session->notify))
 			put_entry_name(session, BYTES_LITERAL(""), key);
 		return 0;
 	}
 	rc = target_of(telling, event->mailbox, &target, &name);
 	if (rc == 0 && imap_metadata_is_readable(&target) &&
-		(imap_notify_events(session, telling->kv, session->notify, name) &
-			NOTIFY_MAILBOX_METADATA) != 0)
+		(session->notify == NULL ||
+			(imap_notify_events(session, telling->kv, session->notify, name) &
+				NOTIFY_MAILBOX_METADATA) != 0))
 		put_entry_name(session, name, key);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 static int tell_event(struct telling *telling, const struct watch_event *event)
 {
+	if (telling->session->notify == NULL && event->kind != RECORD_ANNOTATION)
+		return 0;
 	switch (event->kind) {
 	case RECORD_MAILBOX:
 		return tell_mailbox(telling, event);
@@ -444,7 +467,9 @@ static int tell_grant(struct telling *telling, const struct watch_news *news, si
 
 static void overflow(struct imap_session *session)
 {
-	imap_put(session, "* OK [NOTIFICATIONOVERFLOW] Too much changed, NOTIFY is off\r\n");
+	if (session->notify != NULL)
+		imap_put(
+			session, "* OK [NOTIFICATIONOVERFLOW] Too much changed, NOTIFY is off\r\n");
 	imap_watch_end(session);
 }
 

@@ -52,8 +52,8 @@ struct imap_notify {
 	struct imap_notify_group *groups;
 	size_t group_count;
 
-	bool has_selected; /* the selected mailbox was named; if not, it is as without NOTIFY */
-	bool is_immediate; /* EXPUNGE needs no command to go with */
+	bool has_selected;        /* while it is parsed: the selected mailbox was named */
+	bool is_immediate;        /* EXPUNGE needs no command to go with */
 	unsigned selected_events; /* 0: NONE */
 	struct imap_fetch fetch;  /* of new messages; no items: nothing */
 };
@@ -73,6 +73,9 @@ unsigned imap_notify_events(struct imap_session *session, struct kv_txn *kv,
 /* Begins to watch the accounts that are concerned. */
 void imap_notify_watch(
 	struct imap_session *session, struct kv_txn *kv, const struct imap_list *list);
+/* For a session without NOTIFY that enabled METADATA: watches the user's account and that of the
+ * selected mailbox, and the server's entries if there are any yet. */
+void imap_notify_watch_metadata(struct imap_session *session);
 /* Tells what happened elsewhere than in the selected mailbox. */
 void imap_notify_tell(struct imap_session *session);
 

@@ -179,6 +179,8 @@ static int parse_set(struct reading *reading)
 		if (rc < 0)
 			return rc;
 	} while (imap_parse_take(args, ' '));
+	/* Who does not name the selected mailbox has said SELECTED NONE (RFC 5465, section 3.1). */
+	notify->has_selected = true;
 	return imap_parse_end(args);
 }
 

@@ -1,5 +1,6 @@
 #include "imap/imap_returns.h"
 
+#include "imap/imap_fetch.h"
 #include "imap/imap_reply.h"
 
 /* ---- parsing ---- */
@@ -25,6 +26,24 @@ int imap_parse_partial(struct imap_parser *args, struct imap_partial *partial_r)
 	return 0;
 }
 
+/* What to FETCH of new messages that are results; in the grammar without a blank, in the examples
+ * with one. */
+static int parse_update_items(struct imap_parser *args, struct imap_returns *returns)
+{
+	struct imap_fetch fetch = { .item_count = 0 };
+	struct bytes before;
+
+	if (args->rest.len >= 2 && args->rest.ptr[0] == ' ' && args->rest.ptr[1] == '(')
+		bytes_skip(&args->rest, 1);
+	before = args->rest;
+	if (bytes_peek(before) != '(')
+		return 0;
+	if (imap_parse_fetch_list(args, &fetch) < 0)
+		return ERR_INVALID;
+	returns->update_items = bytes_of(before.ptr, before.len - args->rest.len);
+	return 0;
+}
+
 static int parse_option(struct imap_parser *args, struct imap_returns *returns)
 {
 	static const struct {
@@ -47,6 +66,8 @@ static int parse_option(struct imap_parser *args, struct imap_returns *returns)
 		if (imap_parse_space(args) < 0 || imap_parse_partial(args, &returns->partial) < 0)
 			return ERR_INVALID;
 	}
+	if (names[i].option == RETURN_UPDATE && parse_update_items(args, returns) < 0)
+		return ERR_INVALID;
 	if ((returns->options & RETURN_PARTIAL) != 0 && (returns->options & RETURN_ALL) != 0)
 		return imap_parse_fail(args, ERR_INVALID, "PARTIAL and ALL exclude each other");
 	return 0;

@@ -29,6 +29,7 @@ struct imap_returns {
 	bool is_extended; /* RETURN was there: the answer is ESEARCH */
 	unsigned options; /* of enum imap_return */
 	struct imap_partial partial;
+	struct bytes update_items; /* of UPDATE: "(UID FLAGS)" (RFC 5465, section 7), as written */
 };
 
 /* " RETURN (MIN COUNT)" and the blank behind it, if it is there, after the command's own blank. */

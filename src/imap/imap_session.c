@@ -25,7 +25,7 @@ void imap_wrote(struct imap_session *session, uint64_t position)
 {
 	if (position > session->position)
 		session->position = position;
-	if (session->notify != NULL && position != 0)
+	if ((session->notify != NULL || session->tells_metadata) && position != 0)
 		watch_own_add(&session->own, position);
 }
 
@@ -250,6 +250,7 @@ void imap_session_forget_user(struct imap_session *session)
 	session->is_peer = false;
 	session->sync_rights = (struct sync_rights){ 0 };
 	session->is_condstore = session->is_qresync = session->is_uidonly = false;
+	session->tells_metadata = false;
 	session->is_rev2 = session->is_utf8 = session->is_utf8_only = false;
 	session->position = 0;
 	session->input_size = session->output_size = 0;

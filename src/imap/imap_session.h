@@ -68,10 +68,11 @@ struct imap_session {
 	bool is_condstore;              /* MODSEQ is told with all changes of flags */
 	bool is_qresync;                /* VANISHED takes the place of EXPUNGE */
 	bool is_rev2;                   /* IMAP4rev2 is enabled (RFC 9051) */
-	bool is_utf8_only; /* UTF8=ACCEPT is enabled: SEARCH takes no charset (RFC 6855) */
-	bool is_utf8;      /* either: names and strings are UTF-8 on the wire */
-	bool is_uidonly;   /* no message numbers, in either direction (RFC 9586) */
-	uint64_t position; /* of the last own write: what reads must show */
+	bool is_utf8_only;   /* UTF8=ACCEPT is enabled: SEARCH takes no charset (RFC 6855) */
+	bool is_utf8;        /* either: names and strings are UTF-8 on the wire */
+	bool tells_metadata; /* unasked: ENABLE METADATA (RFC 5464, 4.4) */
+	bool is_uidonly;     /* no message numbers, in either direction (RFC 9586) */
+	uint64_t position;   /* of the last own write: what reads must show */
 
 	struct imap_frame frame;
 	struct arena *arena;

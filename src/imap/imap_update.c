@@ -128,6 +128,8 @@ static void tell_counts(struct imap_session *session, size_t told_before)
 		imap_printf(session, "* %zu RECENT\r\n", recent_count);
 	if (view->count > told_before && has_new_items(session) && view->new_next == 0)
 		view->new_next = view->uids[told_before];
+	if (view->count > told_before && imap_contexts_fetch(view) && view->context_next == 0)
+		view->context_next = view->uids[told_before];
 	view->told_count = view->count;
 	view->recent_told = recent_count;
 }
@@ -146,8 +148,7 @@ static unsigned told_changes(const struct imap_session *session)
 {
 	const struct imap_notify *notify = session->notify;
 
-	if (notify == NULL || !notify->has_selected ||
-		(session->command != NULL && !session->is_idling))
+	if (notify == NULL || (session->command != NULL && !session->is_idling))
 		return NOTIFY_CHANGE_EVENTS;
 	return notify->selected_events & NOTIFY_CHANGE_EVENTS;
 }
@@ -156,7 +157,7 @@ bool imap_tells_uid(const struct imap_session *session)
 {
 	if (session->is_uidonly)
 		return false; /* it stands where the number did */
-	return session->is_qresync || (session->notify != NULL && session->notify->has_selected) ||
+	return session->is_qresync || session->notify != NULL ||
 	       (session->command != NULL && (session->command->flags & COMMAND_IS_UID) != 0);
 }
 
@@ -167,6 +168,16 @@ struct new_messages {
 	struct kv_txn *kv;
 	size_t count;
 };
+
+/* It is there all the same, and can be asked for, if it cannot be told. */
+static int told_new(struct new_messages *new_messages, int rc)
+{
+	struct imap_session *session = new_messages->session;
+
+	if (rc < 0)
+		imap_log_failure(session, rc, NULL);
+	return ++new_messages->count == STEP_COUNT || session->out.len >= STEP_SIZE ? 1 : 0;
+}
 
 static int tell_new(void *context, const struct message_record *message)
 {
@@ -180,27 +191,39 @@ static int tell_new(void *context, const struct message_record *message)
 	if (imap_view_has(view, message->uid, &index))
 		rc = imap_fetch_write(
 			session, &session->notify->fetch, new_messages->kv, message, false);
-	/* It is there all the same, and can be asked for. */
-	if (rc < 0)
-		imap_log_failure(session, rc, NULL);
-	return ++new_messages->count == STEP_COUNT || session->out.len >= STEP_SIZE ? 1 : 0;
+	return told_new(new_messages, rc);
 }
 
-static int new_step(struct imap_session *session, struct kv_txn *kv, struct arena *arena)
+static int tell_new_result(void *context, const struct message_record *message)
+{
+	struct new_messages *new_messages = context;
+	struct imap_session *session = new_messages->session;
+	struct imap_view *view = session->view;
+	size_t index;
+	int rc = 0;
+
+	view->context_next = (uint64_t)message->uid + 1;
+	if (imap_view_has(view, message->uid, &index))
+		rc = imap_contexts_tell_new(session, new_messages->kv, message);
+	return told_new(new_messages, rc);
+}
+
+/* `next`: view->new_next or view->context_next; 0 at the end. */
+static int new_step(struct imap_session *session, struct kv_txn *kv, struct arena *arena,
+	uint64_t *next, account_message_function *function)
 {
 	struct new_messages new_messages = { .session = session, .kv = kv };
 	struct imap_view *view = session->view;
 	int rc = 0;
 
-	if (has_new_items(session) && view->count > 0 &&
-		view->new_next <= view->uids[view->count - 1])
-		rc = imap_view_each_message(view, kv, (uint32_t)view->new_next,
-			view->uids[view->count - 1], arena, tell_new, &new_messages);
+	if (view->count > 0 && *next <= view->uids[view->count - 1])
+		rc = imap_view_each_message(view, kv, (uint32_t)*next, view->uids[view->count - 1],
+			arena, function, &new_messages);
 	if (rc != 1) {
-		view->new_next = 0;
+		*next = 0;
 		imap_body_deinit(&session->body);
 	}
-	return rc < 0 ? rc : 1; /* flags come next */
+	return rc < 0 ? rc : 1;
 }
 
 /* ---- flags ---- */
@@ -337,6 +360,8 @@ static enum net_result update_end(struct imap_session *session)
 		uid_set_deinit(&view->silent);
 		uid_set_deinit(&view->recheck);
 		view->announce_next = view->recheck_next = 0;
+		view->new_next = view->context_next = 0;
+		view->is_announced = false;
 	}
 	session->resume = NULL;
 	put_ending(session);
@@ -355,41 +380,68 @@ static void note_recheck(struct imap_view *view, size_t told_before)
 		uid_set_add(&view->recheck, view->uids[i], view->uids[i]);
 }
 
-static bool has_more(const struct imap_session *session)
+/* One step of flags and new messages. */
+static int messages_step(struct imap_session *session, bool is_flags)
 {
-	const struct imap_view *view = session->view;
+	struct imap_view *view = session->view;
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = NULL;
+	int rc = imap_read_begin(session, &kv);
 
-	return view->new_next != 0 || (view->changed.count > 0 && told_changes(session) != 0);
+	if (rc == 0 && is_flags)
+		rc = tell_step(session, kv, arena);
+	else if (rc == 0 && view->context_next != 0)
+		rc = new_step(session, kv, arena, &view->context_next, tell_new_result);
+	else if (rc == 0)
+		rc = new_step(session, kv, arena, &view->new_next, tell_new);
+	mail_read_end(&kv);
+	arena_free(&arena);
+	return rc;
+}
+
+/*
+ * The order is that of RFC 5465: new messages as contexts asked for them (section 7), flags (5.1),
+ * then what is said of the contexts, then new messages as NOTIFY asked for them (5.2). What fails
+ * is logged and passed over. 1: call again; 0: that was all.
+ */
+static int update_step(struct imap_session *session)
+{
+	struct imap_view *view = session->view;
+	int rc;
+
+	if (view->context_next != 0) {
+		rc = messages_step(session, false);
+		if (rc < 0)
+			view->context_next = 0;
+	} else if (!view->is_announced) {
+		rc = view->changed.count > 0 && told_changes(session) != 0
+			     ? messages_step(session, true)
+			     : 0;
+		view->is_announced = rc <= 0;
+	} else if (view->recheck.count > 0) {
+		rc = imap_contexts_step(session);
+		if (rc <= 0)
+			uid_set_deinit(&view->recheck);
+	} else if (view->new_next != 0 && has_new_items(session)) {
+		rc = messages_step(session, false);
+		if (rc < 0)
+			view->new_next = 0;
+	} else {
+		return 0;
+	}
+	if (rc < 0)
+		imap_log_failure(session, rc, NULL);
+	return 1;
 }
 
 static enum net_result update_run(struct imap_session *session)
 {
-	int rc = imap_contexts_step(session);
+	/* Looking at contexts again may read bodies: the worker is given back in between. */
+	while (update_step(session) > 0) {
+		bool is_looking = session->view->is_announced && session->view->recheck_next != 0 &&
+				  session->view->recheck.count > 0;
 
-	/* Looking again may read bodies: the worker is given back in between. */
-	if (rc > 0) {
-		session->resume = update_run;
-		return NET_AGAIN;
-	}
-	if (rc < 0)
-		imap_log_failure(session, rc, NULL);
-	uid_set_deinit(&session->view->recheck);
-	rc = 1;
-
-	while (rc > 0 && has_more(session)) {
-		struct arena *arena = arena_new();
-		struct kv_txn *kv;
-
-		rc = imap_read_begin(session, &kv);
-		if (rc == 0) {
-			rc = session->view->new_next != 0 ? new_step(session, kv, arena)
-							  : tell_step(session, kv, arena);
-			mail_read_end(&kv);
-		}
-		arena_free(&arena);
-		if (rc < 0)
-			imap_log_failure(session, rc, NULL);
-		if (rc > 0 && imap_is_full(session)) {
+		if (is_looking || imap_is_full(session)) {
 			session->resume = update_run;
 			return NET_AGAIN;
 		}
@@ -406,12 +458,13 @@ static enum net_result update_run(struct imap_session *session)
 static enum net_result tell_gone(struct imap_session *session)
 {
 	const struct imap_command *command = session->command;
-	bool is_news = session->ending.len == 0 || (command->flags & COMMAND_ASKS_NEWS) != 0;
-	bool is_reading = command->states == IMAP_SELECTED &&
+	bool is_news = command == NULL || session->ending.len == 0 ||
+		       (command->flags & COMMAND_ASKS_NEWS) != 0;
+	bool is_reading = !is_news && command->states == IMAP_SELECTED &&
 			  (command->flags & COMMAND_HARMLESS) != 0 &&
 			  (command->flags & COMMAND_NAMES_MESSAGES) != 0;
 
-	if (!is_news && is_reading)
+	if (is_reading)
 		buffer_clear(&session->ending);
 	update_end(session);
 	return is_news || is_reading ? imap_bye(session, IMAP_MAILBOX_GONE_TEXT) : NET_DONE;

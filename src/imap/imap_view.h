@@ -47,7 +47,10 @@ struct imap_view {
 	bool wants_annotations;     /* told with changed messages: SELECT (ANNOTATE) */
 	struct kv_txn *announce_kv; /* the snapshot of this step */
 
-	uint64_t new_next; /* new messages from here on are to be told as NOTIFY asked; 0: none */
+	/* New messages from here on are to be told as NOTIFY asked, or as contexts did; 0: none. */
+	uint64_t new_next;
+	uint64_t context_next;
+	bool is_announced; /* `changed` was told, contexts are next */
 
 	struct uid_set saved; /* "$", the result of the last SEARCH RETURN (SAVE) */
 

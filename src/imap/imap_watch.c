@@ -18,7 +18,7 @@ static bool wants_selected(const struct imap_session *session)
 {
 	if (session->view == NULL)
 		return false;
-	if (session->notify != NULL && session->notify->has_selected)
+	if (session->notify != NULL)
 		return session->notify->selected_events != 0;
 	return session->is_idling;
 }
@@ -46,7 +46,9 @@ void imap_watch_adjust(struct imap_session *session)
 		/* What changed before the watch began is told through a wake of our own. */
 		net_connection_wake(session->connection);
 	}
-	if (session->selected_watch == NULL && session->notify == NULL)
+	if (session->tells_metadata && session->notify == NULL)
+		imap_notify_watch_metadata(session);
+	else if (session->selected_watch == NULL && session->notify == NULL)
 		watch_set_free(&session->watches);
 }
 

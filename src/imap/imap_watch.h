@@ -1,6 +1,6 @@
 /*
  * imap_watch: what a session is woken for: changes of its selected mailbox during IDLE, or as
- * NOTIFY asked for it. Sessions that do neither watch nothing.
+ * NOTIFY asked for it, and of metadata after ENABLE METADATA. Other sessions watch nothing.
  */
 #ifndef CHAPAR_IMAP_WATCH_H
 #define CHAPAR_IMAP_WATCH_H

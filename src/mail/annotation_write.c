@@ -119,6 +119,37 @@ int metadata_set(struct mail *mail, uint32_t account, struct id128 mailbox, bool
 	return rc;
 }
 
+struct metadata_copy {
+	struct account_write *write;
+	struct id128 to;
+	struct stamp stamp;
+};
+
+static int copy_metadata_one(void *context, const struct annotation *annotation)
+{
+	struct metadata_copy *copy = context;
+	unsigned char at[REGISTER_KEY_SIZE_MAX];
+	bool is_changed = false;
+
+	if (!annotation->is_set)
+		return 0;
+	return put_one(copy->write, copy->to,
+		metadata_key(at, annotation->scope, annotation->entry), annotation, &copy->stamp,
+		&is_changed);
+}
+
+int annotations_copy_mailbox(struct account_write *write, struct id128 from, struct id128 to)
+{
+	struct metadata_copy copy = { .write = write, .to = to };
+	int rc = metadata_each(write->kv, write->header.number, from, ANNOTATION_PRIVATE,
+		bytes_of(NULL, 0), write->arena, copy_metadata_one, &copy);
+
+	if (rc == 0)
+		rc = metadata_each(write->kv, write->header.number, from, ANNOTATION_SHARED,
+			bytes_of(NULL, 0), write->arena, copy_metadata_one, &copy);
+	return rc;
+}
+
 /* ---- messages ---- */
 
 static int put_changes(struct account_write *write, struct id128 owner, struct stamp instance,

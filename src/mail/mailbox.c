@@ -230,7 +230,8 @@ int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struc
 	return rc == ERR_NOT_FOUND ? error_set(error, rc, "no such mailbox") : rc;
 }
 
-/* Renaming INBOX leaves it in place and moves what it shows (RFC 3501, section 6.3.5). */
+/* Renaming INBOX leaves it in place and moves what it shows (RFC 3501, section 6.3.5); both have
+ * its metadata then (RFC 5464, section 4.1). */
 static int rename_inbox(
 	struct account_write *write, const struct mailbox_record *inbox, struct id128 to)
 {
@@ -258,7 +259,7 @@ static int rename_inbox(
 		rc = account_put_message(write, message);
 	}
 	free(shown.messages);
-	return rc;
+	return rc == 0 ? annotations_copy_mailbox(write, inbox->id, to) : rc;
 }
 
 struct rename_children {

@@ -6,7 +6,9 @@
  *everything that was acknowledged (P1, P7).
  *
  *	sim_schedule.c  what happens next
- *	sim_client.c    acts of clients, through mail.h
+ *	sim_client.c    acts of clients, through mail.h: mail and mailboxes
+ *	sim_settings.c  ... and everything else that an account holds
+ *	sim_forward.c   messages that another node is to append
  *	sim_link.c      exchanges over a network that loses, repeats and delays
  *	sim_node.c      nodes: clocks, snapshots, restoring from them
  *	sim_observe.c   what the clients of one copy were told, and whether it was legal
@@ -40,6 +42,12 @@ struct sim_clock {
 	int64_t skew_ms;
 };
 
+/* What a node's append router knows. */
+struct sim_router {
+	struct sim *sim;
+	size_t node; /* by index */
+};
+
 struct sim_node {
 	uint64_t id;
 	struct sim_clock clock;
@@ -49,6 +57,7 @@ struct sim_node {
 	uint64_t position; /* of the last commit */
 	struct observer *observer;
 	struct snapshot *snapshot; /* a backup of it, or NULL */
+	struct sim_router router;
 };
 
 /* A request as it went over the network. */
@@ -56,6 +65,7 @@ struct sim_request {
 	struct buffer bytes;
 	size_t from, to;         /* nodes by index ... */
 	uint64_t from_id, to_id; /* ... and by id: a node that was restored is another one */
+	bool is_append;          /* comes again as long as its message is known */
 };
 
 /* An exchange under way from one node to another. */
@@ -88,7 +98,11 @@ struct sim {
 		uint64_t node_id;    /* where it comes from */
 	} roamers[SIM_ROAMER_COUNT]; /* clients that will move to another copy */
 	struct ledger *ledger;
-	unsigned race_percent; /* how often a client acts between two steps of an exchange */
+	unsigned race_percent;    /* how often a client acts between two steps of an exchange */
+	unsigned tear_percent;    /* how often an exchange is torn, at each of its steps */
+	size_t emphasis;          /* which act of clients is frequent in this schedule */
+	unsigned forward_percent; /* how often a message is sent to another node to be appended */
+	bool is_forwarding, is_routed;
 	unsigned append_count; /* makes bodies unique */
 	bool is_trace;
 	bool has_failed;
@@ -133,10 +147,23 @@ void node_tell(struct sim *sim, struct sim_node *node);
 /* ---- sim_client.c ---- */
 /* One random act of a client on a node, acknowledged in the ledger. */
 void client_act(struct sim *sim, struct sim_node *node);
+/* Draws which act is to be frequent. */
+size_t client_emphasis(struct sim *sim);
 /* An act in another account of the node, whose messages share bodies with the first one's. */
 void neighbour_act(struct sim *sim, struct sim_node *node);
 
+/* ---- sim_forward.c ---- */
+/* The node's append router (mail.h): sends some messages to a neighbour that has a smaller id. */
+void forward_open(struct sim *sim, struct sim_node *node);
+
 /* ---- sim_link.c ---- */
+struct sync_session *link_connect(struct sim *sim, struct sim_node *from, struct sim_node *to);
+/* The node answers a request. */
+void link_respond(struct sim *sim, struct sync_session *session, struct sim_node *node,
+	struct bytes request, struct buffer *answer);
+/* A request may be delivered once more. */
+void link_keep_for_later(
+	struct sim *sim, size_t from, size_t to, bool is_append, struct bytes bytes);
 void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to);
 /* Goes on with the exchange by one step. With `mishaps` requests and answers may get lost. */
 void link_step(struct sim *sim, struct sim_link *link, bool mishaps);
@@ -144,7 +171,7 @@ void link_abort(struct sim_link *link);
 /* A whole exchange without mishaps; true if it was done. */
 bool link_run(struct sim *sim, size_t from, size_t to);
 /* Delivers one request of the past again (P8). */
-void late_deliver(struct sim *sim);
+void late_deliver(struct sim *sim, bool with_appends);
 void late_drop(struct sim *sim, uint64_t node_id);
 
 /* ---- sim_observe.c ---- */

@@ -3,33 +3,13 @@
  * answer is compared with what they did; the records that they leave are acknowledged in the ledger
  * by observe().
  */
-#include "sim.h"
-
-#include "mail/acl.h"
-#include "mail/annotation.h"
-#include "mail/deletion.h"
-#include "mail/script.h"
+#include "sim_client.h"
 
 #include <stdlib.h>
-
-#define MAILBOX_COUNT_MAX 24
-#define MESSAGE_COUNT_MAX 400
 
 static const char *const mailbox_names[] = { "Archive", "Work", "Work/Deep", "Junk", "Ünïcode" };
 static const char *const flag_names[] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted",
 	"$Later" };
-
-struct client {
-	struct sim *sim;
-	struct sim_node *node;
-	struct arena *arena;
-	struct error error;
-	struct mailbox_record mailboxes[MAILBOX_COUNT_MAX]; /* live ones */
-	size_t mailbox_count;
-	struct message_record
-		messages[MESSAGE_COUNT_MAX]; /* shown in the mailbox that was read last */
-	size_t message_count;
-};
 
 static int list_mailbox(void *context, const struct mailbox_record *mailbox)
 {
@@ -49,19 +29,19 @@ static int list_message(void *context, const struct message_record *message)
 	return 0;
 }
 
-static const struct mailbox_record *any_mailbox(struct client *client)
+const struct mailbox_record *client_any_mailbox(struct client *client)
 {
 	return &client->mailboxes[sim_below(client->sim, client->mailbox_count)];
 }
 
 /* A mailbox with messages, which are listed then; NULL if the one that was drawn is empty. */
-static const struct mailbox_record *mailbox_with_messages(struct client *client)
+const struct mailbox_record *client_mailbox_with_messages(struct client *client)
 {
-	const struct mailbox_record *mailbox = any_mailbox(client);
+	const struct mailbox_record *mailbox = client_any_mailbox(client);
 	struct kv_txn *kv;
 
 	for (size_t i = 0; mailbox->message_count == 0 && i < 4; i++)
-		mailbox = any_mailbox(client);
+		mailbox = client_any_mailbox(client);
 	if (mailbox->message_count == 0)
 		return NULL;
 	kv = node_read(client->node);
@@ -76,7 +56,7 @@ static const struct mailbox_record *mailbox_with_messages(struct client *client)
 }
 
 /* One UID, or some neighbours. */
-static struct uid_set some_uids(struct client *client)
+struct uid_set client_some_uids(struct client *client)
 {
 	struct uid_set uids = { 0 };
 	size_t first = sim_below(client->sim, client->message_count), last = first;
@@ -87,7 +67,20 @@ static struct uid_set some_uids(struct client *client)
 	return uids;
 }
 
-static void expect(struct client *client, int rc, const char *what)
+const char *client_mailbox_name(struct client *client)
+{
+	return mailbox_names[sim_below(client->sim, COUNT(mailbox_names))];
+}
+
+void client_expect_growth(struct client *client, int rc, const char *what)
+{
+	if (rc == ERR_OVERQUOTA)
+		client->error = (struct error){ 0 };
+	else
+		client_expect(client, rc, what);
+}
+
+void client_expect(struct client *client, int rc, const char *what)
 {
 	if (rc < 0)
 		sim_fail(client->sim, "%s on node %llu: %s (%s)", what,
@@ -116,7 +109,7 @@ static struct bytes message_text(struct client *client, unsigned number)
 static void act_append(struct client *client)
 {
 	struct sim_node *node = client->node;
-	const struct mailbox_record *mailbox = any_mailbox(client);
+	const struct mailbox_record *mailbox = client_any_mailbox(client);
 	struct bytes flags[2] = { BYTES_LITERAL("\\Seen"), BYTES_LITERAL("$Later") };
 	struct append_message messages[3];
 	size_t count = 1 + (sim_chance(client->sim, 10) ? sim_below(client->sim, 3) : 0);
@@ -128,18 +121,20 @@ static void act_append(struct client *client)
 		unsigned number = sim_chance(client->sim, 10) ? 0 : ++client->sim->append_count;
 		struct mail_body *body = NULL;
 
-		expect(client, mail_body_prepare(node->mail, message_text(client, number), &body),
+		client_expect(client,
+			mail_body_prepare(node->mail, message_text(client, number), &body),
 			"prepare");
 		messages[i] = (struct append_message){ body, flags, sim_below(client->sim, 3),
 			(int64_t)(client->sim->now_ms / 1000), 60 };
 	}
+	client->sim->is_routed = false;
 	rc = mailbox_append(node->mail, node->account, mailbox->id, messages, count, &client->error,
 		&uidvalidity, &uid, &node->position);
-	expect(client, rc, "append");
+	client_expect_growth(client, rc, "append");
 	sim_trace(client->sim, "node %llu: append %zu to %.*s as UID %u",
 		(unsigned long long)node->id, count, BYTES_ARGS(mailbox->name), uid);
 	for (size_t i = 0; i < count; i++) {
-		if (rc == 0)
+		if (rc == 0 && !client->sim->is_routed)
 			check_appended(client, mailbox, uid + (uint32_t)i,
 				mail_body_guid(messages[i].body));
 		mail_body_free((struct mail_body **)&messages[i].body);
@@ -151,7 +146,7 @@ static void act_store(struct client *client)
 	static const enum flag_operation operations[] = { FLAGS_ADD, FLAGS_ADD, FLAGS_REMOVE,
 		FLAGS_REPLACE };
 	struct sim_node *node = client->node;
-	const struct mailbox_record *mailbox = mailbox_with_messages(client);
+	const struct mailbox_record *mailbox = client_mailbox_with_messages(client);
 	struct uid_set uids, changed = { 0 }, modified = { 0 };
 	struct bytes flags[2];
 	size_t count = 1 + sim_below(client->sim, 2);
@@ -159,10 +154,10 @@ static void act_store(struct client *client)
 
 	if (mailbox == NULL)
 		return;
-	uids = some_uids(client);
+	uids = client_some_uids(client);
 	for (size_t i = 0; i < count; i++)
 		flags[i] = bytes_of_string(flag_names[sim_below(client->sim, COUNT(flag_names))]);
-	expect(client,
+	client_expect(client,
 		message_store(node->mail, node->account, mailbox->id, &uids, operation, flags,
 			count, UINT64_MAX, &client->error, &changed, &modified, &node->position),
 		"store");
@@ -177,18 +172,18 @@ static void act_store(struct client *client)
 static void act_expunge(struct client *client)
 {
 	struct sim_node *node = client->node;
-	const struct mailbox_record *mailbox = mailbox_with_messages(client);
+	const struct mailbox_record *mailbox = client_mailbox_with_messages(client);
 	struct bytes deleted = BYTES_LITERAL("\\Deleted");
 	struct uid_set uids, changed = { 0 }, modified = { 0 }, expunged = { 0 };
 
 	if (mailbox == NULL)
 		return;
-	uids = some_uids(client);
-	expect(client,
+	uids = client_some_uids(client);
+	client_expect(client,
 		message_store(node->mail, node->account, mailbox->id, &uids, FLAGS_ADD, &deleted, 1,
 			UINT64_MAX, &client->error, &changed, &modified, &node->position),
 		"store");
-	expect(client,
+	client_expect(client,
 		message_expunge(node->mail, node->account, mailbox->id, &uids, &client->error,
 			&expunged, &node->position),
 		"expunge");
@@ -207,18 +202,18 @@ static void act_expunge(struct client *client)
 static void act_copy(struct client *client, bool is_move)
 {
 	struct sim_node *node = client->node;
-	const struct mailbox_record *from = mailbox_with_messages(client),
-				    *to = any_mailbox(client);
+	const struct mailbox_record *from = client_mailbox_with_messages(client),
+				    *to = client_any_mailbox(client);
 	struct uid_set uids;
 	struct copy_result result = { 0 };
+	int rc;
 
 	if (from == NULL || (is_move && from == to))
 		return;
-	uids = some_uids(client);
-	expect(client,
-		message_copy(node->mail, node->account, from->id, to->id, &uids, is_move,
-			&client->error, &result, &node->position),
-		is_move ? "move" : "copy");
+	uids = client_some_uids(client);
+	rc = message_copy(node->mail, node->account, from->id, to->id, &uids, is_move,
+		&client->error, &result, &node->position);
+	client_expect_growth(client, rc, is_move ? "move" : "copy");
 	sim_trace(client->sim, "node %llu: %s %.*s UID %u to %.*s", (unsigned long long)node->id,
 		is_move ? "move" : "copy", BYTES_ARGS(from->name), uids.ranges[0].first,
 		BYTES_ARGS(to->name));
@@ -239,7 +234,7 @@ static bool is_inbox(const struct mailbox_record *mailbox)
 static void act_create(struct client *client)
 {
 	struct sim_node *node = client->node;
-	const char *name = mailbox_names[sim_below(client->sim, COUNT(mailbox_names))];
+	const char *name = client_mailbox_name(client);
 	struct bytes special_use = { 0 };
 	struct id128 id;
 	int rc = mailbox_create(node->mail, node->account, bytes_of_string(name), special_use,
@@ -247,14 +242,14 @@ static void act_create(struct client *client)
 
 	sim_trace(client->sim, "node %llu: create %s", (unsigned long long)node->id, name);
 	if (rc != ERR_EXISTS)
-		expect(client, rc, "create");
+		client_expect_growth(client, rc, "create");
 }
 
 static void act_rename(struct client *client)
 {
 	struct sim_node *node = client->node;
-	const struct mailbox_record *mailbox = any_mailbox(client);
-	const char *name = mailbox_names[sim_below(client->sim, COUNT(mailbox_names))];
+	const struct mailbox_record *mailbox = client_any_mailbox(client);
+	const char *name = client_mailbox_name(client);
 	int rc;
 
 	if (is_inbox(mailbox) && sim_chance(client->sim, 80))
@@ -264,82 +259,20 @@ static void act_rename(struct client *client)
 	sim_trace(client->sim, "node %llu: rename %.*s to %s", (unsigned long long)node->id,
 		BYTES_ARGS(mailbox->name), name);
 	if (rc != ERR_EXISTS && rc != ERR_INVALID)
-		expect(client, rc, "rename");
+		client_expect_growth(client, rc, "rename");
 }
 
 static void act_delete(struct client *client)
 {
 	struct sim_node *node = client->node;
-	const struct mailbox_record *mailbox = any_mailbox(client);
+	const struct mailbox_record *mailbox = client_any_mailbox(client);
 	int rc = mailbox_delete(
 		node->mail, node->account, mailbox->name, &client->error, &node->position);
 
 	sim_trace(client->sim, "node %llu: delete %.*s", (unsigned long long)node->id,
 		BYTES_ARGS(mailbox->name));
 	if (is_inbox(mailbox) != (rc == ERR_REFUSED))
-		expect(client, rc < 0 ? rc : ERR_ILLEGAL, "delete");
-}
-
-static void act_subscribe(struct client *client)
-{
-	struct sim_node *node = client->node;
-	const char *name = mailbox_names[sim_below(client->sim, COUNT(mailbox_names))];
-
-	expect(client,
-		mailbox_subscribe(node->mail, node->account, bytes_of_string(name),
-			sim_chance(client->sim, 60), &client->error, &node->position),
-		"subscribe");
-}
-
-static void act_annotate_messages(struct client *client, const struct annotation *change)
-{
-	struct sim_node *node = client->node;
-	const struct mailbox_record *mailbox = mailbox_with_messages(client);
-	struct uid_set uids, changed = { 0 }, modified = { 0 };
-
-	if (mailbox == NULL)
-		return;
-	uids = some_uids(client);
-	expect(client,
-		message_annotate(node->mail, node->account, mailbox->id, &uids, change, 1,
-			UINT64_MAX, &client->error, &changed, &modified, &node->position),
-		"annotate messages");
-	uid_set_deinit(&uids);
-	uid_set_deinit(&changed);
-	uid_set_deinit(&modified);
-}
-
-/* As SETMETADATA, STORE ANNOTATION and SETACL would. */
-static void act_annotate(struct client *client)
-{
-	static const char *const identifiers[] = { "bob", "anyone", "-bob" };
-	struct sim_node *node = client->node;
-	const struct mailbox_record *mailbox = any_mailbox(client);
-	struct annotation change = { .scope = sim_chance(client->sim, 50) ? ANNOTATION_SHARED
-									  : ANNOTATION_PRIVATE,
-		.is_set = sim_chance(client->sim, 70) };
-
-	change.entry =
-		sim_chance(client->sim, 50) ? BYTES_LITERAL("/comment") : BYTES_LITERAL("/color");
-	change.value = bytes_of_string(
-		arena_printf(client->arena, "%u", (unsigned)sim_below(client->sim, 1000)));
-	if (sim_chance(client->sim, 40)) {
-		act_annotate_messages(client, &change);
-	} else if (sim_chance(client->sim, 50)) {
-		expect(client,
-			metadata_set(node->mail, node->account, mailbox->id, false, &change, 1,
-				&client->error, &node->position),
-			"set metadata");
-	} else {
-		expect(client,
-			acl_change(node->mail, node->account, mailbox->id,
-				bytes_of_string(
-					identifiers[sim_below(client->sim, COUNT(identifiers))]),
-				ACL_SET, change.is_set ? ACL_LOOKUP | ACL_READ : 0, &client->error,
-				&node->position),
-			"set rights");
-	}
-	sim_trace(client->sim, "node %llu: annotate", (unsigned long long)node->id);
+		client_expect(client, rc < 0 ? rc : ERR_ILLEGAL, "delete");
 }
 
 static void act_deliver(struct client *client)
@@ -350,99 +283,63 @@ static void act_deliver(struct client *client)
 	struct mail_body *body = NULL;
 	int result = 0;
 
-	expect(client, mail_body_prepare(node->mail, bytes_of_string(text), &body), "prepare");
-	expect(client, mail_deliver(node->mail, &node->account, 1, body, &client->error, &result),
+	client_expect(
+		client, mail_body_prepare(node->mail, bytes_of_string(text), &body), "prepare");
+	client_expect_growth(client,
+		mail_deliver(node->mail, &node->account, 1, body, &client->error, &result),
 		"deliver");
-	expect(client, result, "deliver");
+	client_expect_growth(client, result, "deliver");
 	sim_trace(client->sim, "node %llu: deliver", (unsigned long long)node->id);
 	mail_body_free(&body);
 }
 
-static void act_script(struct client *client)
+static void act_move(struct client *client)
 {
-	static const char *const names[] = { "main", "holiday" };
-	struct sim_node *node = client->node;
-	struct bytes name = bytes_of_string(names[sim_below(client->sim, COUNT(names))]);
-	size_t draw = sim_below(client->sim, 10);
-	int rc;
-
-	if (draw < 7)
-		rc = mail_script_put(node->mail, node->account, name,
-			bytes_of_string(arena_printf(client->arena, "keep; # %u",
-				(unsigned)sim_below(client->sim, 1000))),
-			&client->error);
-	else if (draw < 8)
-		rc = mail_script_delete(node->mail, node->account, name, &client->error);
-	else
-		rc = mail_script_activate(node->mail, node->account, name, &client->error);
-	sim_trace(client->sim, "node %llu: script %s act %zu", (unsigned long long)node->id,
-		name.ptr, draw);
-	if (rc != ERR_NOT_FOUND && rc != ERR_REFUSED)
-		expect(client, rc, "script");
-	node->position = mail_position(node->mail);
+	act_copy(client, true);
 }
 
-static bool account_is_deleted(struct sim_node *node)
+static void act_copy_only(struct client *client)
 {
-	struct account_header header;
-	struct kv_txn *kv = node_read(node);
-	int rc = account_load(kv, node->account, &header);
-
-	mail_read_end(&kv);
-	return rc == 0 && header.is_deleted;
+	act_copy(client, false);
 }
 
-static void act_delete_account(struct client *client)
-{
-	struct sim_node *node = client->node;
+/* What clients do, and how often, of all. */
+static const struct {
+	void (*run)(struct client *client);
+	size_t weight;
+} acts[] = { { act_append, 280 }, { act_deliver, 60 }, { act_store, 220 }, { act_expunge, 90 },
+	{ act_move, 95 }, { act_copy_only, 30 }, { act_create, 65 }, { act_rename, 45 },
+	{ act_delete, 36 }, { act_subscribe, 10 }, { act_annotate, 25 }, { act_special_use, 8 },
+	{ act_quota, 5 }, { act_seen, 8 }, { act_script, 10 }, { act_mode, 3 }, { act_undelete, 5 },
+	{ act_delete_account, 3 } };
 
-	expect(client, mail_account_delete(node->mail, node->account, &client->error),
-		"delete the account");
-	sim_trace(client->sim, "node %llu: delete the account", (unsigned long long)node->id);
-	node->position = mail_position(node->mail);
+#define EMPHASIS 300 /* a weight */
+
+size_t client_emphasis(struct sim *sim)
+{
+	return sim_chance(sim, 50) ? sim_below(sim, COUNT(acts)) : COUNT(acts);
 }
 
-static void act_undelete(struct client *client)
+static void any_act(struct client *client)
 {
-	struct sim_node *node = client->node;
-	struct undelete undelete = { 0 };
-	bool is_deleted = account_is_deleted(node);
-	int rc;
+	size_t sum = client->sim->emphasis < COUNT(acts) ? EMPHASIS : 0, draw;
 
-	if (!is_deleted && sim_chance(client->sim, 50))
-		undelete.mailbox = bytes_of_string(
-			mailbox_names[sim_below(client->sim, COUNT(mailbox_names))]);
-	rc = mail_undelete(node->mail, node->account, &undelete, &client->error);
-	sim_trace(client->sim, "node %llu: undelete %.*s: %llu messages",
-		(unsigned long long)node->id, BYTES_ARGS(undelete.mailbox),
-		(unsigned long long)undelete.message_count);
-	if (rc != ERR_NOT_FOUND)
-		expect(client, rc, "undelete");
-	node->position = mail_position(node->mail);
-	if (rc == 0 && account_is_deleted(node))
-		sim_fail(client->sim, "an account that was brought back is deleted");
-}
-
-/* Somebody makes the account again, or brings it back; else nobody can do anything in it. */
-static void act_on_deleted(struct client *client)
-{
-	struct sim_node *node = client->node;
-
-	if (sim_chance(client->sim, 50)) {
-		act_undelete(client);
-		return;
+	for (size_t i = 0; i < COUNT(acts); i++)
+		sum += acts[i].weight;
+	draw = sim_below(client->sim, sum);
+	for (size_t i = 0; i < COUNT(acts); i++) {
+		if (draw < acts[i].weight) {
+			acts[i].run(client);
+			return;
+		}
+		draw -= acts[i].weight;
 	}
-	sim_trace(client->sim, "node %llu: make the account again", (unsigned long long)node->id);
-	expect(client,
-		mail_account_open(node->mail, bytes_of_string(SIM_ACCOUNT), true, &client->error,
-			&node->account),
-		"make the account again");
+	acts[client->sim->emphasis].run(client);
 }
 
 void client_act(struct sim *sim, struct sim_node *node)
 {
 	struct client client = { .sim = sim, .node = node, .arena = arena_new() };
-	size_t draw = sim_below(sim, 100);
 	struct kv_txn *kv;
 
 	node_need_account(sim, node);
@@ -455,36 +352,10 @@ void client_act(struct sim *sim, struct sim_node *node)
 			(unsigned long long)node->id);
 	else if (account_is_deleted(node))
 		act_on_deleted(&client);
-	else if (draw < 28)
-		act_append(&client);
-	else if (draw < 30)
-		act_annotate(&client);
-	else if (draw < 36)
-		act_deliver(&client);
-	else if (draw < 58)
-		act_store(&client);
-	else if (draw < 67)
-		act_expunge(&client);
-	else if (draw < 80)
-		act_copy(&client, draw < 77);
-	else if (draw < 87)
-		act_create(&client);
-	else if (draw < 92)
-		act_rename(&client);
-	else if (draw < 96)
-		act_delete(&client);
-	else if (draw < 97)
-		act_subscribe(&client);
-	else if (draw < 98)
-		act_annotate(&client);
-	else if (draw < 99 && sim_chance(sim, 60))
-		act_script(&client);
-	else if (sim_chance(sim, 50))
-		act_undelete(&client);
-	else if (sim_chance(sim, 50))
-		act_delete_account(&client);
+	else if (account_is_replica(node))
+		act_on_replica(&client);
 	else
-		act_script(&client);
+		any_act(&client);
 	arena_free(&client.arena);
 	observe(sim, node, true);
 }
@@ -505,16 +376,18 @@ void neighbour_act(struct sim *sim, struct sim_node *node)
 	struct kv_txn *kv;
 	int result = 0;
 
-	expect(&client,
+	client_expect(&client,
 		mail_account_open(
 			node->mail, BYTES_LITERAL("neighbour"), true, &client.error, &account),
 		"open");
 	if (sim_chance(sim, 60)) {
 		unsigned number = (unsigned)sim_below(sim, sim->append_count + 1);
 
-		expect(&client, mail_body_prepare(node->mail, message_text(&client, number), &body),
+		client_expect(&client,
+			mail_body_prepare(node->mail, message_text(&client, number), &body),
 			"prepare");
-		expect(&client, mail_deliver(node->mail, &account, 1, body, &client.error, &result),
+		client_expect(&client,
+			mail_deliver(node->mail, &account, 1, body, &client.error, &result),
 			"deliver");
 		mail_body_free(&body);
 		sim_trace(sim, "node %llu: deliver number %u to the neighbour",
@@ -524,11 +397,11 @@ void neighbour_act(struct sim *sim, struct sim_node *node)
 		account_find_mailbox(kv, account, BYTES_LITERAL("INBOX"), client.arena, &inbox);
 		mail_read_end(&kv);
 		uid_set_add(&all, 1, UINT32_MAX - 1);
-		expect(&client,
+		client_expect(&client,
 			message_store(node->mail, account, inbox.id, &all, FLAGS_ADD, &deleted, 1,
 				UINT64_MAX, &client.error, &changed, &modified, &node->position),
 			"store");
-		expect(&client,
+		client_expect(&client,
 			message_expunge(node->mail, account, inbox.id, &all, &client.error,
 				&expunged, &node->position),
 			"expunge");

@@ -11,8 +11,7 @@
 
 static const struct sync_rights full_rights = { .is_full = true };
 
-static struct sync_session *connect_nodes(
-	struct sim *sim, struct sim_node *from, struct sim_node *to)
+struct sync_session *link_connect(struct sim *sim, struct sim_node *from, struct sim_node *to)
 {
 	struct sync_session *session = sync_session_new(to->mail, &full_rights);
 	struct buffer request = { 0 }, answer = { 0 };
@@ -39,7 +38,7 @@ void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to)
 	node_need_account(sim, initiator);
 	link->from = from;
 	link->to = to;
-	link->session = connect_nodes(sim, initiator, responder);
+	link->session = link_connect(sim, initiator, responder);
 	link->exchange = exchange_new(initiator->mail, initiator->account, responder->id, NULL);
 	link->request_count = 0;
 	sim->counts.exchanges++;
@@ -56,18 +55,20 @@ void link_abort(struct sim_link *link)
 	link->request_count = 0;
 }
 
-static void keep_for_later(struct sim *sim, const struct sim_link *link, struct bytes bytes)
+void link_keep_for_later(
+	struct sim *sim, size_t from, size_t to, bool is_append, struct bytes bytes)
 {
 	struct sim_request *request = &sim->late[sim->late_count < SIM_LATE_COUNT_MAX
 							 ? sim->late_count++
 							 : sim_below(sim, SIM_LATE_COUNT_MAX)];
 
-	buffer_deinit(&request->bytes);
+	buffer_clear(&request->bytes);
 	buffer_append_bytes(&request->bytes, bytes);
-	request->from = link->from;
-	request->to = link->to;
-	request->from_id = sim->nodes[link->from].id;
-	request->to_id = sim->nodes[link->to].id;
+	request->from = from;
+	request->to = to;
+	request->from_id = sim->nodes[from].id;
+	request->to_id = sim->nodes[to].id;
+	request->is_append = is_append;
 }
 
 void late_drop(struct sim *sim, uint64_t node_id)
@@ -85,7 +86,7 @@ void late_drop(struct sim *sim, uint64_t node_id)
 }
 
 /* Refused or not, a request of the past must do nothing that is illegal: observe() sees. */
-static void respond(struct sim *sim, struct sync_session *session, struct sim_node *node,
+void link_respond(struct sim *sim, struct sync_session *session, struct sim_node *node,
 	struct bytes request, struct buffer *answer)
 {
 	struct error error = { 0 };
@@ -102,7 +103,7 @@ static void respond(struct sim *sim, struct sync_session *session, struct sim_no
 	observe(sim, node, false);
 }
 
-void late_deliver(struct sim *sim)
+void late_deliver(struct sim *sim, bool with_appends)
 {
 	struct sim_request *request;
 	struct sync_session *session;
@@ -111,10 +112,13 @@ void late_deliver(struct sim *sim)
 	if (sim->late_count == 0)
 		return;
 	request = &sim->late[sim_below(sim, sim->late_count)];
+	if (request->is_append && !with_appends)
+		return;
 	sim_trace(sim, "a request from node %llu arrives once more",
 		(unsigned long long)request->from_id);
-	session = connect_nodes(sim, &sim->nodes[request->from], &sim->nodes[request->to]);
-	respond(sim, session, &sim->nodes[request->to], buffer_bytes(&request->bytes), &answer);
+	session = link_connect(sim, &sim->nodes[request->from], &sim->nodes[request->to]);
+	link_respond(
+		sim, session, &sim->nodes[request->to], buffer_bytes(&request->bytes), &answer);
 	sync_session_free(&session);
 	buffer_deinit(&answer);
 }
@@ -134,11 +138,11 @@ static void deliver(struct sim *sim, struct sim_link *link, bool mishaps)
 	memmove(&link->requests[0], &link->requests[1], link->request_count * sizeof(request));
 	link->requests[link->request_count] = (struct buffer){ 0 };
 	if (sim_chance(sim, 30))
-		keep_for_later(sim, link, buffer_bytes(&request));
-	is_lost = mishaps && sim_chance(sim, 3);
+		link_keep_for_later(sim, link->from, link->to, false, buffer_bytes(&request));
+	is_lost = mishaps && sim_chance(sim, 3 + sim->tear_percent / 2);
 	if (!is_lost)
-		respond(sim, link->session, peer, buffer_bytes(&request), &answer);
-	is_lost = is_lost || (mishaps && sim_chance(sim, 4));
+		link_respond(sim, link->session, peer, buffer_bytes(&request), &answer);
+	is_lost = is_lost || (mishaps && sim_chance(sim, 4 + sim->tear_percent / 2));
 	if (is_lost) {
 		sim_trace(sim, "  the connection breaks");
 		link_abort(link);

@@ -70,6 +70,7 @@ static void open_store(struct sim *sim, struct sim_node *node)
 	current_node_id = 0;
 	node->store = store;
 	node->id = store_node_id(store);
+	forward_open(sim, node);
 }
 
 void node_open(struct sim *sim, struct sim_node *node)

@@ -81,6 +81,8 @@ static void set_clock(struct sim *sim, struct sim_node *node)
 static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 {
 	static const unsigned race_percents[] = { 0, 0, 0, 0, 0, 5, 40 };
+	static const unsigned tear_percents[] = { 0, 0, 0, 20 };
+	static const unsigned forward_percents[] = { 0, 0, 30, 80 };
 	bool is_trace = sim->is_trace;
 
 	*sim = (struct sim){ .seed = seed, .random = { seed }, .is_trace = is_trace };
@@ -90,6 +92,9 @@ static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 	sim->earliest_skew_ms = -(int64_t)sim_below(sim, DAY_MS);
 	choose_topology(sim);
 	sim->race_percent = race_percents[sim_below(sim, COUNT(race_percents))];
+	sim->tear_percent = tear_percents[sim_below(sim, COUNT(tear_percents))];
+	sim->forward_percent = forward_percents[sim_below(sim, COUNT(forward_percents))];
+	sim->emphasis = client_emphasis(sim);
 	sim_trace(sim, "%zu nodes, %s", sim->node_count, sim->topology);
 	for (size_t i = 0; i < sim->node_count; i++) {
 		struct sim_node *node = &sim->nodes[i];
@@ -173,7 +178,7 @@ static void step(struct sim *sim)
 	else if (draw < 8)
 		node_expire(sim, node, sim_chance(sim, 30) ? 0 : sim_below(sim, 30000));
 	else if (draw < 11)
-		late_deliver(sim);
+		late_deliver(sim, true);
 	else if (draw < 14)
 		neighbour_act(sim, node);
 	else if (draw < 67)
@@ -273,7 +278,7 @@ static void converge(struct sim *sim)
 static void repeat_the_past(struct sim *sim)
 {
 	for (int i = 0; i < 20 && !sim->has_failed; i++)
-		late_deliver(sim);
+		late_deliver(sim, false);
 	if (!sim->has_failed && !all_equal(sim))
 		sim_fail(sim, "P8: a request that came again has changed a copy");
 }

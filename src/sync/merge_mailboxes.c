@@ -274,6 +274,13 @@ struct id128 merge_successor_id(struct id128 deleted)
 	return id128_derive("revived", bytes_of(deleted.bytes, sizeof(deleted.bytes)));
 }
 
+/* Nobody deleted those of a circle: copies united them in different ways. So what takes their place
+ * is no successor, and what was said of them goes to it (merge_tidy.c). */
+static struct id128 reunited_id(struct id128 greatest)
+{
+	return id128_derive("reunited", bytes_of(greatest.bytes, sizeof(greatest.bytes)));
+}
+
 /* Gives the mail of a deleted mailbox that leads nowhere a live home, or one step towards it. */
 static int revive(struct merge_state *state, struct work_mailbox *deleted)
 {
@@ -288,7 +295,8 @@ static int revive(struct merge_state *state, struct work_mailbox *deleted)
 	}
 	to = map_get(&state->names, deleted->joined.name);
 	if (to == NULL) {
-		id = merge_successor_id(deleted->joined.id);
+		id = has_forward(&deleted->joined) ? reunited_id(deleted->joined.id)
+						   : merge_successor_id(deleted->joined.id);
 		rc = merge_find_mailbox(state, id, &to);
 		if (rc == ERR_NOT_FOUND)
 			to = make_successor(state, deleted, id);

@@ -76,19 +76,23 @@ static void clear_register(struct merge_state *state, struct register_record *re
 	record->stamp = merge_act(state);
 }
 
-/* A name that every copy gives the same version. */
+/* A name that every copy gives the same version, and no other: where a node's clock was behind, all
+ * that it did had one millisecond. */
 static struct bytes loser_name(struct merge_state *state, const struct register_record *loser)
 {
 	time_t seconds = (time_t)(loser->stamp.modseq / 1024 / 1000);
 	unsigned ms = (unsigned)(loser->stamp.modseq / 1024 % 1000);
+	unsigned counter = (unsigned)(loser->stamp.modseq % 1024);
 	struct tm parts = { 0 };
-	char when[32];
+	char when[32], nth[16] = "";
 
 	if (gmtime_r(&seconds, &parts) == NULL)
 		parts = (struct tm){ 0 };
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &parts);
-	return bytes_of_string(arena_printf(state->arena, "%.*s (conflict %s.%03uZ %016llx)",
-		BYTES_ARGS(loser->key), when, ms, (unsigned long long)loser->stamp.node));
+	if (counter > 0)
+		snprintf(nth, sizeof(nth), "+%u", counter);
+	return bytes_of_string(arena_printf(state->arena, "%.*s (conflict %s.%03uZ%s %016llx)",
+		BYTES_ARGS(loser->key), when, ms, nth, (unsigned long long)loser->stamp.node));
 }
 
 /* That very version is here under its new name already, or comes with their changes. */

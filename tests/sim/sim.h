@@ -12,7 +12,8 @@
  *	sim_link.c      exchanges over a network that loses, repeats and delays
  *	sim_node.c      nodes: clocks, snapshots, restoring from them
  *	sim_observe.c   what the clients of one copy were told, and whether it was legal
- *	sim_ledger.c    what was acknowledged, and whether it is still there
+ *	sim_ledger.c    what was acknowledged of messages and settings, and whether it is still
+ *there sim_ledger_more.c  ... of mailboxes and scripts
  */
 #ifndef CHAPAR_TESTS_SIM_H
 #define CHAPAR_TESTS_SIM_H
@@ -35,6 +36,7 @@
 struct sim;
 struct observer;
 struct ledger;
+struct ledger_more;
 
 struct sim_clock {
 	struct clock clock;
@@ -196,6 +198,10 @@ void ledger_acknowledge(struct ledger *ledger, const struct message_record *mess
 /* By a client: then what is said of it goes nowhere. */
 void ledger_note_deleted_mailbox(struct ledger *ledger, struct id128 mailbox);
 void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record);
+/* `before`, which is none if there was none, is the version that the client replaced or removed. */
+void ledger_acknowledge_script(
+	struct ledger *ledger, const struct register_record *record, struct stamp before);
+void ledger_acknowledge_mailbox(struct ledger *ledger, const struct mailbox_record *mailbox);
 /* Its tombstone was forgotten somewhere: whether it stays is not promised any more. */
 void ledger_note_expired(struct ledger *ledger, struct stamp instance);
 void ledger_note_expired_register(struct ledger *ledger, const struct register_record *record);
@@ -204,5 +210,17 @@ void ledger_note_expired_register(struct ledger *ledger, const struct register_r
 void ledger_lose(struct sim *sim);
 /* P1 and P7: the node holds what was acknowledged. */
 void ledger_check(struct sim *sim, struct sim_node *node);
+
+/* ---- sim_ledger_more.c ---- */
+struct ledger_more *ledger_more_new(void);
+void ledger_more_free(struct ledger_more **more);
+void ledger_more_script(
+	struct ledger_more *more, const struct register_record *record, struct stamp before);
+void ledger_more_mailbox(struct ledger_more *more, const struct mailbox_record *mailbox);
+/* A node was lost. */
+void ledger_more_lose(struct sim *sim, struct ledger_more *more);
+/* What was cleared there is forgotten somewhere. */
+void ledger_more_expire(struct ledger_more *more, const struct register_record *record);
+void ledger_more_check(struct sim *sim, struct ledger_more *more, struct sim_node *node);
 
 #endif

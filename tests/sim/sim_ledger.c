@@ -49,11 +49,15 @@ struct ledger {
 	struct map by_instance;
 	struct ledger_message **messages;
 	size_t count, room;
+	struct ledger_more *more;
 };
 
 struct ledger *ledger_new(void)
 {
-	return mem_zalloc(sizeof(struct ledger));
+	struct ledger *ledger = mem_zalloc(sizeof(*ledger));
+
+	ledger->more = ledger_more_new();
+	return ledger;
 }
 
 void ledger_free(struct ledger **ledger)
@@ -65,6 +69,7 @@ void ledger_free(struct ledger **ledger)
 	free((*ledger)->messages);
 	free((*ledger)->registers);
 	free((*ledger)->deleted);
+	ledger_more_free(&(*ledger)->more);
 	map_deinit(&(*ledger)->by_instance);
 	free(*ledger);
 	*ledger = NULL;
@@ -151,6 +156,18 @@ void ledger_note_expired_register(struct ledger *ledger, const struct register_r
 
 	if (own < ledger->registers + ledger->register_count)
 		own->is_expired = true;
+	ledger_more_expire(ledger->more, record);
+}
+
+void ledger_acknowledge_script(
+	struct ledger *ledger, const struct register_record *record, struct stamp before)
+{
+	ledger_more_script(ledger->more, record, before);
+}
+
+void ledger_acknowledge_mailbox(struct ledger *ledger, const struct mailbox_record *mailbox)
+{
+	ledger_more_mailbox(ledger->more, mailbox);
 }
 
 void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record)
@@ -230,6 +247,7 @@ void ledger_lose(struct sim *sim)
 
 	for (size_t i = 0; i < sim->ledger->count; i++)
 		lose_message(sim, sim->ledger->messages[i], arena);
+	ledger_more_lose(sim, sim->ledger->more);
 	arena_free(&arena);
 }
 
@@ -395,4 +413,5 @@ void ledger_check(struct sim *sim, struct sim_node *node)
 		check_message(sim, node, kv, sim->ledger->messages[i], arena);
 	arena_free(&arena);
 	mail_read_end(&kv);
+	ledger_more_check(sim, sim->ledger->more, node);
 }

@@ -336,10 +336,12 @@ void node_expire(struct sim *sim, struct sim_node *node, uint64_t age_ms)
 
 static int tell_mailbox(void *context, const struct mailbox_record *mailbox)
 {
-	sim_trace(context, "  mailbox %02x%02x %s %.*s uidvalidity %u uidnext %u modseq %llu",
+	sim_trace(context,
+		"  mailbox %02x%02x %s %.*s uidvalidity %u uidnext %u modseq %llu to %02x%02x",
 		mailbox->id.bytes[0], mailbox->id.bytes[1],
 		mailbox_is_live(mailbox) ? "live" : "deleted", BYTES_ARGS(mailbox->name),
-		mailbox->uidvalidity, mailbox->uidnext, (unsigned long long)mailbox->modseq);
+		mailbox->uidvalidity, mailbox->uidnext, (unsigned long long)mailbox->modseq,
+		mailbox->forward.bytes[0], mailbox->forward.bytes[1]);
 	return 0;
 }
 

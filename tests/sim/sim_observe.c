@@ -50,7 +50,15 @@ struct seen_name {
 	size_t room;
 };
 
+struct seen_script {
+	unsigned char name[64];
+	size_t name_size;
+	struct stamp stamp;
+};
+
 struct observer {
+	struct seen_script *scripts;
+	size_t script_count, script_room;
 	struct map names;
 	struct seen_name **name_list;
 	size_t name_count, name_room;
@@ -95,6 +103,7 @@ void observer_free(struct observer **observer)
 		free((*observer)->name_list[i]);
 	}
 	free((*observer)->name_list);
+	free((*observer)->scripts);
 	map_deinit(&(*observer)->names);
 	free((*observer)->mailbox_list);
 	free((*observer)->message_list);
@@ -156,6 +165,11 @@ struct observer *observer_copy(const struct observer *observer)
 	struct observer *copy = observer_new();
 
 	copy->sequence = observer->sequence;
+	if (observer->script_count > 0) {
+		copy->scripts = mem_dup(
+			observer->scripts, observer->script_count * sizeof(*observer->scripts));
+		copy->script_count = copy->script_room = observer->script_count;
+	}
 	for (size_t i = 0; i < observer->mailbox_count; i++) {
 		struct seen_mailbox *mailbox = add_mailbox(copy, observer->mailbox_list[i]);
 
@@ -279,12 +293,43 @@ static int see_mailbox(void *context, const struct mailbox_record *mailbox)
 	find_mailbox(look->observer, mailbox->id)->is_touched = true;
 	if (look->is_client_act && !mailbox_is_live(mailbox))
 		ledger_note_deleted_mailbox(look->sim->ledger, mailbox->id);
+	if (look->is_client_act)
+		ledger_acknowledge_mailbox(look->sim->ledger, mailbox);
 	return 0;
+}
+
+/* Which version of a script was seen here before; now it is this one. */
+static struct stamp see_script(struct observer *observer, const struct register_record *record)
+{
+	struct seen_script *seen = observer->scripts;
+	struct stamp before;
+
+	while (seen < observer->scripts + observer->script_count &&
+		!bytes_equal(record->key, bytes_of(seen->name, seen->name_size)))
+		seen++;
+	if (seen == observer->scripts + observer->script_count) {
+		mem_grow((void **)&observer->scripts, &observer->script_room,
+			observer->script_count + 1, sizeof(*observer->scripts));
+		seen = &observer->scripts[observer->script_count++];
+		*seen = (struct seen_script){ .name_size = record->key.len };
+		memcpy(seen->name, record->key.ptr, record->key.len);
+	}
+	before = seen->stamp;
+	seen->stamp = record->stamp;
+	return before;
 }
 
 static int see_register(void *context, const struct register_record *record)
 {
 	struct look *look = context;
+
+	if (record->kind == RECORD_SCRIPT && record->key.len > 0 &&
+		record->key.len <= sizeof(((struct seen_script *)NULL)->name)) {
+		struct stamp before = see_script(look->observer, record);
+
+		if (look->is_client_act)
+			ledger_acknowledge_script(look->sim->ledger, record, before);
+	}
 
 	/* Whether the account is deleted is decided by more than the latest act (sim_schedule.c).
 	 */

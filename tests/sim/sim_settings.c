@@ -261,7 +261,7 @@ void act_undelete(struct client *client)
 	sim_trace(client->sim, "node %llu: undelete %.*s: %llu messages",
 		(unsigned long long)node->id, BYTES_ARGS(undelete.mailbox),
 		(unsigned long long)undelete.message_count);
-	if (rc != ERR_NOT_FOUND)
+	if (rc != ERR_NOT_FOUND && !(rc == ERR_REPLICA && account_is_replica(node)))
 		client_expect_growth(client, rc, "undelete");
 	node->position = mail_position(node->mail);
 	if (rc == 0 && account_is_deleted(node))

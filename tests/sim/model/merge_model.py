@@ -11,6 +11,7 @@ import random, sys, copy, hashlib, subprocess
 INBOX = 'ff' + 15 * '00'
 def h(*a): return hashlib.sha256(repr(a).encode()).hexdigest()[:32]
 def retired(uv): return hashlib.sha256(b'uidvalidity\0' + uv.to_bytes(4, 'big')).hexdigest()[:32]
+def reunited(i): return hashlib.sha256(b'reunited\0' + bytes.fromhex(i)).hexdigest()[:32]
 def revived(i): return hashlib.sha256(b'revived\0' + bytes.fromhex(i)).hexdigest()[:32]
 
 class Msg:   # one instance: all that users did to it; the UID is only its name here
@@ -173,7 +174,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
                     n = box[d].name[1]
                     if n in names: to = names[n]
                     else:
-                        to = revived(d); b = box.get(to)
+                        to = (reunited if box[d].fwd else revived)(d); b = box.get(to)
                         if b is None: box[to] = Box((box[d].name[0], n), next_uv(), 0); nxt[to] = max(A.uidnext.get(to, 1), T_uidnext.get(to, 1)); touched_b.add(to)
                         elif b.dead: 
                             # revived once and deleted again: revive its successor

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "mail/mail_private.h"
+#include "mail/script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +87,7 @@ static int clear_registers(struct account_deletion *deletion, struct stamp stamp
 	for (size_t i = 0; i < deletion->register_count && rc == 0; i++) {
 		struct register_record *record = &deletion->registers[i];
 
+		record->value = script_next_value(record, write->arena);
 		record->is_set = false;
 		record->stamp = stamp;
 		record->modseq = stamp.modseq;

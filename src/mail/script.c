@@ -83,23 +83,36 @@ static int get_register(
 }
 
 /* The new version knows the one that it replaces, and what that knew. */
-static int version_write(struct account_write *write, const struct script_context *context,
-	const struct register_record *before)
+static struct bytes version_encode(
+	const struct register_record *before, struct bytes text, struct arena *arena)
 {
-	struct script old = script_decode(before->value), script = { .text = context->text };
-	struct buffer value = { 0 };
-	int rc;
+	struct script old = script_decode(before->value), script = { .text = text };
+	struct buffer buffer = { 0 };
+	struct bytes value;
 
 	if (!stamp_is_none(before->stamp))
 		script.ancestors[script.ancestor_count++] = before->stamp;
 	for (size_t i = 0;
 		i < old.ancestor_count && script.ancestor_count < SCRIPT_ANCESTOR_COUNT_MAX; i++)
 		script.ancestors[script.ancestor_count++] = old.ancestors[i];
-	script_encode(&value, &script);
-	rc = register_write(write, RECORD_SCRIPT, context->name, context->is_set,
-		arena_copy(write->arena, buffer_bytes(&value)));
-	buffer_deinit(&value);
-	return rc;
+	script_encode(&buffer, &script);
+	value = arena_copy(arena, buffer_bytes(&buffer));
+	buffer_deinit(&buffer);
+	return value;
+}
+
+struct bytes script_next_value(const struct register_record *before, struct arena *arena)
+{
+	if (before->kind != RECORD_SCRIPT || before->key.len == 0)
+		return before->value;
+	return version_encode(before, script_text(before->value), arena);
+}
+
+static int version_write(struct account_write *write, const struct script_context *context,
+	const struct register_record *before)
+{
+	return register_write(write, RECORD_SCRIPT, context->name, context->is_set,
+		version_encode(before, context->text, write->arena));
 }
 
 static int put_run(struct account_write *write, void *context)

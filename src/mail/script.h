@@ -22,6 +22,10 @@ struct bytes script_text(struct bytes value);
  */
 bool script_is_made_from(struct bytes value, struct stamp stamp);
 
+/* The value of a version that replaces `before` with the same text; where it is a script. It lives in
+ * `arena`. */
+struct bytes script_next_value(const struct register_record *before, struct arena *arena);
+
 /* Errors: ERR_INVALID (a name that is empty, too long, or holds a control character),
  * ERR_TOO_LARGE, ERR_NOT_FOUND. */
 int mail_script_put(struct mail *mail, uint32_t account, struct bytes name, struct bytes text,

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "mail/annotation.h"
 #include "mail/mail_private.h"
+#include "mail/script.h"
 
 #include <stdlib.h>
 
@@ -316,6 +317,7 @@ static int put_back(struct account_return *back)
 	for (size_t i = 0; i < back->register_count && rc == 0; i++) {
 		struct register_record *record = &back->registers[i];
 
+		record->value = script_next_value(record, write->arena);
 		record->mailbox = successor_of(back, successors, record->mailbox);
 		record->is_set = true;
 		record->stamp = account_stamp(write);

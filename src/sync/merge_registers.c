@@ -210,7 +210,8 @@ static void put_merged(struct merge_state *state, struct merge_output *output)
 {
 	struct register_record merged = { .kind = RECORD_ACCOUNT, .is_set = true };
 
-	if (!state->have_i_acted || !state->have_they_acted)
+	/* What a repair finds may have been done by acts that are forgotten. */
+	if (!state->input->is_repair && (!state->have_i_acted || !state->have_they_acted))
 		return;
 	merged.key = BYTES_LITERAL(ACCOUNT_MERGED_KEY);
 	merged.stamp = (struct stamp){ merge_tick(state), state->input->node };

@@ -126,7 +126,8 @@ void ledger_more_script(
 		if (is_of_script(own, record->key) && stamp_compare(own->name.stamp, before) == 0)
 			replace_script(more, own);
 	}
-	if (!record->is_set || record->key.len > NAME_SIZE)
+	/* What was kept under a longer name and then changed is that version's affair. */
+	if (!record->is_set || bytes_find(record->key, '(') < record->key.len)
 		return;
 	mem_grow((void **)&more->scripts, &more->script_room, more->script_count + 1,
 		sizeof(*more->scripts));

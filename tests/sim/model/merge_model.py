@@ -229,7 +229,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         write(A.put_msg, i, msg[i], A.msg.get(i), tm.get(i), i in mm, modseq(msg[i], A.msg.get(i), tm.get(i), i in mm))
     for i in nxt: A.raise_uidnext(i, nxt[i])
     A.last = max(A.last, floor)
-    if acted[0] and acted[1]: A.tick(floor)      # the register that tells it
+    if full or acted[0] and acted[1]: A.tick(floor)      # the register that tells it
     A.announce()
     if case is not None: CASES.append(case + dump_result(A))
     return conflicts

@@ -64,6 +64,9 @@ struct channel_status {
 	uint64_t refused_count;
 	uint64_t repair_count;
 	uint64_t conflict_count;
+	uint64_t sent_record_count;    /* that the peer has taken */
+	uint64_t offered_record_count; /* sent, taken or not: the peer may have had them from
+					  another */
 	uint64_t connect_count;
 };
 

@@ -55,6 +55,8 @@ static void count_result(struct channel *channel, const struct exchange_result *
 	status->refused_count += result->refused_count;
 	status->repair_count += result->repair_count;
 	status->conflict_count += result->conflict_count;
+	status->sent_record_count += result->sent_count;
+	status->offered_record_count += result->offered_count;
 	if (result->error.code == 0 || is_busy(result))
 		status->last_success_ms = clock_now_ms(clock_system());
 	else

@@ -28,6 +28,8 @@ static void channel_tell_json(const char *name, const struct channel_status *sta
 	json_member_number(out, ",", "refused", status->refused_count);
 	json_member_number(out, ",", "repairs", status->repair_count);
 	json_member_number(out, ",", "conflicts", status->conflict_count);
+	json_member_number(out, ",", "records-sent", status->sent_record_count);
+	json_member_number(out, ",", "records-offered", status->offered_record_count);
 	json_member_number(out, ",", "connects", status->connect_count);
 }
 

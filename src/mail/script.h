@@ -22,8 +22,8 @@ struct bytes script_text(struct bytes value);
  */
 bool script_is_made_from(struct bytes value, struct stamp stamp);
 
-/* The value of a version that replaces `before` with the same text; where it is a script. It lives in
- * `arena`. */
+/* The value of a version that replaces `before` with the same text, in `arena`; that of a register
+ * that is no script is as it was. */
 struct bytes script_next_value(const struct register_record *before, struct arena *arena);
 
 /* Errors: ERR_INVALID (a name that is empty, too long, or holds a control character),

@@ -50,7 +50,8 @@ struct exchange_result {
 	unsigned integrate_count; /* the peer was asked to merge, because it changed all the time */
 	unsigned repair_count;    /* digests differed although nothing had changed */
 	unsigned conflict_count;  /* resolved in merges here */
-	unsigned sent_count;      /* records */
+	unsigned sent_count;      /* records that the peer has taken */
+	unsigned offered_count;   /* records sent, taken or not */
 	unsigned received_count;
 	unsigned sent_body_count;
 	unsigned received_body_count;

@@ -301,8 +301,9 @@ static size_t window(size_t *from, size_t *count, size_t length, size_t *begin_r
 	return taken;
 }
 
-static void put_records(struct exchange_push *push, struct dlist_writer *writer)
+static void put_records(struct exchange *exchange, struct dlist_writer *writer)
 {
+	struct exchange_push *push = &exchange->push;
 	const struct change_set *all = &push->changes;
 	struct change_set part = *all;
 	size_t from = push->record_next, count = EXCHANGE_STAGE_BATCH, begin;
@@ -318,6 +319,7 @@ static void put_records(struct exchange_push *push, struct dlist_writer *writer)
 		part.registers = all->registers + begin;
 	wire_put_changes(writer, &part);
 	push->record_next += EXCHANGE_STAGE_BATCH - count;
+	exchange->result.offered_count += (unsigned)(EXCHANGE_STAGE_BATCH - count);
 }
 
 /* Up to where we know the peer's changes. A merge needs all since the common point, even if known.
@@ -345,7 +347,7 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 	if (left > EXCHANGE_STAGE_BATCH) {
 		writer = wire_begin(request, DLIST_REQUEST, "STAGE");
 		dlist_put_number_of(&writer, "PART", ++push->part_count);
-		put_records(push, &writer);
+		put_records(exchange, &writer);
 		dlist_end_map(&writer);
 		return 1;
 	}
@@ -362,7 +364,7 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 		wire_put_digest_of(&writer, "RESULT", push->digest);
 	if (push->part_count > 0)
 		dlist_put_number_of(&writer, "PARTS", push->part_count);
-	put_records(push, &writer);
+	put_records(exchange, &writer);
 	dlist_end_map(&writer);
 	push->is_sent = true;
 	return 1;

@@ -100,6 +100,10 @@ struct sim {
 		uint64_t node_id;    /* where it comes from */
 	} roamers[SIM_ROAMER_COUNT]; /* clients that will move to another copy */
 	struct ledger *ledger;
+	struct {
+		unsigned carrying,
+			useful; /* exchanges with records, and such that changed a copy */
+	} traffic[SIM_NODE_COUNT_MAX][SIM_NODE_COUNT_MAX]; /* by smaller and greater node */
 	unsigned race_percent;    /* how often a client acts between two steps of an exchange */
 	unsigned tear_percent;    /* how often an exchange is torn, at each of its steps */
 	size_t emphasis;          /* which act of clients is frequent in this schedule */
@@ -149,6 +153,8 @@ void node_tell(struct sim *sim, struct sim_node *node);
 /* ---- sim_client.c ---- */
 /* One random act of a client on a node, acknowledged in the ledger. */
 void client_act(struct sim *sim, struct sim_node *node);
+/* One change that any copy takes: a message, or a setting where mail is refused. */
+void client_change_one(struct sim *sim, struct sim_node *node);
 /* Draws which act is to be frequent. */
 size_t client_emphasis(struct sim *sim);
 /* An act in another account of the node, whose messages share bodies with the first one's. */
@@ -170,7 +176,7 @@ void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to);
 /* Goes on with the exchange by one step. With `mishaps` requests and answers may get lost. */
 void link_step(struct sim *sim, struct sim_link *link, bool mishaps);
 void link_abort(struct sim_link *link);
-/* A whole exchange without mishaps; true if it was done. */
+/* A whole exchange without mishaps, which is counted in sim->traffic; true if it was done. */
 bool link_run(struct sim *sim, size_t from, size_t to);
 /* Delivers one request of the past again (P8). */
 void late_deliver(struct sim *sim, bool with_appends);

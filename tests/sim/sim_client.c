@@ -275,7 +275,8 @@ static void act_delete(struct client *client)
 		client_expect(client, rc < 0 ? rc : ERR_ILLEGAL, "delete");
 }
 
-static void act_deliver(struct client *client)
+/* False: the account is full. */
+static bool deliver(struct client *client)
 {
 	struct sim_node *node = client->node;
 	char *text = arena_printf(client->arena, "Subject: delivered %u\r\n\r\nText.\r\n",
@@ -291,6 +292,13 @@ static void act_deliver(struct client *client)
 	client_expect_growth(client, result, "deliver");
 	sim_trace(client->sim, "node %llu: deliver", (unsigned long long)node->id);
 	mail_body_free(&body);
+	node->position = mail_position(node->mail);
+	return result == 0;
+}
+
+static void act_deliver(struct client *client)
+{
+	(void)deliver(client);
 }
 
 static void act_move(struct client *client)
@@ -314,6 +322,20 @@ static const struct {
 	{ act_delete_account, 3 } };
 
 #define EMPHASIS 300 /* a weight */
+
+void client_change_one(struct sim *sim, struct sim_node *node)
+{
+	struct client client = { .sim = sim, .node = node, .arena = arena_new() };
+
+	sim->forward_percent = 0;
+	sim->counts.acts++;
+	if (account_is_deleted(node) || account_is_replica(node))
+		act_mode(&client);
+	else if (!deliver(&client))
+		act_mode(&client);
+	arena_free(&client.arena);
+	observe(sim, node, true);
+}
 
 size_t client_emphasis(struct sim *sim)
 {

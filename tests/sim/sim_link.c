@@ -160,6 +160,13 @@ static void finish(struct sim *sim, struct sim_link *link, bool mishaps)
 	struct sim_node *node = &sim->nodes[link->from];
 	struct error error = { 0 };
 
+	if (!mishaps) {
+		size_t less = link->from < link->to ? link->from : link->to;
+		size_t more = link->from < link->to ? link->to : link->from;
+
+		sim->traffic[less][more].carrying +=
+			result->offered_count + result->received_count > 0;
+	}
 	sim->counts.conflicts += result->conflict_count;
 	sim->counts.refused += result->refused_count;
 	sim->counts.repairs += result->repair_count;

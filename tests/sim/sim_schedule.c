@@ -274,6 +274,55 @@ static void converge(struct sim *sim)
 		come_to_rest(sim);
 }
 
+/* ---- echoes ---- */
+
+static uint64_t sequence_of_pair(struct sim *sim, size_t pair)
+{
+	return header_of(sim, &sim->nodes[sim->pairs[pair].from]).sequence +
+	       header_of(sim, &sim->nodes[sim->pairs[pair].to]).sequence;
+}
+
+/* One round in some order, each exchange of which is looked at. */
+static void count_round(struct sim *sim)
+{
+	size_t first = sim_below(sim, sim->pair_count);
+
+	for (size_t i = 0; i < sim->pair_count && !sim->has_failed; i++) {
+		size_t pair = (first + i) % sim->pair_count;
+		size_t from = sim->pairs[pair].from, to = sim->pairs[pair].to;
+		uint64_t before = sequence_of_pair(sim, pair);
+
+		link_run(sim, from, to);
+		sim->traffic[from < to ? from : to][from < to ? to : from].useful +=
+			sequence_of_pair(sim, pair) > before;
+	}
+}
+
+/*
+ * No echo storms: when all copies are equal and one thing changes, each of the others is written
+ * once, and no link carries it more than once, whatever the topology.
+ */
+static void check_echoes(struct sim *sim)
+{
+	unsigned useful = 0;
+
+	memset(sim->traffic, 0, sizeof(sim->traffic));
+	client_change_one(sim, &sim->nodes[sim_below(sim, sim->node_count)]);
+	for (size_t i = 0; i <= sim->node_count && !sim->has_failed; i++)
+		count_round(sim);
+	for (size_t a = 0; a < sim->node_count; a++)
+		for (size_t b = a + 1; b < sim->node_count; b++) {
+			useful += sim->traffic[a][b].useful;
+			if (sim->traffic[a][b].useful > 1 || sim->traffic[a][b].carrying > 1)
+				sim_fail(sim,
+					"echo: one change crosses a link %u times, %u usefully",
+					sim->traffic[a][b].carrying, sim->traffic[a][b].useful);
+		}
+	if (!sim->has_failed && (!all_equal(sim) || useful != sim->node_count - 1))
+		sim_fail(sim, "echo: one change is written by %u exchanges on %zu nodes", useful,
+			sim->node_count);
+}
+
 /* P8: whatever was sent before may come again. */
 static void repeat_the_past(struct sim *sim)
 {
@@ -338,6 +387,8 @@ bool sim_run(struct sim *sim, uint64_t seed, size_t nodes)
 		step(sim);
 	if (!sim->has_failed)
 		converge(sim);
+	if (!sim->has_failed && sim_chance(sim, 30))
+		check_echoes(sim);
 	if (!sim->has_failed)
 		repeat_the_past(sim);
 	for (size_t i = 0; i < sim->node_count && !sim->has_failed; i++)

@@ -1,7 +1,7 @@
 """Three to five live nodes in any shape under mixed load, with links cut and nodes killed at random:
 when all is well again the copies are identical, and hold what clients were told, once each.
 
-CHAPAR_SECONDS sets how long the load goes on (default 20), CHAPAR_SEED the seed, CHAPAR_NODES and
+CHAPAR_SECONDS sets how long the load goes on (default 15), CHAPAR_SEED the seed, CHAPAR_NODES and
 CHAPAR_SHAPE what else the seed would choose.
 """
 
@@ -12,7 +12,7 @@ import time
 import chapar_test as chapar
 from graph_test import RENAMED, SHAPES, SHARED, Graph, Ledger, Worker, read_state
 
-SECONDS = float(os.environ.get("CHAPAR_SECONDS", "20"))
+SECONDS = float(os.environ.get("CHAPAR_SECONDS", "15"))
 SEED = int(os.environ.get("CHAPAR_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 USERS = ["alice", "bob"]
 

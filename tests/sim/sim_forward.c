@@ -59,12 +59,23 @@ static bool ask(struct sim *sim, size_t from, size_t to, const struct forward *f
 			link_keep_for_later(sim, from, to, true, buffer_bytes(&request));
 		link_respond(sim, session, &sim->nodes[to], buffer_bytes(&request), &answer);
 		is_told = !sim_chance(sim, 10) &&
-			  forward_answer(buffer_bytes(&answer), &result, &error) == 0;
+			  forward_answer(buffer_bytes(&answer), &result, &error) == 0 &&
+			  result.outcome == FORWARD_APPENDED;
 	}
 	sync_session_free(&session);
 	buffer_deinit(&request);
 	buffer_deinit(&answer);
 	return is_told;
+}
+
+static uint32_t uidnext_of(struct kv_txn *kv, uint32_t account, struct id128 mailbox)
+{
+	struct mailbox_record record = { 0 };
+	struct arena *arena = arena_new();
+
+	account_get_mailbox(kv, account, mailbox, arena, &record);
+	arena_free(&arena);
+	return record.uidnext;
 }
 
 static int route(void *context, uint32_t account, struct id128 mailbox,
@@ -74,7 +85,9 @@ static int route(void *context, uint32_t account, struct id128 mailbox,
 	struct sim *sim = router->sim;
 	struct sim_node *node = &sim->nodes[router->node];
 	/* No longer at the first node, so that no lease is given. */
-	struct forward forward = { SIM_ACCOUNT, mailbox, { 0 }, message, 1 };
+	struct forward forward = {
+		.account = SIM_ACCOUNT, .mailbox = mailbox, .message = message, .hop_count = 1
+	};
 	struct account_header header = { 0 };
 	struct account_mode mode = { 0 };
 	struct kv_txn *kv;
@@ -87,6 +100,7 @@ static int route(void *context, uint32_t account, struct id128 mailbox,
 	kv = node_read(node);
 	account_load(kv, account, &header);
 	account_mode_get(kv, account, &mode);
+	forward.uidnext = uidnext_of(kv, account, mailbox);
 	mail_read_end(&kv);
 	if (mode.has_master)
 		return ERR_UNAVAILABLE;

@@ -2,6 +2,7 @@
  * chapar: the command-line tool, for operators and for users with a clone. See chapar(1).
  */
 #include "base/arena.h"
+#include "chapar/tool_bundle.h"
 #include "chapar/tool_clone.h"
 #include "chapar/tool_commands.h"
 #include "chapar/tool_password.h"
@@ -226,6 +227,9 @@ static int command_run(const struct config *config, struct node *node,
 		return named_run(node, "acl", options, error);
 	case TOOL_ACCOUNT_SWITCH:
 		return named_run(node, "account-switch", options, error);
+	case TOOL_BUNDLE_APPLY:
+	case TOOL_BUNDLE_CREATE:
+		return tool_bundle(node, options, error);
 	case TOOL_CHANNEL_ADD:
 		return named_run(node, "channel-add", options, error);
 	case TOOL_CHANNEL_PAUSE:
@@ -334,6 +338,9 @@ static int bare_run(const struct tool_options *options, struct error *error)
 			return error_set(
 				error, ERR_INVALID, "no completion for %.20s", options->names[0]);
 		return 0;
+	case TOOL_BUNDLE_INFO:
+	case TOOL_BUNDLE_VERIFY:
+		return tool_bundle_check(options, stdout, error);
 	case TOOL_CLONE:
 		return tool_clone(options, error);
 	default:

@@ -19,7 +19,10 @@ enum option_flag {
 	TAKES_SKIP_DAMAGE = 1 << 8,
 	TAKES_ORIGIN = 1 << 9,
 	TAKES_WATCH = 1 << 10,
-	TAKES_SERVE = 1 << 11
+	TAKES_SERVE = 1 << 11,
+	TAKES_SECRET = 1 << 12,
+	TAKES_POINT = 1 << 13,
+	TAKES_REPLY = 1 << 14
 };
 
 struct tool_command {

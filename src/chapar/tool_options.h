@@ -23,6 +23,10 @@ enum tool_command_id {
 	TOOL_ACCOUNT_SHARE,
 	TOOL_ACCOUNT_SWITCH,
 	TOOL_ACL,
+	TOOL_BUNDLE_APPLY,
+	TOOL_BUNDLE_CREATE,
+	TOOL_BUNDLE_INFO,
+	TOOL_BUNDLE_VERIFY,
 	TOOL_CHANNEL_ADD,
 	TOOL_CHANNEL_LIST,
 	TOOL_CHANNEL_PAUSE,
@@ -69,6 +73,8 @@ struct tool_options {
 	bool skips_damage;
 	const char *ca_file, *pin; /* of an origin; NULL: not given */
 	bool is_without_tls;
+	const char *reply, *key_file, *passphrase_file; /* of bundles; NULL: not given */
+	bool is_encrypted;
 	bool is_watch;
 	const char *port; /* NULL: not given */
 	bool has_local_password;

@@ -29,6 +29,10 @@ static const struct admin_command commands[] = {
 	{ "quota", ADMIN_OPTION_JSON, 0, 1, admin_quota },                 /* [NAME] */
 	{ "quota-set", 0, 3, 1 + 2 * QUOTA_RESOURCE_COUNT,
 		admin_quota_set }, /* NAME RESOURCE LIMIT … */
+	/* PATH [since=PATH] [account=NAME] [passphrase=…] [key-file=PATH] */
+	{ "bundle-create", ADMIN_OPTION_JSON, 1, 5, admin_bundle_create },
+	/* PATH [reply=PATH] [passphrase=…] [key-file=PATH] */
+	{ "bundle-apply", ADMIN_OPTION_JSON, 1, 4, admin_bundle_apply },
 	{ "compact", 0, 0, 0, admin_compact },
 	{ "script-activate", 0, 1, 2, admin_script_activate }, /* NAME [SCRIPT] */
 	{ "script-delete", 0, 2, 2, admin_script_delete },     /* NAME SCRIPT */

@@ -72,6 +72,9 @@ admin_step_function admin_channel_list, admin_channel_add, admin_channel_remove,
 /* admin_quota.c */
 admin_step_function admin_quota, admin_quota_set;
 
+/* admin_bundle.c */
+admin_step_function admin_bundle_create, admin_bundle_apply;
+
 /* admin_origin.c */
 admin_step_function admin_origin_sync, admin_origin_met;
 

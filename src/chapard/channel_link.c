@@ -22,6 +22,7 @@ struct channel_link {
 	struct buffer line;   /* the response read last, literals included */
 	struct buffer answer; /* what the last SYNC response held */
 	bool has_answer;
+	bool has_news;                   /* told unasked */
 	uint64_t sent_tag, answered_tag; /* numbers of the last ones */
 	uint64_t unanswered_size;        /* bytes sent since everything was answered */
 	struct buffer mechanisms;        /* that the peer offers, each after a blank */
@@ -132,6 +133,8 @@ static int take_untagged(struct channel_link *link, struct bytes text, struct er
 		return error_set(error, ERR_CLOSED, "the peer says goodbye:%.*s", BYTES_ARGS(text));
 	if (take_prefix(&text, "CAPABILITY ")) {
 		take_mechanisms(link, text);
+	} else if (take_prefix(&text, "SYNC NEWS ")) {
+		link->has_news = true;
 	} else if (take_prefix(&text, "SYNC ")) {
 		buffer_clear(&link->answer);
 		buffer_append_bytes(&link->answer, text);
@@ -258,6 +261,14 @@ int channel_link_try(struct channel_link *link, struct error *error)
 	queue_command(link, "NOOP", bytes_of(NULL, 0));
 	rc = channel_link_flush(link, error);
 	return rc < 0 ? rc : read_tagged(link, false, TRY_TIMEOUT_MS, &text, error);
+}
+
+bool channel_link_take_news(struct channel_link *link)
+{
+	bool has_news = link->has_news;
+
+	link->has_news = false;
+	return has_news;
 }
 
 int channel_link_listen(struct channel_link *link, struct error *error)

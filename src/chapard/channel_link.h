@@ -48,6 +48,8 @@ int channel_link_answer(struct channel_link *link, struct bytes *answer_r, struc
 
 /* With no request under way: takes in what the server says unasked. ERR_CLOSED if that is BYE. */
 int channel_link_listen(struct channel_link *link, struct error *error);
+/* Whether the peer has told of news (SYNC NOTIFY) since the last call. */
+bool channel_link_take_news(struct channel_link *link);
 /* With no request under way: whether the peer still answers. */
 int channel_link_try(struct channel_link *link, struct error *error);
 

@@ -27,6 +27,7 @@ struct origin {
 	struct channel_link *link;
 	struct sync_peer peer;
 	bool has_connected;
+	bool has_notify; /* the origin tells of changes */
 
 	uint64_t cursor; /* where the survey goes on */
 	struct origin_account *accounts;
@@ -109,6 +110,29 @@ static struct channel_link_options link_options(const struct origin *origin)
 	return options;
 }
 
+static int ask(struct origin *origin, struct bytes *answer_r, struct error *error)
+{
+	int rc = channel_link_request(origin->link, buffer_bytes(&origin->request), error);
+
+	origin->request_count++;
+	if (rc == 0)
+		rc = channel_link_flush(origin->link, error);
+	return rc < 0 ? rc : channel_link_answer(origin->link, answer_r, error);
+}
+
+/* So that changes there need not be asked for. */
+static int notify_ask(struct origin *origin, struct error *error)
+{
+	struct bytes answer;
+	int rc;
+
+	buffer_clear(&origin->request);
+	buffer_append_string(&origin->request, "NOTIFY %(ALL 1 RECORDS 0)");
+	rc = ask(origin, &answer, error);
+	origin->has_notify = rc == 0 && bytes_start_with(answer, BYTES_LITERAL("NOTIFY "));
+	return rc;
+}
+
 static int connect_step(struct origin *origin, struct error *error)
 {
 	struct channel_link_options options = link_options(origin);
@@ -132,17 +156,8 @@ static int connect_step(struct origin *origin, struct error *error)
 	origin->pause_ms = ORIGIN_PAUSE_MIN_MS;
 	origin->state.peer = origin->peer.node;
 	origin->phase = PHASE_SURVEY;
-	return ORIGIN_MORE;
-}
-
-static int ask(struct origin *origin, struct bytes *answer_r, struct error *error)
-{
-	int rc = channel_link_request(origin->link, buffer_bytes(&origin->request), error);
-
-	origin->request_count++;
-	if (rc == 0)
-		rc = channel_link_flush(origin->link, error);
-	return rc < 0 ? rc : channel_link_answer(origin->link, answer_r, error);
+	rc = origin->options.is_watch ? notify_ask(origin, error) : 0;
+	return rc < 0 ? rc : ORIGIN_MORE;
 }
 
 /* ---- which accounts there are ---- */
@@ -363,7 +378,8 @@ static int round_end(struct origin *origin, struct error *error)
 	}
 	origin->first_error = (struct error){ 0 };
 	origin->account_count = origin->account_next = 0;
-	origin->wake_at_ms = clock_monotonic_ms() + ORIGIN_WATCH_MS;
+	origin->wake_at_ms =
+		clock_monotonic_ms() + (origin->has_notify ? ORIGIN_LOOK_MS : ORIGIN_POLL_MS);
 	origin->phase = PHASE_REST;
 	return ORIGIN_MORE;
 }
@@ -387,7 +403,8 @@ static int rest_step(struct origin *origin, struct error *error)
 		return rc;
 	if (wait == NET_WAIT_READABLE)
 		rc = channel_link_listen(origin->link, error);
-	if (rc == 0 && (wait == NET_WAIT_WOKEN || clock_monotonic_ms() >= origin->wake_at_ms))
+	if (rc == 0 && (wait == NET_WAIT_WOKEN || channel_link_take_news(origin->link) ||
+			       clock_monotonic_ms() >= origin->wake_at_ms))
 		origin->phase = PHASE_SURVEY;
 	return rc < 0 ? rc : ORIGIN_MORE;
 }

@@ -14,7 +14,10 @@
 #include "mail/mail.h"
 #include "sync/exchange.h"
 
-#define ORIGIN_WATCH_MS 5000 /* between two looks at what changed there */
+/* While it watches: between two looks at what changed there, if the origin tells of changes by
+ * itself, or not. */
+#define ORIGIN_LOOK_MS 60000
+#define ORIGIN_POLL_MS 5000
 #define ORIGIN_PAUSE_MIN_MS 1000
 #define ORIGIN_PAUSE_MAX_MS 60000 /* between two attempts to reach it */
 

@@ -307,7 +307,8 @@ class Clone(chapar.TestCase):
             _, found = mail.search(None, "SUBJECT", '"from there"')
             return found[0]
 
-        wait_until(is_here, 60, "it is in the copy")
+        # Told by the origin: nobody asks again within a minute.
+        wait_until(is_here, 30, "it is in the copy")
         # The origin goes away and comes back.
         self.origin.restart()
         mail.append("INBOX", None, None, message("later"))

@@ -322,8 +322,9 @@ const char *imap_append_refusal(const struct imap_append *append, const struct i
 
 		if (annotation->value.len > ANNOTATION_VALUE_SIZE_MAX)
 			return "[ANNOTATE TOOBIG] Value too large";
-		if (annotation->scope == ANNOTATION_PRIVATE && !target->is_own)
-			return "[CANNOT] No private annotations with an APPEND to another account";
+		if (annotation->scope == ANNOTATION_PRIVATE && !target->is_own &&
+			target->seen_account == 0)
+			return "[CANNOT] You have no account for private annotations";
 		if (annotation->scope == ANNOTATION_SHARED && (target->rights & ACL_ANNOTATE) == 0)
 			return "[NOPERM] You may not set shared annotations there";
 	}

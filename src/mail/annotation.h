@@ -106,6 +106,16 @@ int annotations_copy_mailbox(struct account_write *write, struct id128 from, str
 /* Makes tombstones of all of the mailbox, or of the message. */
 int annotations_clear_mailbox(struct account_write *write, struct id128 mailbox);
 int annotations_clear_message(struct account_write *write, const struct message_record *message);
+/* The private ones among `changes`, of a message in account `owner`, for the user of account `own`.
+ */
+int annotations_put_privately(struct account_write *own, struct id128 owner, struct stamp instance,
+	const struct annotation *changes, size_t count);
+/*
+ * Gives a copy, which was just put into account `to`, what the user of account `own` has of the
+ * original in account `from` privately. One of them at least is not his.
+ */
+int annotations_copy_privately(struct account_write *own, const struct account_write *from,
+	struct stamp instance, struct account_write *to, struct message_record *copy);
 /* Gives a copy of a message, which was just put, what the original has, and puts it again; from
  * another account only what is shared. */
 int annotations_copy(struct account_write *write, uint32_t from_account,

@@ -348,6 +348,48 @@ static int copy_one(void *context, const struct annotation *annotation)
 	return 0;
 }
 
+static int copy_private_one(void *context, const struct annotation *annotation)
+{
+	return annotation->scope == ANNOTATION_PRIVATE ? copy_one(context, annotation) : 0;
+}
+
+int annotations_put_privately(struct account_write *own, struct id128 owner, struct stamp instance,
+	const struct annotation *changes, size_t count)
+{
+	struct copying copying = { .is_foreign = false };
+	struct stamp stamp = { 0, 0 };
+	bool is_changed = false;
+	int rc = 0;
+
+	for (size_t i = 0; i < count; i++)
+		copy_private_one(&copying, &changes[i]);
+	if (copying.count > 0)
+		rc = put_changes(
+			own, owner, instance, copying.list, copying.count, &stamp, &is_changed);
+	free(copying.list);
+	return rc;
+}
+
+int annotations_copy_privately(struct account_write *own, const struct account_write *from,
+	struct stamp instance, struct account_write *to, struct message_record *copy)
+{
+	struct copying copying = { .is_foreign = false };
+	bool is_changed = false;
+	int rc = message_annotation_each(own->kv, own->header.number,
+		from == own ? nobody : from->header.id, instance, own->arena, copy_private_one,
+		&copying);
+
+	if (rc == 0 && to != own)
+		rc = annotations_put_privately(
+			own, to->header.id, copy->instance, copying.list, copying.count);
+	else if (rc == 0)
+		rc = annotations_put(to, copy, copying.list, copying.count, &is_changed);
+	if (rc == 0 && is_changed)
+		rc = account_put_message(to, copy);
+	free(copying.list);
+	return rc;
+}
+
 int annotations_copy(struct account_write *write, uint32_t from_account,
 	const struct message_record *from, struct message_record *copy)
 {

@@ -152,11 +152,13 @@ int shared_store(struct mail *mail, const struct shared_place *place, const stru
 struct append_context {
 	const struct shared_place *place;
 	struct message_appending appending;
-	const bool *seen; /* of each message */
+	const bool *seen;                      /* of each message */
+	const struct append_message *messages; /* with the annotations that are kept apart */
 };
 
-/* The \Seen that was given with an append has the append's own stamp. */
-static int append_seen(struct accounts_write *accounts, const struct append_context *append,
+/* The \Seen that was given with an append has the append's own stamp. Private annotations are his
+ * who appends. */
+static int append_private(struct accounts_write *accounts, const struct append_context *append,
 	struct account_write *write)
 {
 	const struct message_appending *appending = &append->appending;
@@ -164,15 +166,19 @@ static int append_seen(struct accounts_write *accounts, const struct append_cont
 	int rc = accounts_write_get(accounts, append->place->seen_account, &own);
 
 	for (size_t i = 0; rc == 0 && i < appending->count; i++) {
+		const struct append_message *given = &append->messages[i];
 		struct message_record message;
 
-		if (!append->seen[i])
+		if (!append->seen[i] && given->annotation_count == 0)
 			continue;
 		rc = account_get_message_at(write->kv, write->header.number, appending->mailbox,
 			appending->uid + (uint32_t)i, write->arena, &message);
-		if (rc == 0)
+		if (rc == 0 && append->seen[i])
 			rc = seen_put(
 				own, appending->mailbox, message.instance, true, message.instance);
+		if (rc == 0)
+			rc = annotations_put_privately(own, write->header.id, message.instance,
+				given->annotations, given->annotation_count);
 	}
 	return rc;
 }
@@ -186,16 +192,20 @@ static int append_run(struct accounts_write *accounts, void *context)
 	if (rc == 0)
 		rc = message_append_run(write, &append->appending);
 	if (rc == 0 && append->place->seen_account != 0)
-		rc = append_seen(accounts, append, write);
+		rc = append_private(accounts, append, write);
 	return rc;
 }
 
-/* Leaves the flags that the record may have; true if \Seen was among those that are kept apart. */
-static bool take_flags(const struct shared_place *place, const struct append_message *from,
-	struct append_message *to, struct bytes *flags)
+/* Leaves the flags that the record may have, and in another's account shared annotations; true if
+ * \Seen was among those that are kept apart. */
+static bool take_allowed(const struct shared_place *place, const struct append_message *from,
+	struct append_message *to, struct arena *arena)
 {
+	struct bytes *flags = arena_alloc(arena, (from->flag_count + 1) * sizeof(*flags));
+	struct annotation *shared =
+		arena_alloc(arena, (from->annotation_count + 1) * sizeof(*shared));
+	size_t count = 0, shared_count = 0;
 	bool is_seen = false;
-	size_t count = 0;
 
 	for (size_t i = 0; i < from->flag_count; i++) {
 		struct bytes flag = flag_canonical(from->flags[i]);
@@ -207,9 +217,14 @@ static bool take_flags(const struct shared_place *place, const struct append_mes
 		else
 			flags[count++] = flag;
 	}
+	for (size_t i = 0; i < from->annotation_count; i++)
+		if (place->seen_account == 0 || from->annotations[i].scope == ANNOTATION_SHARED)
+			shared[shared_count++] = from->annotations[i];
 	*to = *from;
 	to->flags = flags;
 	to->flag_count = count;
+	to->annotations = shared;
+	to->annotation_count = shared_count;
 	return is_seen;
 }
 
@@ -230,16 +245,18 @@ int shared_append(struct mail *mail, const struct shared_place *place,
 	allowed = arena_alloc(arena, (count + 1) * sizeof(*allowed));
 	seen = arena_alloc(arena, (count + 1) * sizeof(*seen));
 	for (size_t i = 0; i < count; i++)
-		seen[i] = take_flags(place, &messages[i], &allowed[i],
-			arena_alloc(arena, (messages[i].flag_count + 1) * sizeof(struct bytes)));
+		seen[i] = take_allowed(place, &messages[i], &allowed[i], arena);
 	append.appending = (struct message_appending){
 		.mailbox = place->mailbox, .messages = allowed, .count = count
 	};
 	append.seen = seen;
+	append.messages = messages;
 	rc = accounts_commit(mail, append_run, &append, error, position_r);
 	arena_free(&arena);
 	if (rc == ERR_NOT_FOUND)
 		return error_set(error, rc, "the mailbox does not exist any more");
+	if (rc == ERR_TOO_LARGE)
+		return error_set(error, rc, "too many annotations of one message");
 	if (rc < 0)
 		return rc;
 	*uidvalidity_r = append.appending.uidvalidity;
@@ -279,12 +296,12 @@ int shared_replace(struct mail *mail, const struct shared_place *from, uint32_t 
 {
 	struct arena *arena = arena_new();
 	struct append_message allowed;
-	bool is_seen = take_flags(to, message, &allowed,
-		arena_alloc(arena, (message->flag_count + 1) * sizeof(struct bytes)));
+	bool is_seen = take_allowed(to, message, &allowed, arena);
 	struct replace_context replace = {
 		.append = { .place = to,
 			.appending = { .mailbox = to->mailbox, .messages = &allowed, .count = 1 },
-			.seen = &is_seen },
+			.seen = &is_seen,
+			.messages = message },
 		.from = from,
 		.uid = uid
 	};
@@ -308,7 +325,8 @@ struct copy_context {
 	const struct shared_place *from;
 	const struct shared_place *to;
 	struct account_write *source, *target;
-	struct account_write *own; /* that holds \Seen in the target; NULL: its messages do */
+	struct account_write *own;  /* that holds \Seen in the target; NULL: its messages do */
+	struct account_write *user; /* what is private to him; NULL: both accounts are his own */
 	struct message_step step;
 	bool is_move;
 	struct copy_result result;
@@ -380,6 +398,9 @@ static int copy_one(struct copy_context *copy, const struct message_record *mess
 		if (rc == 0)
 			rc = annotations_copy(
 				target, copy->source->header.number, message, &copied);
+		if (rc == 0 && copy->user != NULL)
+			rc = annotations_copy_privately(
+				copy->user, copy->source, message->instance, target, &copied);
 		if (rc == 0 && copy->is_move)
 			rc = message_remove(copy->source, message);
 	}
@@ -419,6 +440,11 @@ static int copy_run(struct accounts_write *accounts, void *context)
 		rc = accounts_write_get(accounts, copy->to->account, &copy->target);
 	if (rc == 0 && copy->to->seen_account != 0)
 		rc = accounts_write_get(accounts, copy->to->seen_account, &copy->own);
+	if (rc == 0 && (copy->from->seen_account != 0 || copy->to->seen_account != 0))
+		rc = accounts_write_get(accounts,
+			copy->from->seen_account != 0 ? copy->from->seen_account
+						      : copy->to->seen_account,
+			&copy->user);
 	do {
 		if (rc == 0)
 			rc = copy_step(copy);
@@ -442,7 +468,7 @@ int shared_copy(struct mail *mail, const struct shared_place *from, const struct
 		return message_copy(mail, from->account, from->mailbox, to->mailbox, uids, is_move,
 			error, result_r, position_r);
 	while (rc == 0 && !copy.step.is_done) {
-		copy.own = NULL;
+		copy.own = copy.user = NULL;
 		rc = accounts_commit(mail, copy_run, &copy, error, position_r);
 	}
 	free(copy.step.messages);

@@ -1,4 +1,5 @@
 #include "store_fixture.h"
+#include "test_folder.h"
 
 #include "base/clock.h"
 #include "base/pack.h"
@@ -28,7 +29,7 @@ int set_up(void **state)
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	strcpy(fixture->path, "/tmp/chapar-test-store-XXXXXX");
-	assert_non_null(mkdtemp(fixture->path));
+	assert_non_null(test_folder_make(fixture->path));
 	fixture->options =
 		(struct store_options){ .path = fixture->path, .create = true, .compression = 1 };
 	*state = fixture;

@@ -2,6 +2,7 @@
 #include "chapard/channel.h"
 #include "fake_peer.h"
 #include "sync_fixture.h"
+#include "test_folder.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -58,8 +59,8 @@ static int setup(void **state)
 	log_level_set(LOG_LEVEL_ERROR);
 	link = (struct link){ .path_a = "/tmp/test_channel_a_XXXXXX",
 		.path_b = "/tmp/test_channel_b_XXXXXX" };
-	assert_non_null(mkdtemp(link.path_a));
-	assert_non_null(mkdtemp(link.path_b));
+	assert_non_null(test_folder_make(link.path_a));
+	assert_non_null(test_folder_make(link.path_b));
 	open_node(&link.a, link.path_a);
 	open_node(&link.b, link.path_b);
 	link.peer = fake_peer_new(link.b.mail);

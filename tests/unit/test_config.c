@@ -2,6 +2,7 @@
  * The configuration file: what is taken, and what is refused with which words.
  */
 #include "chapard/config.h"
+#include "test_folder.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -31,7 +32,7 @@ static int fixture_init(void **state)
 	struct fixture *fixture = mem_zalloc(sizeof(*fixture));
 
 	strcpy(fixture->folder, "/tmp/chapar-config-XXXXXX");
-	assert_non_null(mkdtemp(fixture->folder));
+	assert_non_null(test_folder_make(fixture->folder));
 	snprintf(fixture->file, sizeof(fixture->file), "%s/chapard.conf", fixture->folder);
 	*state = fixture;
 	return 0;

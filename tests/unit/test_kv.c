@@ -1,6 +1,7 @@
 /* The key-value seam: one suite, run on each engine. */
 #include "kv/kv.h"
 #include "kv/kv_layers.h"
+#include "test_folder.h"
 
 #include "base/buffer.h"
 #include "base/random.h"
@@ -43,7 +44,7 @@ static int open_lmdb(void **state)
 	struct error error;
 
 	strcpy(engine->path, "/tmp/chapar-test-kv-XXXXXX");
-	assert_non_null(mkdtemp(engine->path));
+	assert_non_null(test_folder_make(engine->path));
 	assert_int_equal(kv_lmdb_open(engine->path, &options, &error, &engine->kv), 0);
 	*state = engine;
 	return 0;

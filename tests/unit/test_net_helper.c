@@ -1,4 +1,5 @@
 #include "test_net_helper.h"
+#include "test_folder.h"
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -53,7 +54,7 @@ void test_files_renew(struct test_files *files)
 void test_files_make(struct test_files *files)
 {
 	snprintf(files->directory, sizeof(files->directory), "/tmp/chapar-test-net-XXXXXX");
-	assert_non_null(mkdtemp(files->directory));
+	assert_non_null(test_folder_make(files->directory));
 	snprintf(files->certificate_path, sizeof(files->certificate_path), "%s/certificate.pem",
 		files->directory);
 	snprintf(files->key_path, sizeof(files->key_path), "%s/key.pem", files->directory);

@@ -292,7 +292,8 @@ static int tell_message(void *context, const struct message_record *message)
 	if (!is_silent)
 		imap_tell_keywords(session, message);
 	imap_put_fetch(session, index, message->uid);
-	if (imap_tells_uid(session))
+	/* RFC 9051, 7.5.2: in IMAP4rev2, what was not asked for names the UID. */
+	if (imap_tells_uid(session) || (session->is_rev2 && !session->is_uidonly))
 		imap_printf(session, "UID %u ", message->uid);
 	if (session->is_condstore)
 		imap_printf(session, "MODSEQ (%llu)%s", (unsigned long long)message->modseq,

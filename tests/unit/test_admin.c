@@ -161,6 +161,52 @@ static void lists_are_whole_lines_or_json(void **state)
 	assert_string_equal(buffer_string(&fixture->out), "[]\n");
 }
 
+static void told(struct fixture *fixture, const char *request, const char *expected)
+{
+	if (run(fixture, request) != ADMIN_DONE)
+		fail_msg("%s: %s", request, fixture->error.text);
+	assert_string_equal(buffer_string(&fixture->out), expected);
+}
+
+static void quotas_are_told_in_bytes_with_the_limits_that_there_are(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(run(fixture, "account-add anna one bert two"), ADMIN_DONE);
+	told(fixture, "quota",
+		"anna: 0 bytes, 0 messages, 1 mailboxes, 0 bytes of annotations\n"
+		"bert: 0 bytes, 0 messages, 1 mailboxes, 0 bytes of annotations\n");
+	told(fixture, "quota-set anna STORAGE 1M MESSAGE 10",
+		"anna: 0 of 1048576 bytes, 0 of 10 messages, 1 mailboxes, 0 bytes of "
+		"annotations\n");
+	/* What is not named stays; a limit of bytes is rounded up to whole units of 1,024. */
+	told(fixture, "quota-set anna STORAGE 1025",
+		"anna: 0 of 2048 bytes, 0 of 10 messages, 1 mailboxes, 0 bytes of annotations\n");
+	told(fixture, "quota-set anna MESSAGE none MAILBOX 0",
+		"anna: 0 of 2048 bytes, 0 messages, 1 of 0 mailboxes, 0 bytes of annotations\n");
+	told(fixture, "quota --json anna",
+		"[{\"name\":\"anna\",\"storage\":0,\"storage-limit\":2048,\"messages\":0,"
+		"\"mailboxes\":1,\"mailboxes-limit\":0,\"annotations\":0}\n]\n");
+	told(fixture, "quota-set anna STORAGE default MAILBOX default",
+		"anna: 0 bytes, 0 messages, 1 mailboxes, 0 bytes of annotations\n");
+}
+
+static void what_is_no_limit_is_refused(void **state)
+{
+	static const char *const requests[] = { "quota-set anna STORAGE -1",
+		"quota-set anna STORAGE 1X", "quota-set anna STORAGE 1KK",
+		"quota-set anna STORAGE 99999999999T", "quota-set anna SHOESIZE 46",
+		"quota-set anna STORAGE 1 MESSAGE", "quota-set anna MESSAGE 1111111111111111111" };
+	struct fixture *fixture = *state;
+
+	assert_int_equal(run(fixture, "account-add anna one"), ADMIN_DONE);
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+		assert_int_equal(run(fixture, requests[i]), ERR_INVALID);
+	assert_int_equal(run(fixture, "quota-set nobody STORAGE 1"), ERR_NOT_FOUND);
+	told(fixture, "quota anna",
+		"anna: 0 bytes, 0 messages, 1 mailboxes, 0 bytes of annotations\n");
+}
+
 static void verify_of_sound_accounts_finds_nothing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -201,6 +247,8 @@ int main(void)
 		TEST(a_name_that_no_account_can_have_is_refused),
 		TEST(a_changed_password_takes_the_place_of_the_old_one),
 		TEST(lists_are_whole_lines_or_json),
+		TEST(quotas_are_told_in_bytes_with_the_limits_that_there_are),
+		TEST(what_is_no_limit_is_refused),
 		TEST(verify_of_sound_accounts_finds_nothing),
 		TEST(status_counts_accounts),
 		TEST(channels_need_a_running_daemon),

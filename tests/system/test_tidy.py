@@ -271,6 +271,19 @@ class Rules(unittest.TestCase):
 
 
 class Tree(unittest.TestCase):
+    def test_every_announced_capability_is_listed_with_its_rfc(self):
+        with open(os.path.join(ROOT, "src/imap/imap_capability.c"), encoding="utf-8") as source:
+            announced = set(re.findall(r"[A-Z0-9][A-Za-z0-9=+-]+", " ".join(
+                re.findall(r'"((?: ?[A-Z][A-Za-z0-9=+-]+=?)+)', source.read()))))
+        with open(os.path.join(ROOT, "docs/imap.md"), encoding="utf-8") as document:
+            rows = [line for line in document if line.startswith("|")]
+        self.assertGreater(len(announced), 50)
+        for name in announced:
+            word = r"`%s(`|=1`|=`)" % re.escape(name.rstrip("="))
+            row = [line for line in rows if re.search(word, line)]
+            self.assertTrue(row, name)
+            self.assertRegex(row[0], r"\d{4}|protocol", name)
+
     def test_the_sources_keep_the_rules(self):
         files = source_files()
         self.assertTrue(files, "no sources found")

@@ -142,13 +142,13 @@ void imap_notify_watch(
 
 void imap_notify_watch_metadata(struct imap_session *session)
 {
+	uint32_t own = session->identity.account, server; /* 0: he has none */
 	struct kv_txn *kv = NULL;
-	uint32_t server;
 
-	if (session->watches == NULL ||
-		!watch_set_has(session->watches, session->identity.account, WATCH_EVENTS)) {
+	if (session->watches == NULL)
 		watch_set_since(imap_watch_set(session), session->position);
-		watch_account_once(session, session->identity.account);
+	if (own != 0 && !watch_set_has(session->watches, own, WATCH_EVENTS)) {
+		watch_account_once(session, own);
 		if (imap_read_begin(session, &kv) == 0 &&
 			account_find(kv, BYTES_LITERAL(ANNOTATION_SERVER_ACCOUNT), &server) == 0)
 			watch_account_once(session, server);

@@ -165,8 +165,8 @@ struct account_write {
 	size_t release_count, release_room;
 	bool is_merge;   /* ACCOUNT_MERGED_KEY was written */
 	bool is_counted; /* the header changed in what only this copy knows */
-	/* Set by merges: account_put_message() counts the placement, or (mailbox, UID), as having
-	 * come with this write, though it stays as it is. */
+	/* Set by merges: account_put_message() notes that the placement, or (mailbox, UID), was
+	 * written once more, though it stays as it is (placed_again, shown_again). */
 	bool renews_placed, renews_shown;
 	/* For quota_enforce(): what the account held before, and the limits of those that have none
 	 * of their own (NULL: no limits). */

@@ -836,12 +836,16 @@ int account_give_up_kept(struct account_write *write, const struct message_recor
 static void local_fields_fill(const struct account_write *write, struct message_record *after,
 	const struct message_record *before, bool is_new_place)
 {
-	bool is_new_placement = before == NULL || write->renews_placed ||
-				stamp_compare(before->placed, after->placed) != 0;
+	bool is_new_placement = before == NULL || stamp_compare(before->placed, after->placed) != 0;
 
 	after->placed_sequence = is_new_placement ? after->sequence : before->placed_sequence;
-	after->shown_sequence =
-		is_new_place || write->renews_shown ? after->sequence : before->shown_sequence;
+	after->placed_again = is_new_placement       ? 0
+			      : write->renews_placed ? after->sequence
+						     : before->placed_again;
+	after->shown_sequence = is_new_place ? after->sequence : before->shown_sequence;
+	after->shown_again = is_new_place          ? 0
+			     : write->renews_shown ? after->sequence
+						   : before->shown_again;
 }
 
 int account_put_message(struct account_write *write, const struct message_record *message)

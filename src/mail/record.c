@@ -8,6 +8,7 @@
 #define REGISTER_VERSION 1
 /* Of messages and registers that are gone: the same, and then when that was. */
 #define GONE_VERSION 2
+#define AGAIN_VERSION 3 /* of messages: with placed_again and shown_again */
 
 /* The system flags in bytewise order; a stored flag names one by its place here, counted from 1. */
 static const char *const system_flags[] = { "\\Answered", "\\Deleted", "\\Draft", "\\Flagged",
@@ -235,7 +236,11 @@ static int flag_decode(struct bytes *in, struct stamp instance, struct flag_stat
 
 void message_encode(struct buffer *out, const struct message_record *message)
 {
-	pack_u8(out, message->gone_ms != 0 ? GONE_VERSION : MESSAGE_VERSION);
+	bool is_again = message->placed_again != 0 || message->shown_again != 0;
+
+	pack_u8(out, message->gone_ms != 0 ? GONE_VERSION
+		     : is_again            ? AGAIN_VERSION
+					   : MESSAGE_VERSION);
 	pack_stamp(out, message->instance);
 	buffer_append(out, message->guid.bytes, sizeof(message->guid.bytes));
 	pack_varint(out, message->size);
@@ -254,6 +259,10 @@ void message_encode(struct buffer *out, const struct message_record *message)
 	pack_varint(out, message->flag_count);
 	for (size_t i = 0; i < message->flag_count; i++)
 		flag_encode(out, &message->flags[i], message->instance);
+	if (message->gone_ms == 0 && is_again) {
+		pack_varint(out, message->placed_again);
+		pack_varint(out, message->shown_again);
+	}
 	if (message->gone_ms == 0)
 		return;
 	pack_varint(out, message->gone_ms);
@@ -297,9 +306,13 @@ int message_decode(struct bytes in, struct arena *arena, struct message_record *
 {
 	struct message_record message = { 0 };
 	uint64_t flag_count;
-	bool is_gone;
-	int rc = check_gone_version(&in, &is_gone);
+	bool is_gone = false, is_again = in.len > 0 && in.ptr[0] == AGAIN_VERSION;
+	int rc = 0;
 
+	if (is_again)
+		bytes_skip(&in, 1);
+	else
+		rc = check_gone_version(&in, &is_gone);
 	if (rc < 0)
 		return rc;
 	if (message_decode_fields(&in, &message) < 0 || unpack_varint(&in, &flag_count) < 0 ||
@@ -312,6 +325,9 @@ int message_decode(struct bytes in, struct arena *arena, struct message_record *
 		if (flag_decode(&in, message.instance, &message.flags[i]) < 0)
 			return ERR_CORRUPT;
 	if (is_gone && message_decode_gone(&in, &message) < 0)
+		return ERR_CORRUPT;
+	if (is_again && (unpack_varint(&in, &message.placed_again) < 0 ||
+				unpack_varint(&in, &message.shown_again) < 0))
 		return ERR_CORRUPT;
 	if (in.len != 0)
 		return ERR_CORRUPT;

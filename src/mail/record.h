@@ -124,6 +124,9 @@ struct message_record {
 	uint64_t sequence;        /* of this record's last write */
 	uint64_t placed_sequence; /* at which the present placement arrived here */
 	uint64_t shown_sequence;  /* at which the present (mailbox, UID) was given here */
+	/* 0, or when these were written once more behind a sorted-out common point (sync/point.h):
+	 * towards that point they count as having come then. Of shown messages only. */
+	uint64_t placed_again, shown_again;
 	/* And of one that is not shown: */
 	uint64_t
 		gone_ms; /* when it went, by this node's clock; ms since 1970. It expires by that */

@@ -127,6 +127,20 @@ void change_set_normalize(struct change_set *set)
 		set->registers, set->register_count, sizeof(*set->registers), compare_registers);
 }
 
+void change_set_sort_out(struct change_set *set, uint64_t point)
+{
+	for (size_t i = 0; i < set->message_count; i++) {
+		struct message_record *message = &set->messages[i].record;
+
+		if (message->placed_again > point) {
+			message->placed_sequence = message->placed_again;
+			set->messages[i].was_common = false;
+		}
+		if (message->shown_again > point)
+			message->shown_sequence = message->shown_again;
+	}
+}
+
 static const void *find(const void *key, const void *array, size_t count, size_t size,
 	int (*compare)(const void *, const void *))
 {

@@ -40,6 +40,11 @@ void change_set_add_register(struct change_set *set, const struct register_recor
 /* Sorts each array by its records' keys; of records that are there twice, the one added last stays.
  */
 void change_set_normalize(struct change_set *set);
+/*
+ * Of own changes since a sorted-out common point (point.h), or compared as of it: messages count as
+ * placed and shown when they were written once more behind it.
+ */
+void change_set_sort_out(struct change_set *set, uint64_t point);
 /* Finds a record in a normalized set, or NULL. */
 const struct mailbox_record *change_set_mailbox(const struct change_set *set, struct id128 id);
 const struct message_change *change_set_message(

@@ -509,6 +509,7 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 {
 	struct merge_context merge = { .integrate = { .theirs = &exchange->theirs,
 					       .since = exchange->point.mine,
+					       .is_sorted_out = exchange->point.is_sorted_out,
 					       .peer = exchange->peer,
 					       .bodies = &exchange->bodies,
 					       .filter = exchange->filter,
@@ -523,8 +524,8 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 		return rc;
 	}
 	if (merge.integrate.common != 0) {
-		exchange->point =
-			(struct common_point){ merge.integrate.common, exchange->theirs.sequence };
+		exchange->point = (struct common_point){ merge.integrate.common,
+			exchange->theirs.sequence, true };
 		exchange->result.point = exchange->point;
 	}
 	exchange->integrated_at = 0;

@@ -123,6 +123,8 @@ static int read_push(struct exchange *exchange)
 			exchange->point.mine, SIZE_MAX, push->arena, &push->changes);
 	if (rc == 0 && exchange->repair != NULL)
 		rc = exchange_repair_list(exchange, kv, push->arena, &push->changes);
+	if (rc == 0 && exchange->point.is_sorted_out)
+		change_set_sort_out(&push->changes, exchange->point.mine);
 	mail_read_end(&kv);
 	return rc;
 }

@@ -407,6 +407,8 @@ static int collect_own(struct exchange *exchange, struct kv_txn *kv)
 		rc = repair_collect_registers(
 			kv, &repair->view, since, repair->arena, &repair->mine);
 	change_set_normalize(&repair->mine);
+	if (exchange->point.is_sorted_out)
+		change_set_sort_out(&repair->mine, since);
 	return rc;
 }
 

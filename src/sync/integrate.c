@@ -307,6 +307,8 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 	if (rc == 0 && integrate->compared == NULL)
 		rc = view_changes(write->kv, &write->header, &view, integrate->since,
 			integrate->since, SIZE_MAX, arena, &mine);
+	if (integrate->is_sorted_out)
+		change_set_sort_out(&mine, integrate->since);
 	if (rc == 0)
 		rc = merge_and_write(write, integrate,
 			integrate->compared != NULL ? integrate->compared : &mine, &view, arena,

@@ -14,7 +14,8 @@
 
 struct integrate {
 	const struct change_set *theirs; /* normalized */
-	uint64_t since;                  /* our sequence at the common point */
+	uint64_t since;                  /* our sequence at the common point ... */
+	bool is_sorted_out;              /* ... which is a sorted-out one */
 	uint64_t peer;                   /* whose changes they are */
 	uint64_t skew_ms;
 	const struct body_set *bodies;

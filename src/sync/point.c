@@ -4,6 +4,7 @@
 #include "mail/tables.h"
 
 #define POINT_VERSION 1
+#define SORTED_OUT_VERSION 2 /* the same fields */
 #define POINT_KEY_SIZE 20
 
 static struct bytes point_key(
@@ -29,8 +30,9 @@ int point_get_of(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t pa
 	if (rc == 0) {
 		if (unpack_u8(&value, &version) < 0)
 			return ERR_CORRUPT;
-		if (version != POINT_VERSION)
+		if (version != POINT_VERSION && version != SORTED_OUT_VERSION)
 			return ERR_VERSION;
+		point.is_sorted_out = version == SORTED_OUT_VERSION;
 		if (unpack_varint(&value, &point.mine) < 0 ||
 			unpack_varint(&value, &point.theirs) < 0 || value.len != 0)
 			return ERR_CORRUPT;
@@ -56,7 +58,7 @@ int point_put_of(struct store_write *store, uint32_t account, uint64_t peer, uin
 		return rc;
 	if (!common_point_is_later(point, saved))
 		return 0;
-	pack_u8(&value, POINT_VERSION);
+	pack_u8(&value, point.is_sorted_out ? SORTED_OUT_VERSION : POINT_VERSION);
 	pack_varint(&value, point.mine);
 	pack_varint(&value, point.theirs);
 	rc = store_put(store, MAIL_TABLE_COMMON, point_key(key, account, peer, part),

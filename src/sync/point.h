@@ -11,6 +11,12 @@
 struct common_point {    /* both 0: none */
 	uint64_t mine;   /* our account sequence */
 	uint64_t theirs; /* the peer's */
+	/*
+	 * Our copy never was as the peer's: a merge sorted it out afterwards, by writing all that
+	 * the peer did not have once more, behind `mine` (integrate.c). Of these, placed_again and
+	 * shown_again count towards this point.
+	 */
+	bool is_sorted_out;
 };
 
 /* Whether `a` is the later of two points of the same account and peer. */

@@ -110,6 +110,9 @@ struct sim {
 	unsigned forward_percent; /* how often a message is sent to another node to be appended */
 	bool is_forwarding, is_routed;
 	unsigned append_count; /* makes bodies unique */
+	/* Only the first node gives UIDs; the others only change flags and expunge. Then no message
+	 * may ever get another UID. */
+	bool is_one_writer;
 	bool is_trace;
 	bool has_failed;
 	char failure[512];

@@ -311,15 +311,21 @@ static void act_copy_only(struct client *client)
 	act_copy(client, false);
 }
 
+/* Who does it in schedules where one node gives all UIDs. */
+enum doer { EVERYONE, WRITER, NOBODY };
+
 /* What clients do, and how often, of all. */
 static const struct {
 	void (*run)(struct client *client);
 	size_t weight;
-} acts[] = { { act_append, 280 }, { act_deliver, 60 }, { act_store, 220 }, { act_expunge, 90 },
-	{ act_move, 95 }, { act_copy_only, 30 }, { act_create, 65 }, { act_rename, 45 },
-	{ act_delete, 36 }, { act_subscribe, 10 }, { act_annotate, 25 }, { act_special_use, 8 },
-	{ act_quota, 5 }, { act_seen, 8 }, { act_script, 10 }, { act_mode, 3 }, { act_undelete, 5 },
-	{ act_delete_account, 3 } };
+	enum doer doer;
+} acts[] = { { act_append, 280, WRITER }, { act_deliver, 60, WRITER }, { act_store, 220, EVERYONE },
+	{ act_expunge, 90, EVERYONE }, { act_move, 95, WRITER }, { act_copy_only, 30, WRITER },
+	{ act_create, 65, WRITER }, { act_rename, 45, WRITER }, { act_delete, 36, WRITER },
+	{ act_subscribe, 10, EVERYONE }, { act_annotate, 25, EVERYONE },
+	{ act_special_use, 8, WRITER }, { act_quota, 5, NOBODY }, { act_seen, 8, EVERYONE },
+	{ act_script, 10, EVERYONE }, { act_mode, 3, NOBODY }, { act_undelete, 5, NOBODY },
+	{ act_delete_account, 3, NOBODY } };
 
 #define EMPHASIS 300 /* a weight */
 
@@ -342,21 +348,36 @@ size_t client_emphasis(struct sim *sim)
 	return sim_chance(sim, 50) ? sim_below(sim, COUNT(acts)) : COUNT(acts);
 }
 
-static void any_act(struct client *client)
+static size_t draw_act(struct sim *sim)
 {
-	size_t sum = client->sim->emphasis < COUNT(acts) ? EMPHASIS : 0, draw;
+	size_t sum = sim->emphasis < COUNT(acts) ? EMPHASIS : 0, draw;
 
 	for (size_t i = 0; i < COUNT(acts); i++)
 		sum += acts[i].weight;
-	draw = sim_below(client->sim, sum);
+	draw = sim_below(sim, sum);
 	for (size_t i = 0; i < COUNT(acts); i++) {
-		if (draw < acts[i].weight) {
-			acts[i].run(client);
-			return;
-		}
+		if (draw < acts[i].weight)
+			return i;
 		draw -= acts[i].weight;
 	}
-	acts[client->sim->emphasis].run(client);
+	return sim->emphasis;
+}
+
+static bool may_act(const struct client *client, size_t act)
+{
+	if (!client->sim->is_one_writer || acts[act].doer == EVERYONE)
+		return true;
+	return acts[act].doer == WRITER && client->node == &client->sim->nodes[0];
+}
+
+static void any_act(struct client *client)
+{
+	size_t act;
+
+	do
+		act = draw_act(client->sim);
+	while (!may_act(client, act));
+	acts[act].run(client);
 }
 
 void client_act(struct sim *sim, struct sim_node *node)

@@ -1,6 +1,7 @@
 /*
  * chapar-sim: runs schedules (sim.h) with one seed after the other.
  * usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] [--seeds FILE] [--trace]
+ *                   [--one-writer]
  * Prints each failing seed with its reason, and "N schedules, F failures"; exits with 1 if there
  * were any. `chapar-sim --seed S --schedules 1 --trace` tells a schedule step by step.
  */
@@ -24,7 +25,7 @@ struct options {
 	size_t nodes;
 	unsigned jobs;
 	const char *seeds_path;
-	bool is_trace;
+	bool is_trace, is_one_writer;
 };
 
 struct totals {
@@ -54,6 +55,7 @@ static void run_one(const struct options *options, uint64_t seed, struct totals 
 	struct sim *sim = mem_zalloc(sizeof(*sim));
 
 	sim->is_trace = options->is_trace;
+	sim->is_one_writer = options->is_one_writer;
 	if (!sim_run(sim, seed, options->nodes) && ++totals->failures <= FAILURES_PRINTED_MAX) {
 		printf("seed %llu (%zu nodes, %s): %s\n", (unsigned long long)seed, sim->node_count,
 			sim->topology, sim->failure);
@@ -140,7 +142,7 @@ static void run_jobs(const struct options *options, struct totals *totals)
 static void usage(void)
 {
 	fprintf(stderr, "usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] "
-			"[--seeds FILE] [--trace]\n");
+			"[--seeds FILE] [--trace] [--one-writer]\n");
 	exit(2);
 }
 
@@ -148,7 +150,8 @@ static struct options read_options(int argc, char **argv)
 {
 	static const struct option names[] = { { "schedules", 1, NULL, 'n' },
 		{ "seed", 1, NULL, 's' }, { "nodes", 1, NULL, 'k' }, { "jobs", 1, NULL, 'j' },
-		{ "seeds", 1, NULL, 'f' }, { "trace", 0, NULL, 't' }, { NULL, 0, NULL, 0 } };
+		{ "seeds", 1, NULL, 'f' }, { "trace", 0, NULL, 't' },
+		{ "one-writer", 0, NULL, 'w' }, { NULL, 0, NULL, 0 } };
 	struct options options = { .schedules = 1000, .jobs = 1 };
 	int option;
 
@@ -167,6 +170,8 @@ static struct options read_options(int argc, char **argv)
 			options.seeds_path = optarg;
 		else if (option == 't')
 			options.is_trace = true;
+		else if (option == 'w')
+			options.is_one_writer = true;
 		else
 			usage();
 	}

@@ -36,6 +36,7 @@ struct seen_mailbox {
 
 struct seen_message {
 	struct stamp instance;
+	struct stamp placed;
 	struct id128 mailbox;
 	uint32_t uid;
 	uint64_t flags_hash;
@@ -279,6 +280,13 @@ static int see_message(void *context, const struct message_record *message)
 		seen = add_message(
 			look->observer, &(struct seen_message){ .instance = message->instance });
 	check_modseq(look, seen, message, flags_hash);
+	if (look->sim->is_one_writer && seen->uid != 0 && message->uid != seen->uid &&
+		message->uid != 0 && id128_equal(seen->mailbox, message->mailbox) &&
+		stamp_compare(seen->placed, message->placed) == 0)
+		sim_fail(look->sim,
+			"node %llu gives UID %u a new one, %u, though none was given twice",
+			(unsigned long long)look->node->id, seen->uid, message->uid);
+	seen->placed = message->placed;
 	seen->mailbox = message->mailbox;
 	seen->uid = message->uid;
 	seen->flags_hash = flags_hash;

@@ -83,9 +83,11 @@ static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 	static const unsigned race_percents[] = { 0, 0, 0, 0, 0, 5, 40 };
 	static const unsigned tear_percents[] = { 0, 0, 0, 20 };
 	static const unsigned forward_percents[] = { 0, 0, 30, 80 };
-	bool is_trace = sim->is_trace;
 
-	*sim = (struct sim){ .seed = seed, .random = { seed }, .is_trace = is_trace };
+	*sim = (struct sim){ .seed = seed,
+		.random = { seed },
+		.is_one_writer = sim->is_one_writer,
+		.is_trace = sim->is_trace };
 	sim->now_ms = SIM_START_MS;
 	sim->node_count = nodes > 0 ? nodes : 2 + sim_below(sim, 4);
 	sim->ledger = ledger_new();
@@ -95,6 +97,10 @@ static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 	sim->tear_percent = tear_percents[sim_below(sim, COUNT(tear_percents))];
 	sim->forward_percent = forward_percents[sim_below(sim, COUNT(forward_percents))];
 	sim->emphasis = client_emphasis(sim);
+	if (sim->is_one_writer) { /* exchanges in both directions, while one node never rests */
+		sim->race_percent = 30 + (unsigned)sim_below(sim, 60);
+		sim->forward_percent = 0;
+	}
 	sim_trace(sim, "%zu nodes, %s", sim->node_count, sim->topology);
 	for (size_t i = 0; i < sim->node_count; i++) {
 		struct sim_node *node = &sim->nodes[i];
@@ -134,7 +140,7 @@ static void step_link(struct sim *sim)
 		link_begin(sim, link, sim->pairs[at].from, sim->pairs[at].to);
 	else if (sim_chance(sim, 5))
 		link_abort(link); /* the initiator crashed */
-	steps = sim_chance(sim, 60) ? 1000 : 1 + sim_below(sim, 5);
+	steps = !sim->is_one_writer && sim_chance(sim, 60) ? 1000 : 1 + sim_below(sim, 5);
 	while (link->exchange != NULL && steps-- > 0 && !sim->has_failed)
 		link_step(sim, link, true);
 }
@@ -173,7 +179,9 @@ static void step(struct sim *sim)
 		sim->roamers[at].observer = observer_copy(node->observer);
 		sim->roamers[at].node_id = node->id;
 	}
-	if (draw < 4)
+	if (draw < 8 && sim->is_one_writer)
+		step_link(sim); /* what is lost or forgotten may come back, at a new UID */
+	else if (draw < 4)
 		backup_or_restore(sim);
 	else if (draw < 8)
 		node_expire(sim, node, sim_chance(sim, 30) ? 0 : sim_below(sim, 30000));

@@ -120,5 +120,8 @@ int annotations_copy_privately(struct account_write *own, const struct account_w
  * another account only what is shared. */
 int annotations_copy(struct account_write *write, uint32_t from_account,
 	const struct message_record *from, struct message_record *copy);
+/* The same of what an expunged message had, for the one that takes its place. */
+int annotations_bring_back(struct account_write *write, const struct message_record *gone,
+	struct message_record *message);
 
 #endif

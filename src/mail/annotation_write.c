@@ -25,7 +25,8 @@ static int put_one(struct account_write *write, struct id128 mailbox, struct byt
 
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	if (rc == 0 ? before.is_set == record.is_set && bytes_equal(before.value, record.value)
+	if (rc == 0 ? before.is_set == record.is_set &&
+				(!record.is_set || bytes_equal(before.value, record.value))
 		    : !record.is_set)
 		return 0;
 	if (stamp_is_none(*stamp))
@@ -297,7 +298,9 @@ static int collect_set(void *context, const struct register_record *record)
 	return 0;
 }
 
-static int clear_all(struct account_write *write, struct id128 mailbox, struct bytes prefix)
+/* `keeps_values`: in the tombstones, so that they can be brought back with what they are of. */
+static int clear_all(
+	struct account_write *write, struct id128 mailbox, struct bytes prefix, bool keeps_values)
 {
 	struct registers registers = { 0 };
 	int rc = account_each_register_of(write->kv, write->header.number, RECORD_ANNOTATION,
@@ -307,7 +310,8 @@ static int clear_all(struct account_write *write, struct id128 mailbox, struct b
 		struct register_record *record = &registers.list[i];
 
 		record->is_set = false;
-		record->value = bytes_of(NULL, 0);
+		if (!keeps_values)
+			record->value = bytes_of(NULL, 0);
 		record->stamp = account_stamp(write);
 		record->modseq = record->stamp.modseq;
 		rc = account_put_register(write, record);
@@ -318,7 +322,7 @@ static int clear_all(struct account_write *write, struct id128 mailbox, struct b
 
 int annotations_clear_mailbox(struct account_write *write, struct id128 mailbox)
 {
-	return clear_all(write, mailbox, bytes_of(NULL, 0));
+	return clear_all(write, mailbox, bytes_of(NULL, 0), false);
 }
 
 int annotations_clear_message(struct account_write *write, const struct message_record *message)
@@ -327,11 +331,12 @@ int annotations_clear_message(struct account_write *write, const struct message_
 
 	if (!annotation_was_made(message))
 		return 0;
-	return clear_all(write, nobody, annotation_prefix(at, message->instance));
+	return clear_all(write, nobody, annotation_prefix(at, message->instance), true);
 }
 
 struct copying {
 	bool is_foreign;
+	bool is_gone; /* those that went with their message, and not by their user before */
 	struct annotation *list;
 	size_t count, room;
 };
@@ -339,12 +344,15 @@ struct copying {
 static int copy_one(void *context, const struct annotation *annotation)
 {
 	struct copying *copying = context;
+	bool is_there = copying->is_gone ? !annotation->is_set && annotation->value.len > 0
+					 : annotation->is_set;
 
-	if (!annotation->is_set || (copying->is_foreign && annotation->scope == ANNOTATION_PRIVATE))
+	if (!is_there || (copying->is_foreign && annotation->scope == ANNOTATION_PRIVATE))
 		return 0;
 	mem_grow((void **)&copying->list, &copying->room, copying->count + 1,
 		sizeof(*copying->list));
-	copying->list[copying->count++] = *annotation;
+	copying->list[copying->count] = *annotation;
+	copying->list[copying->count++].is_set = true;
 	return 0;
 }
 
@@ -390,10 +398,11 @@ int annotations_copy_privately(struct account_write *own, const struct account_w
 	return rc;
 }
 
-int annotations_copy(struct account_write *write, uint32_t from_account,
+static int copy_all(struct account_write *write, uint32_t from_account, bool is_gone,
 	const struct message_record *from, struct message_record *copy)
 {
-	struct copying copying = { .is_foreign = from_account != write->header.number };
+	struct copying copying = { .is_foreign = from_account != write->header.number,
+		.is_gone = is_gone };
 	bool is_changed = false;
 	int rc = 0;
 
@@ -407,4 +416,16 @@ int annotations_copy(struct account_write *write, uint32_t from_account,
 		rc = account_put_message(write, copy);
 	free(copying.list);
 	return rc;
+}
+
+int annotations_copy(struct account_write *write, uint32_t from_account,
+	const struct message_record *from, struct message_record *copy)
+{
+	return copy_all(write, from_account, false, from, copy);
+}
+
+int annotations_bring_back(struct account_write *write, const struct message_record *gone,
+	struct message_record *message)
+{
+	return copy_all(write, write->header.number, true, gone, message);
 }

@@ -9,6 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* An account-level register, set while an account is being deleted; its value is when that began.
+ * A deletion that was interrupted goes on from there, so that it can be undone as one act. */
+#define DELETING_KEY "deleting"
+
+bool deletion_is_mark(const struct register_record *record)
+{
+	return record->kind == RECORD_ACCOUNT && bytes_equal_string(record->key, DELETING_KEY);
+}
+
 struct account_deletion {
 	struct stamp begun; /* of the first act; none: not begun */
 	bool is_done;
@@ -96,6 +105,30 @@ static int clear_registers(struct account_deletion *deletion, struct stamp stamp
 	return rc;
 }
 
+static struct bytes begun_text(const struct account_deletion *deletion)
+{
+	return bytes_of_string(arena_printf(
+		deletion->write->arena, "%llu", (unsigned long long)deletion->begun.modseq));
+}
+
+/* When it began; now, unless it was interrupted. */
+static int begin(struct account_deletion *deletion, struct stamp now)
+{
+	struct account_write *write = deletion->write;
+	struct register_record mark;
+	int rc = account_get_register(write->kv, write->header.number, RECORD_ACCOUNT,
+		(struct id128){ { 0 } }, BYTES_LITERAL(DELETING_KEY), write->arena, &mark);
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	/* Another node's act has stamps of that node: it is not gone on with as one. */
+	deletion->begun = now;
+	if (rc == 0 && mark.is_set && mark.stamp.node == write->node) {
+		deletion->begun.modseq = strtoull(arena_string(write->arena, mark.value), NULL, 10);
+	}
+	return 0;
+}
+
 static int finish(struct account_deletion *deletion)
 {
 	struct account_write *write = deletion->write;
@@ -116,8 +149,7 @@ static int finish(struct account_deletion *deletion)
 		mailbox.modseq = stamp.modseq;
 		rc = account_put_mailbox(write, &mailbox);
 	}
-	mark.value = bytes_of_string(
-		arena_printf(write->arena, "%llu", (unsigned long long)deletion->begun.modseq));
+	mark.value = begun_text(deletion);
 	if (rc == 0)
 		rc = account_put_register(write, &mark);
 	deletion->is_done = true;
@@ -135,14 +167,16 @@ static int deletion_run(struct account_write *write, void *context)
 	deletion->write = write;
 	rc = collect(deletion);
 	stamp = account_stamp(write);
-	if (stamp_is_none(deletion->begun))
-		deletion->begun = stamp;
+	if (rc == 0 && stamp_is_none(deletion->begun))
+		rc = begin(deletion, stamp);
 	for (size_t i = 0; i < deletion->message_count && rc == 0; i++)
 		rc = message_remove_at(write, &deletion->messages[i], stamp);
 	/* What arrives between two steps is deleted too: who deletes sees it. */
 	if (rc == 0 && deletion->message_count < MAIL_STEP_COUNT_MAX)
-		rc = finish(deletion);
-	return rc;
+		return finish(deletion);
+	return rc < 0 ? rc
+		      : register_write(write, RECORD_ACCOUNT, BYTES_LITERAL(DELETING_KEY), true,
+				begun_text(deletion));
 }
 
 int mail_account_delete(struct mail *mail, uint32_t account, struct error *error)

@@ -12,7 +12,11 @@
 
 #include "mail/mail.h"
 
-/* Deletes the account, in steps. ERR_NOT_FOUND if it is deleted already. */
+/*
+ * Deletes the account, in steps. ERR_NOT_FOUND if it is deleted already. If the process ends
+ * between two of them the account remains with the rest; deleting it again goes on with the same
+ * act, which can be undone as one.
+ */
 int mail_account_delete(struct mail *mail, uint32_t account, struct error *error);
 
 /* The account of that name, even if it is deleted. ERR_NOT_FOUND. */

@@ -97,6 +97,9 @@ int mail_append_route(struct mail *mail, uint32_t account, struct id128 mailbox,
  * and writes it. `message` brings guid, size, dates, and flags (names; stamps are set here). */
 int message_append(
 	struct account_write *write, struct id128 mailbox, struct message_record *message);
+/* The same, as the instance given. */
+int message_append_as(struct account_write *write, struct id128 mailbox, struct stamp instance,
+	struct message_record *message);
 /* Expunges a shown message; its record remains as a tombstone. */
 int message_remove(struct account_write *write, const struct message_record *message);
 /* The same by an act that has a stamp already, made in this commit. */
@@ -105,5 +108,8 @@ int message_remove_at(
 /* Makes a mailbox, and those above it that are missing. */
 int mailbox_make_path(struct account_write *write, struct bytes name, struct bytes special_use,
 	struct id128 *id_r);
+
+/* deletion.c: the register that says that an account is being deleted. */
+bool deletion_is_mark(const struct register_record *record);
 
 #endif

@@ -64,6 +64,12 @@ int message_append(
 	return append_at(write, mailbox, instance, instance.modseq, message);
 }
 
+int message_append_as(struct account_write *write, struct id128 mailbox, struct stamp instance,
+	struct message_record *message)
+{
+	return append_at(write, mailbox, instance, account_tick(write, instance.modseq), message);
+}
+
 static int append_one(struct account_write *write, struct id128 mailbox, uint32_t uid,
 	const struct append_message *from)
 {
@@ -88,8 +94,7 @@ static int append_one(struct account_write *write, struct id128 mailbox, uint32_
 	if (stamp_is_none(from->instance))
 		rc = message_append(write, mailbox, &message);
 	else
-		rc = append_at(write, mailbox, from->instance,
-			account_tick(write, from->instance.modseq), &message);
+		rc = message_append_as(write, mailbox, from->instance, &message);
 	if (rc < 0 || from->annotation_count == 0)
 		return rc;
 	rc = annotations_put(

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/pack.h"
 #include "mail/annotation.h"
 #include "mail/mail_private.h"
 #include "mail/script.h"
@@ -158,25 +159,65 @@ static int target_of(
 
 /* ---- messages ---- */
 
+/*
+ * The instance that takes the place of a message that is gone: whoever brings it back makes the
+ * same, so that two nodes that do so while apart do not make it two messages.
+ */
+static struct stamp successor_instance(const struct message_record *gone)
+{
+	unsigned char at[32];
+
+	put_u64(at, gone->instance.modseq);
+	put_u64(at + 8, gone->instance.node);
+	put_u64(at + 16, gone->placed.modseq);
+	put_u64(at + 24, gone->placed.node);
+	return (struct stamp){ gone->placed.modseq, hash64(bytes_of(at, sizeof(at)), 0) | 1 };
+}
+
+/* The first that there is no record of. ERR_EXISTS: the message is back already. */
+static int new_instance(
+	struct run *run, const struct message_record *gone, struct stamp *instance_r)
+{
+	struct account_write *write = run->write;
+	struct message_record record = *gone;
+
+	for (;;) {
+		int rc;
+
+		*instance_r = successor_instance(&record);
+		rc = account_get_message(
+			write->kv, write->header.number, *instance_r, write->arena, &record);
+		if (rc < 0)
+			return rc == ERR_NOT_FOUND ? 0 : rc;
+		if (!id128_is_none(record.placed_in))
+			return ERR_EXISTS;
+	}
+}
+
 static int bring_back(struct run *run, const struct message_record *gone)
 {
 	struct account_write *write = run->write;
+	struct stamp instance;
 	struct message_record message = { .guid = gone->guid,
 		.size = gone->size,
 		.internaldate = gone->internaldate,
 		.internaldate_zone = gone->internaldate_zone,
 		.thread = gone->thread };
 	struct mailbox_record *target;
-	int rc = target_of(run, gone, &target);
+	int rc = new_instance(run, gone, &instance);
 
+	if (rc == 0)
+		rc = target_of(run, gone, &target);
 	if (rc < 0)
-		return rc;
+		return rc == ERR_EXISTS ? 0 : rc;
 	message.uid = target->uidnext++;
 	message.flags = arena_alloc(write->arena, (gone->flag_count + 1) * sizeof(*message.flags));
 	for (size_t i = 0; i < gone->flag_count; i++)
 		if (gone->flags[i].is_set && !bytes_equal_string(gone->flags[i].name, "\\Deleted"))
 			message.flags[message.flag_count++] = gone->flags[i];
-	rc = message_append(write, target->id, &message);
+	rc = message_append_as(write, target->id, instance, &message);
+	if (rc == 0)
+		rc = annotations_bring_back(write, gone, &message);
 	if (rc == 0)
 		rc = account_give_up_kept(write, gone);
 	run->undelete->message_count += rc == 0;
@@ -280,10 +321,10 @@ static int collect_register(void *context, const struct register_record *record)
 	struct account_return *back = context;
 	struct stamp instance;
 
-	/* Annotations of messages are of instances that stay gone: messages come back as new ones.
-	 */
+	/* Annotations of messages are of instances that stay gone: they come back with the new
+	 * ones. That the account was being deleted is over. */
 	if (record->is_set || !is_of_act(&back->run->act, record->stamp) ||
-		annotation_instance(record, &instance))
+		annotation_instance(record, &instance) || deletion_is_mark(record))
 		return 0;
 	mem_grow((void **)&back->registers, &back->register_room, back->register_count + 1,
 		sizeof(*back->registers));

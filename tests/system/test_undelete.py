@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import chapar_test as chapar
 from chapar_test import message, wait_until
@@ -68,6 +69,37 @@ class Undelete(chapar.TestCase):
         self.both.wait_equal("anna")
         with self.a.imap("anna") as client:
             self.assertEqual(client.select("INBOX")["exists"], 1)
+
+    def test_a_deletion_that_was_killed_goes_on_and_is_undone_as_one(self):
+        count = 3000
+        self.b.stop()
+        with self.a.imap("anna") as client:
+            client.command("CREATE Work")
+            text = message("one")
+            for _ in range(count // 200):
+                client.command("APPEND Work", *[text] * 200)
+
+        def held():
+            rows = json.loads(self.a.tool("account", "list", "--json")[1])
+            return [row["messages"] for row in rows if row["name"] == "anna"][0]
+
+        self.assertEqual(held(), count)
+        deleting = threading.Thread(target=self.a.tool, args=("account", "delete", "anna"), kwargs={"check": False})
+        deleting.start()
+        while held() == count:
+            pass
+        self.a.kill()
+        deleting.join()
+        self.a.start()
+        left = held()
+        self.a.tool("account", "delete", "anna", check=left > 0)
+        self.assertEqual(held(), 0)
+        self.verify_clean(self.a)
+        self.a.tool("undelete", "anna")
+        self.b.start()
+        self.both.wait_equal("anna")
+        with self.b.imap("anna") as client:
+            self.assertEqual(client.select("Work")["exists"], count)
 
     def test_scripts_replicate(self):
         self.a.tool("script", "put", "anna", "main", text_input="keep;\r\n")

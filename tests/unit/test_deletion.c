@@ -2,6 +2,7 @@
  * back until then. Scripts too, as they are never lost silently either. */
 #include "sync_fixture.h"
 
+#include "mail/annotation.h"
 #include "mail/deletion.h"
 #include "mail/expiry.h"
 #include "mail/script.h"
@@ -92,6 +93,126 @@ static void an_expunged_message_comes_back_with_its_flags(void **state)
 	assert_int_equal(node_header(pair->b).kept_count, 0);
 	sync_nodes(pair);
 	assert_int_equal(node_count(pair->a, "INBOX"), 1);
+}
+
+static void annotate(
+	struct node *node, const char *mailbox, uint32_t uid, const char *entry, const char *value)
+{
+	struct annotation annotation = { .scope = ANNOTATION_SHARED,
+		.entry = bytes_of_string(entry),
+		.is_set = value != NULL,
+		.value = bytes_of_string(value != NULL ? value : "") };
+	struct uid_set uids = { 0 }, changed = { 0 }, modified = { 0 };
+	struct error error;
+
+	uid_set_add(&uids, uid, uid);
+	assert_int_equal(
+		message_annotate(node->mail, node->account, node_mailbox(node, mailbox), &uids,
+			&annotation, 1, UINT64_MAX, &error, &changed, &modified, &node->position),
+		0);
+	uid_set_deinit(&uids);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+}
+
+struct told_annotations {
+	unsigned count;
+	char text[100];
+};
+
+static int tell_annotation(void *context, const struct annotation *annotation)
+{
+	struct told_annotations *told = context;
+
+	if (!annotation->is_set)
+		return 0;
+	told->count++;
+	snprintf(told->text, sizeof(told->text), "%.*s=%.*s", BYTES_ARGS(annotation->entry),
+		BYTES_ARGS(annotation->value));
+	return 0;
+}
+
+static struct told_annotations annotations_of(struct node *node, const char *mailbox, uint32_t uid)
+{
+	struct told_annotations told = { 0 };
+	struct id128 id = node_mailbox(node, mailbox);
+	struct arena *arena = arena_new();
+	struct message_record message;
+	struct kv_txn *kv = NULL;
+
+	assert_int_equal(mail_read_begin(node->mail, node->position, &kv), 0);
+	assert_int_equal(account_get_message_at(kv, node->account, id, uid, arena, &message), 0);
+	assert_int_equal(message_annotation_each(kv, node->account, (struct id128){ { 0 } },
+				 message.instance, arena, tell_annotation, &told),
+		0);
+	mail_read_end(&kv);
+	arena_free(&arena);
+	return told;
+}
+
+static void annotations_come_back_with_their_message(void **state)
+{
+	struct pair *pair = *state;
+	uint32_t uid = node_append(pair->a, "INBOX", "one");
+	struct told_annotations told;
+
+	annotate(pair->a, "INBOX", uid, "/comment", "kept");
+	annotate(pair->a, "INBOX", uid, "/altsubject", "taken back by its user");
+	annotate(pair->a, "INBOX", uid, "/altsubject", NULL);
+	sync_nodes(pair);
+	node_expunge(pair->a, "INBOX", uid);
+	sync_nodes(pair);
+	assert_int_equal(undelete(pair->b, "INBOX"), 1);
+	told = annotations_of(pair->b, "INBOX", node_uid_of(pair->b, "INBOX", "one"));
+	assert_int_equal(told.count, 1);
+	assert_string_equal(told.text, "/comment=kept");
+	sync_nodes(pair);
+	told = annotations_of(pair->a, "INBOX", node_uid_of(pair->a, "INBOX", "one"));
+	assert_string_equal(told.text, "/comment=kept");
+}
+
+static void what_two_nodes_bring_back_while_apart_comes_back_once(void **state)
+{
+	struct pair *pair = *state;
+
+	node_append(pair->a, "INBOX", "one");
+	node_append(pair->a, "Work", "two");
+	sync_nodes(pair);
+	node_expunge(pair->a, "INBOX", 1);
+	node_delete_mailbox(pair->a, "Work");
+	sync_nodes(pair);
+	assert_int_equal(undelete(pair->a, "INBOX"), 1);
+	assert_int_equal(undelete(pair->a, "Work"), 1);
+	assert_int_equal(undelete(pair->b, "INBOX"), 1);
+	assert_int_equal(undelete(pair->b, "Work"), 1);
+	sync_nodes(pair);
+	assert_int_equal(node_count(pair->a, "INBOX"), 1);
+	assert_int_equal(node_count(pair->b, "INBOX"), 1);
+	assert_int_equal(node_count(pair->a, "Work"), 1);
+	/* Expunged once more it can come back once more. */
+	node_expunge(pair->a, "INBOX", node_uid_of(pair->a, "INBOX", "one"));
+	sync_nodes(pair);
+	assert_int_equal(undelete(pair->b, "INBOX"), 1);
+	sync_nodes(pair);
+	assert_int_equal(node_count(pair->a, "INBOX"), 1);
+}
+
+static void an_account_that_two_nodes_bring_back_has_all_once(void **state)
+{
+	struct pair *pair = *state;
+	struct error error;
+
+	node_append(pair->a, "INBOX", "one");
+	node_append(pair->a, "Work", "two");
+	sync_nodes(pair);
+	assert_int_equal(mail_account_delete(pair->a->mail, pair->a->account, &error), 0);
+	sync_nodes(pair);
+	assert_int_equal(undelete(pair->a, ""), 2);
+	assert_int_equal(undelete(pair->b, ""), 2);
+	sync_nodes(pair);
+	assert_int_equal(node_count(pair->a, "INBOX"), 1);
+	assert_int_equal(node_count(pair->a, "Work"), 1);
+	assert_int_equal(node_header(pair->b).message_count, 2);
 }
 
 static void after_the_horizon_nothing_is_left(void **state)
@@ -360,6 +481,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(an_expunged_message_comes_back_with_its_flags),
+		CASE(annotations_come_back_with_their_message),
+		CASE(what_two_nodes_bring_back_while_apart_comes_back_once),
+		CASE(an_account_that_two_nodes_bring_back_has_all_once),
 		CASE(after_the_horizon_nothing_is_left),
 		CASE(bodies_of_local_deletions_may_go_earlier_those_of_peers_not),
 		CASE(a_cursor_from_before_the_horizon_is_told_of_every_uid_that_went),

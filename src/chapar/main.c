@@ -169,6 +169,15 @@ static int named_run(struct node *node, const char *command, const struct tool_o
 	return words_run(node, &words, error);
 }
 
+static int move_run(struct node *node, const struct tool_options *options, struct error *error)
+{
+	struct words words = { { "account-move" }, 1 };
+
+	word_add(&words, options->names[0]);
+	word_add(&words, options->to);
+	return words_run(node, &words, error);
+}
+
 /* Without limits, tells them. */
 static int quota_run(struct node *node, const struct tool_options *options, struct error *error)
 {
@@ -225,6 +234,8 @@ static int command_run(const struct config *config, struct node *node,
 		return named_run(node, "account-share", options, error);
 	case TOOL_ACL:
 		return named_run(node, "acl", options, error);
+	case TOOL_ACCOUNT_MOVE:
+		return move_run(node, options, error);
 	case TOOL_ACCOUNT_SWITCH:
 		return named_run(node, "account-switch", options, error);
 	case TOOL_BUNDLE_APPLY:

@@ -22,7 +22,8 @@ enum option_flag {
 	TAKES_SERVE = 1 << 11,
 	TAKES_SECRET = 1 << 12,
 	TAKES_POINT = 1 << 13,
-	TAKES_REPLY = 1 << 14
+	TAKES_REPLY = 1 << 14,
+	TAKES_MOVE = 1 << 15
 };
 
 struct tool_command {

@@ -81,6 +81,8 @@ static int check_exclusions(
 	if (command->id == TOOL_ACCOUNT_ADD &&
 		(options->name_count > 0) == (options->from_file != NULL))
 		return error_set(error, ERR_INVALID, "give either names or --from-file");
+	if (command->id == TOOL_ACCOUNT_MOVE && options->to == NULL)
+		return error_set(error, ERR_INVALID, "--to NODE is missing");
 	if (options->from_file != NULL && options->password_file != NULL)
 		return error_set(
 			error, ERR_INVALID, "--from-file and --password-file exclude each other");

@@ -43,6 +43,13 @@ struct admin_live {
 	/* The node that a channel of that name leads to. ERR_NOT_FOUND, ERR_UNAVAILABLE. */
 	int (*peer_find)(
 		void *context, const char *name, struct admin_node *node_r, struct error *error);
+	/*
+	 * Waits until that node has the account as the header tells. ERR_TIMEOUT: not yet;
+	 * ERR_UNAVAILABLE: it is not reached, or the account cannot be synced; ERR_REFUSED: the
+	 * channel leaves it, or some of it, out; ERR_NOT_FOUND.
+	 */
+	int (*peer_confirm)(void *context, const char *name, const struct account_header *account,
+		unsigned timeout_ms, struct error *error);
 	/* Durable. ERR_NOT_FOUND, ERR_EXISTS, ERR_INVALID, ERR_REFUSED: it is the configuration
 	 * file's. */
 	int (*channel_change)(void *context, enum admin_channel_act act, const char *name,

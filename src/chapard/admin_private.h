@@ -58,6 +58,8 @@ admin_step_function admin_account_add, admin_account_disable, admin_account_enab
 admin_step_function admin_account_share, admin_acl;
 /* admin_mode.c */
 admin_step_function admin_account_mode, admin_account_switch;
+/* admin_move.c */
+admin_step_function admin_account_move;
 /* admin_deletion.c */
 admin_step_function admin_account_delete, admin_undelete, admin_undelete_list;
 /* admin_script.c */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "chapard/peer_definition.h"
+#include "sync/account_filter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,6 +280,66 @@ int daemon_peers_find(
 	if (node_r->name.name[0] == '\0')
 		snprintf(node_r->name.name, sizeof(node_r->name.name), "%s", name);
 	return 0;
+}
+
+/* Why the node will not have all of the account, however long one waits. */
+static int check_serves(const struct daemon_peer *peer, const char *account, struct error *error)
+{
+	struct channel_status status;
+
+	channel_get_status(peer->channel, &status);
+	if (!account_filter_passes(peer->peer->accounts, account))
+		return error_set(error, ERR_REFUSED, "the channel to %s leaves the account out",
+			peer->peer->name);
+	if (status.is_partial)
+		return error_set(error, ERR_REFUSED, "the channel to %s leaves mailboxes out",
+			peer->peer->name);
+	if (status.is_paused)
+		return error_set(
+			error, ERR_REFUSED, "the channel to %s is paused", peer->peer->name);
+	return 0;
+}
+
+/* In place of ERR_TIMEOUT, if the account is set aside. */
+static int check_failures(struct channel *channel, const char *account, struct error *error)
+{
+	struct channel_failure *failures = NULL;
+	size_t count = channel_get_failures(channel, &failures);
+	int rc = ERR_TIMEOUT;
+
+	for (size_t i = 0; i < count && rc == ERR_TIMEOUT; i++)
+		if (strcmp(failures[i].account, account) == 0)
+			rc = error_set(error, ERR_UNAVAILABLE, "the account cannot be synced: %s",
+				failures[i].text);
+	free(failures);
+	return rc;
+}
+
+int daemon_peers_confirm(void *context, const char *name, const struct account_header *account,
+	unsigned timeout_ms, struct error *error)
+{
+	struct daemon *daemon = context;
+	struct channel *channel = NULL;
+	struct daemon_peer *peer;
+	int rc;
+
+	pthread_mutex_lock(&daemon->peers.lock);
+	peer = peer_find(&daemon->peers, name);
+	rc = peer == NULL
+		     ? error_set(error, ERR_NOT_FOUND, "no channel leads to a node %.64s", name)
+		     : check_serves(peer, account->name, error);
+	if (rc == 0) {
+		channel = peer->channel;
+		channel_hold(channel);
+	}
+	pthread_mutex_unlock(&daemon->peers.lock);
+	if (rc < 0)
+		return rc;
+	rc = channel_confirm(channel, account->number, account->sequence, timeout_ms, error);
+	if (rc == ERR_TIMEOUT)
+		rc = check_failures(channel, account->name, error);
+	channel_release(channel);
+	return rc;
 }
 
 int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,

@@ -122,6 +122,8 @@ int daemon_peers_check(const struct config *config, struct error *error);
 /* For admin_live; the context is the daemon. */
 int daemon_peers_find(
 	void *context, const char *name, struct admin_node *node_r, struct error *error);
+int daemon_peers_confirm(void *context, const char *name, const struct account_header *account,
+	unsigned timeout_ms, struct error *error);
 int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,
 	const char *const *words, size_t count, struct error *error);
 /* daemon_commit.c: the OK that waits for a peer. The context is the daemon. */

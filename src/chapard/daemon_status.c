@@ -60,5 +60,6 @@ void daemon_status_init(struct daemon *daemon)
 		.channels = daemon_peers_tell,
 		.is_stopping = daemon_is_stopping,
 		.peer_find = daemon_peers_find,
+		.peer_confirm = daemon_peers_confirm,
 		.channel_change = daemon_peers_change };
 }

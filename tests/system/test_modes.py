@@ -1,5 +1,7 @@
 """Accounts with a master: replicas refuse changes, roles are exchanged, a dead master is replaced."""
 
+import threading
+
 import chapar_test as chapar
 from chapar_test import message, wait_until
 
@@ -32,6 +34,44 @@ class Modes(chapar.TestCase):
     def make_a_master(self):
         self.a.tool("account", "mode", "al*", "master")
         self.wait_refused(self.b, "a")
+
+    def test_an_account_moves_while_mail_comes_in(self):
+        self.a.tool("channel", "pause", "b")
+        status, text = self.a.tool("account", "move", "alice", "--to", "b", check=False)
+        self.assertEqual(status, 77, text)
+        self.assertIn("paused", text)
+        self.a.tool("channel", "resume", "b")
+        taken, stop = [], threading.Event()
+
+        def deliver():
+            with self.a.lmtp() as lmtp:
+                while not stop.is_set():
+                    subject = "mail %d" % len(taken)
+                    if not lmtp.deliver(["alice"], message(subject))[0].startswith(b"250"):
+                        break  # moved
+                    taken.append(subject)
+
+        wait_until(lambda: self.a.tool("account", "move", "alice", "--to", "b", check=False)[0] != 69, 30, "b")
+        self.a.tool("account", "mode", "alice", "master")
+        sender = threading.Thread(target=deliver)
+        sender.start()
+        wait_until(lambda: len(taken) > 20, 30, "mail")
+        text = self.a.tool("account", "move", "alice", "--to", "b")[1]
+        self.assertIn("moved to node b", text)
+        sender.join(30)
+        stop.set()
+        self.assertGreater(len(taken), 20)
+        self.wait_refused(self.a, "b")
+        self.wait_taken(self.b)
+        self.nodes.wait_equal("alice")
+        subjects = {value[4] for value in chapar.snapshot(self.b, "alice")["INBOX"][2].values()}
+        self.assertLessEqual(set(taken), subjects)
+        # Once more is no harm; from where nothing can be changed it is refused.
+        self.assertIn("moved", self.a.tool("account", "move", "alice", "--to", "b")[1])
+        status, text = self.a.tool("account", "move", "alice", "--to", "a", check=False)
+        self.assertEqual(status, 65, text)
+        self.b.tool("account", "move", "alice", "--to", "a")
+        self.wait_taken(self.a)
 
     def test_a_replica_can_be_read_and_refuses_changes_with_a_referral(self):
         self.make_a_master()

@@ -15,7 +15,9 @@
 
 #include <stdlib.h>
 #include <sysexits.h>
+#include <unistd.h>
 
+#define WATCH_S 2         /* between two looks of status --watch */
 #define ADD_COUNT_MAX 100 /* accounts in one request */
 
 struct words {
@@ -149,6 +151,8 @@ static int simple_run(struct node *node, const char *command, const struct tool_
 		word_add(&words, "--json");
 	if (options->with_bodies)
 		word_add(&words, "--bodies");
+	if (options->is_check)
+		word_add(&words, "--check");
 	if (options->account != NULL)
 		word_add(&words, options->account);
 	return words_run(node, &words, error);
@@ -208,6 +212,19 @@ static int quota_run(struct node *node, const struct tool_options *options, stru
 		word_add(&words, "--json");
 	if (options->name_count > 0)
 		word_add(&words, options->names[0]);
+	return words_run(node, &words, error);
+}
+
+static int verify_peer_run(
+	struct node *node, const struct tool_options *options, struct error *error)
+{
+	struct words words = { { "verify-peer" }, 1 };
+
+	if (options->is_json)
+		word_add(&words, "--json");
+	word_add(&words, options->peer);
+	if (options->is_repair)
+		word_add(&words, "repair");
 	return words_run(node, &words, error);
 }
 
@@ -276,10 +293,37 @@ static int command_run(const struct config *config, struct node *node,
 	case TOOL_STATUS:
 		return simple_run(node, "status", options, error);
 	case TOOL_VERIFY:
-		return simple_run(node, "verify", options, error);
+		return options->peer != NULL ? verify_peer_run(node, options, error)
+					     : simple_run(node, "verify", options, error);
 	default:
 		return error_set(error, ERR_INVALID, "not a command for a node");
 	}
+}
+
+/* Until it is ended, whatever becomes of the daemon. On a terminal in place of what was told
+ * before.
+ */
+static int status_watch(
+	const struct config *config, const struct tool_options *options, struct error *error)
+{
+	bool is_terminal = isatty(STDOUT_FILENO) && !options->is_json;
+
+	while (!ferror(stdout)) {
+		struct node *node = NULL;
+		int rc = node_open(config, &node, error);
+
+		if (is_terminal)
+			fputs("\033[H\033[J", stdout);
+		if (rc == 0)
+			rc = command_run(config, node, options, error);
+		node_close(&node);
+		if (rc < 0)
+			printf("%s\n", error->code != 0 ? error->text : error_name(rc));
+		*error = (struct error){ 0 };
+		fflush(stdout);
+		sleep(WATCH_S);
+	}
+	return ERR_IO;
 }
 
 static int tool_run(
@@ -294,6 +338,8 @@ static int tool_run(
 		return node_rebuild(config, options->skips_damage, stdout, error);
 	if (options->command == TOOL_RENEW_ID)
 		return node_renew_id(config, stdout, error);
+	if (options->command == TOOL_STATUS && options->is_watch)
+		return status_watch(config, options, error);
 	rc = node_open(config, &node, error);
 	if (rc < 0)
 		return rc;

@@ -23,7 +23,9 @@ enum option_flag {
 	TAKES_SECRET = 1 << 12,
 	TAKES_POINT = 1 << 13,
 	TAKES_REPLY = 1 << 14,
-	TAKES_MOVE = 1 << 15
+	TAKES_MOVE = 1 << 15,
+	TAKES_CHECK = 1 << 16,
+	TAKES_PEER = 1 << 17
 };
 
 struct tool_command {

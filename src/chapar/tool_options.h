@@ -76,7 +76,9 @@ struct tool_options {
 	bool is_without_tls;
 	const char *reply, *key_file, *passphrase_file; /* of bundles; NULL: not given */
 	bool is_encrypted;
-	bool is_watch;
+	bool is_watch, is_check;
+	const char *peer; /* a channel's name; NULL: not given */
+	bool is_repair;
 	const char *port; /* NULL: not given */
 	bool has_local_password;
 	const char *const *names; /* what is no option */

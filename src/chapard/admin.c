@@ -20,7 +20,8 @@ static const struct admin_command commands[] = {
 	{ "account-switch", 0, 1, 2, admin_account_switch }, /* NAME [NODE] */
 	{ "account-move", 0, 2, 2, admin_account_move },     /* NAME NODE */
 	{ "verify", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 0, 1, admin_verify }, /* [NAME] */
-	{ "status", ADMIN_OPTION_JSON, 0, 0, admin_status },
+	{ "verify-peer", ADMIN_OPTION_JSON, 1, 2, admin_verify_peer }, /* NODE [repair] */
+	{ "status", ADMIN_OPTION_JSON | ADMIN_OPTION_CHECK, 0, 0, admin_status },
 	{ "channel-list", ADMIN_OPTION_JSON, 0, 0, admin_channel_list },
 	{ "channel-add", 0, 1, ADMIN_ARGUMENT_COUNT_MAX, admin_channel_add }, /* NAME KEY=VALUE … */
 	{ "channel-remove", 0, 1, 1, admin_channel_remove },
@@ -52,6 +53,7 @@ static const struct {
 } options[] = {
 	{ "--json", ADMIN_OPTION_JSON },
 	{ "--bodies", ADMIN_OPTION_BODIES },
+	{ "--check", ADMIN_OPTION_CHECK },
 };
 
 void admin_request_encode(const char *const *words, size_t count, struct buffer *request)

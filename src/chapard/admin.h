@@ -33,11 +33,18 @@ enum admin_channel_act {
 	ADMIN_CHANNEL_RESUME
 };
 
+/* What of the channels needs attention. */
+struct admin_health {
+	uint64_t down_count;    /* channels without a connection; paused ones do not count */
+	uint64_t failing_count; /* accounts set aside, of all channels */
+};
+
 /* What only a running daemon can tell or do. The first two append a JSON value or lines of text. */
 struct admin_live {
 	void *context;
 	void (*status)(void *context, bool is_json, struct buffer *out);
 	void (*channels)(void *context, bool is_json, struct buffer *out);
+	void (*health)(void *context, struct admin_health *health_r);
 	/* The daemon waits for running commands to end it: long ones give up. */
 	bool (*is_stopping)(void *context);
 	/* The node that a channel of that name leads to. ERR_NOT_FOUND, ERR_UNAVAILABLE. */
@@ -50,6 +57,9 @@ struct admin_live {
 	 */
 	int (*peer_confirm)(void *context, const char *name, const struct account_header *account,
 		unsigned timeout_ms, struct error *error);
+	/* Has the peer of that channel answer a SYNC request. As channel_ask(). */
+	int (*peer_ask)(void *context, const char *name, struct bytes request,
+		struct buffer *answer, struct error *error);
 	/* Durable. ERR_NOT_FOUND, ERR_EXISTS, ERR_INVALID, ERR_REFUSED: it is the configuration
 	 * file's. */
 	int (*channel_change)(void *context, enum admin_channel_act act, const char *name,

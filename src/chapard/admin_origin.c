@@ -164,6 +164,82 @@ int admin_origin_sync(struct admin_call *call, struct buffer *out, struct error 
 	return rc < 0 ? rc : ADMIN_DONE;
 }
 
+/* ---- how it is ---- */
+
+static int pending_count(struct kv_txn *kv, uint64_t peer, uint64_t *count_r)
+{
+	struct account_header header = { 0 };
+	int rc = account_next(kv, 0, &header);
+
+	*count_r = 0;
+	while (rc == 0) {
+		uint64_t count;
+
+		rc = origin_count_pending(kv, header.number, peer, &count);
+		if (rc == 0) {
+			*count_r += count;
+			rc = account_next(kv, header.number, &header);
+		}
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int admin_origin_health(
+	struct admin_call *call, struct admin_origin_health *health_r, struct error *error)
+{
+	struct origin_state state = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(call->admin->mail, mail_position(call->admin->mail), &kv);
+
+	*health_r = (struct admin_origin_health){ 0 };
+	if (rc == 0)
+		rc = origin_state_get(kv, &state);
+	if (rc == 0)
+		rc = pending_count(kv, state.peer, &health_r->pending_count);
+	mail_read_end(&kv);
+	if (rc < 0)
+		return error_set(error, rc, "the clone cannot be read: %s", error_name(rc));
+	health_r->attempt_ms = state.attempt_ms;
+	health_r->success_ms = state.success_ms;
+	memcpy(health_r->error, state.error, sizeof(health_r->error));
+	return 0;
+}
+
+void admin_origin_json(
+	struct admin_call *call, const struct admin_origin_health *health, struct buffer *out)
+{
+	const struct config_origin *origin = call->admin->origin;
+
+	json_member_string(
+		out, ",\n\"origin\":{", "address", bytes_of_string(origin->address.text));
+	json_member_string(out, ",", "user", bytes_of_string(origin->user));
+	json_member_number(out, ",", "last-attempt-ms", health->attempt_ms);
+	json_member_number(out, ",", "last-success-ms", health->success_ms);
+	json_member_string(out, ",", "last-error", bytes_of_string(health->error));
+	json_member_number(out, ",", "pending-changes", health->pending_count);
+	buffer_append_byte(out, '}');
+}
+
+void admin_origin_text(
+	struct admin_call *call, const struct admin_origin_health *health, struct buffer *out)
+{
+	const struct config_origin *origin = call->admin->origin;
+	uint64_t now_ms = clock_now_ms(clock_system());
+
+	buffer_printf(out, "origin    %s at %s: ", origin->user, origin->address.text);
+	if (health->success_ms == 0)
+		buffer_append_string(out, "never synced");
+	else
+		buffer_printf(out, "synced %llu s ago",
+			now_ms < health->success_ms
+				? 0
+				: (unsigned long long)(now_ms - health->success_ms) / 1000);
+	buffer_printf(out, "; %llu changes here are not there yet\n",
+		(unsigned long long)health->pending_count);
+	if (health->error[0] != '\0')
+		buffer_printf(out, "          last error: %s\n", health->error);
+}
+
 int admin_origin_met(struct admin_call *call, struct buffer *out, struct error *error)
 {
 	struct origin_state state = { 0 };

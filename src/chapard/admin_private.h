@@ -14,7 +14,7 @@
 /* One step: enum admin_step, or a negative code. */
 typedef int admin_step_function(struct admin_call *call, struct buffer *out, struct error *error);
 
-enum admin_option { ADMIN_OPTION_JSON = 1, ADMIN_OPTION_BODIES = 2 };
+enum admin_option { ADMIN_OPTION_JSON = 1, ADMIN_OPTION_BODIES = 2, ADMIN_OPTION_CHECK = 4 };
 
 struct admin_command {
 	const char *name;
@@ -74,11 +74,26 @@ admin_step_function admin_channel_list, admin_channel_add, admin_channel_remove,
 /* admin_quota.c */
 admin_step_function admin_quota, admin_quota_set;
 
+/* admin_compare.c */
+admin_step_function admin_verify_peer;
+
 /* admin_bundle.c */
 admin_step_function admin_bundle_create, admin_bundle_apply;
 
 /* admin_origin.c */
 admin_step_function admin_origin_sync, admin_origin_met;
+/* Part of status, of a clone. */
+struct admin_origin_health {
+	uint64_t attempt_ms, success_ms; /* since 1970; 0: never */
+	uint64_t pending_count;          /* records that changed here and are not there */
+	char error[ERROR_TEXT_SIZE];     /* of the last attempt; "": it succeeded */
+};
+int admin_origin_health(
+	struct admin_call *call, struct admin_origin_health *health_r, struct error *error);
+void admin_origin_json(
+	struct admin_call *call, const struct admin_origin_health *health, struct buffer *out);
+void admin_origin_text(
+	struct admin_call *call, const struct admin_origin_health *health, struct buffer *out);
 
 /* admin_conflict.c */
 admin_step_function admin_conflict_list;

@@ -111,7 +111,8 @@ static int totals_add(struct admin_call *call, struct error *error)
 	return rc;
 }
 
-static void status_json(struct admin_call *call, struct buffer *out)
+static void status_json(
+	struct admin_call *call, const struct admin_origin_health *origin, struct buffer *out)
 {
 	const struct admin *admin = call->admin;
 	struct store_status store;
@@ -132,6 +133,8 @@ static void status_json(struct admin_call *call, struct buffer *out)
 	json_member_string(out, ",", "failure",
 		bytes_of_string(store.failure != 0 ? error_name(store.failure) : ""));
 	buffer_append_byte(out, '}');
+	if (admin->origin != NULL)
+		admin_origin_json(call, origin, out);
 	if (admin->live != NULL) {
 		buffer_append_string(out, ",\n\"daemon\":");
 		admin->live->status(admin->live->context, true, out);
@@ -141,7 +144,8 @@ static void status_json(struct admin_call *call, struct buffer *out)
 	buffer_append_string(out, "}\n");
 }
 
-static void status_text(struct admin_call *call, struct buffer *out)
+static void status_text(
+	struct admin_call *call, const struct admin_origin_health *origin, struct buffer *out)
 {
 	const struct admin *admin = call->admin;
 	struct store_status store;
@@ -160,23 +164,55 @@ static void status_text(struct admin_call *call, struct buffer *out)
 		(unsigned long long)store.body_bytes,
 		store.failure != 0 ? "; writing stopped: " : "",
 		store.failure != 0 ? error_name(store.failure) : "");
+	if (admin->origin != NULL)
+		admin_origin_text(call, origin, out);
 	if (admin->live == NULL)
 		return;
 	admin->live->status(admin->live->context, false, out);
 	admin->live->channels(admin->live->context, false, out);
 }
 
+/* For monitoring: an error if anything needs attention. */
+static int health_check(
+	struct admin_call *call, const struct admin_origin_health *origin, struct error *error)
+{
+	const struct admin *admin = call->admin;
+	struct admin_health health = { 0 };
+	struct store_status store;
+
+	store_get_status(mail_store(admin->mail), &store);
+	if (store.failure != 0)
+		return error_set(error, ERR_IO, "writing stopped: %s", error_name(store.failure));
+	if (admin->origin != NULL && origin->error[0] != '\0')
+		return error_set(error, ERR_CLOSED, "the last sync failed: %s", origin->error);
+	if (admin->origin == NULL && admin->live == NULL)
+		return error_set(error, ERR_UNAVAILABLE, "the daemon is stopped");
+	if (admin->live != NULL)
+		admin->live->health(admin->live->context, &health);
+	if (health.down_count > 0 || health.failing_count > 0)
+		return error_set(error, ERR_CLOSED,
+			"%llu channels are down, %llu accounts are set aside",
+			(unsigned long long)health.down_count,
+			(unsigned long long)health.failing_count);
+	return 0;
+}
+
 int admin_status(struct admin_call *call, struct buffer *out, struct error *error)
 {
+	struct admin_origin_health origin = { 0 };
 	int rc = totals_add(call, error);
 
 	if (rc == 0)
 		return ADMIN_MORE;
 	if (rc != ERR_NOT_FOUND)
 		return rc;
+	rc = call->admin->origin != NULL ? admin_origin_health(call, &origin, error) : 0;
+	if (rc < 0)
+		return rc;
 	if (admin_has(call, ADMIN_OPTION_JSON))
-		status_json(call, out);
+		status_json(call, &origin, out);
 	else
-		status_text(call, out);
-	return ADMIN_DONE;
+		status_text(call, &origin, out);
+	rc = admin_has(call, ADMIN_OPTION_CHECK) ? health_check(call, &origin, error) : 0;
+	return rc < 0 ? rc : ADMIN_DONE;
 }

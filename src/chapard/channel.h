@@ -57,10 +57,11 @@ struct channel_status {
 	char last_error[ERROR_TEXT_SIZE]; /* of the connection, or of the account that failed last;
 					     "" */
 	uint64_t pending_count;           /* accounts that wait, those set aside included */
-	uint64_t failing_count;           /* accounts set aside */
-	uint64_t backlog_count;           /* of those that wait, how many were there at the start */
-	uint64_t sent_size;               /* bytes since the start */
-	uint64_t exchange_count;          /* since the start, as all of the following */
+	uint64_t pending_since_ms; /* since 1970: since when some have waited; 0: none does */
+	uint64_t failing_count;    /* accounts set aside */
+	uint64_t backlog_count;    /* of those that wait, how many were there at the start */
+	uint64_t sent_size;        /* bytes since the start */
+	uint64_t exchange_count;   /* since the start, as all of the following */
 	uint64_t refused_count;
 	uint64_t repair_count;
 	uint64_t conflict_count;

@@ -376,6 +376,10 @@ static void tell_pending(struct channel *channel)
 				backlog += account->is_backlog;
 			}
 	pthread_mutex_lock(&channel->lock);
+	if (pending == 0)
+		channel->status.pending_since_ms = 0;
+	else if (channel->status.pending_since_ms == 0)
+		channel->status.pending_since_ms = clock_now_ms(clock_system());
 	channel->status.pending_count = pending;
 	channel->status.backlog_count = backlog;
 	channel->status.failing_count = channel->failing_count;

@@ -342,6 +342,28 @@ int daemon_peers_confirm(void *context, const char *name, const struct account_h
 	return rc;
 }
 
+int daemon_peers_ask(void *context, const char *name, struct bytes request, struct buffer *answer,
+	struct error *error)
+{
+	struct daemon *daemon = context;
+	struct channel *channel = NULL;
+	struct daemon_peer *peer;
+	int rc;
+
+	pthread_mutex_lock(&daemon->peers.lock);
+	peer = peer_find(&daemon->peers, name);
+	if (peer != NULL && peer->channel != NULL) {
+		channel = peer->channel;
+		channel_hold(channel);
+	}
+	pthread_mutex_unlock(&daemon->peers.lock);
+	if (channel == NULL)
+		return error_set(error, ERR_NOT_FOUND, "no channel %.64s", name);
+	rc = channel_ask(channel, request, CHANNEL_ANSWER_TIMEOUT_MS, answer, error);
+	channel_release(channel);
+	return rc;
+}
+
 int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,
 	const char *const *words, size_t count, struct error *error)
 {

@@ -10,6 +10,16 @@
 
 #define FAILURES_TOLD_MAX 20 /* accounts set aside that are told to people, for each channel */
 
+/* For how many seconds the peer may have been without what changed here. */
+static uint64_t lag_s(const struct channel_status *status)
+{
+	uint64_t now_ms = clock_now_ms(clock_system());
+	uint64_t since_ms =
+		status->is_connected ? status->pending_since_ms : status->last_success_ms;
+
+	return since_ms == 0 || since_ms > now_ms ? 0 : (now_ms - since_ms) / 1000;
+}
+
 static void channel_tell_json(const char *name, const struct channel_status *status,
 	const char *separator, struct buffer *out)
 {
@@ -20,6 +30,7 @@ static void channel_tell_json(const char *name, const struct channel_status *sta
 	json_member_string(out, ",", "peer", bytes_of_string(status->peer));
 	buffer_printf(out, ",\"peer-id\":\"%016llx\"", (unsigned long long)status->peer_node);
 	json_member_number(out, ",", "pending", status->pending_count);
+	json_member_number(out, ",", "lag-seconds", lag_s(status));
 	json_member_number(out, ",", "backlog", status->backlog_count);
 	json_member_number(out, ",", "failing", status->failing_count);
 	json_member_number(out, ",", "last-success-ms", status->last_success_ms);
@@ -51,9 +62,10 @@ static void channel_tell_text(
 				? 0
 				: (unsigned long long)(now_ms - status->last_success_ms) / 1000);
 	buffer_printf(out,
-		"; %llu accounts wait, %llu of them failing; %llu exchanges, %llu conflicts "
+		"; lag %llu s, %llu accounts wait, %llu of them failing; %llu exchanges, %llu "
+		"conflicts "
 		"resolved, %llu repairs\n",
-		(unsigned long long)status->pending_count,
+		(unsigned long long)lag_s(status), (unsigned long long)status->pending_count,
 		(unsigned long long)status->failing_count,
 		(unsigned long long)status->exchange_count,
 		(unsigned long long)status->conflict_count,
@@ -123,4 +135,23 @@ void daemon_peers_tell(void *context, bool is_json, struct buffer *out)
 	pthread_mutex_unlock(&daemon->peers.lock);
 	if (is_json)
 		buffer_append_byte(out, ']');
+}
+
+void daemon_peers_health(void *context, struct admin_health *health_r)
+{
+	struct daemon *daemon = context;
+
+	*health_r = (struct admin_health){ 0 };
+	pthread_mutex_lock(&daemon->peers.lock);
+	for (size_t i = 0; i < daemon->peers.count; i++) {
+		struct channel_status status = { .is_paused = true };
+
+		if (daemon->peers.list[i]->channel != NULL)
+			channel_get_status(daemon->peers.list[i]->channel, &status);
+		if (status.is_paused)
+			continue;
+		health_r->down_count += !status.is_connected;
+		health_r->failing_count += status.failing_count;
+	}
+	pthread_mutex_unlock(&daemon->peers.lock);
 }

@@ -124,6 +124,8 @@ int daemon_peers_find(
 	void *context, const char *name, struct admin_node *node_r, struct error *error);
 int daemon_peers_confirm(void *context, const char *name, const struct account_header *account,
 	unsigned timeout_ms, struct error *error);
+int daemon_peers_ask(void *context, const char *name, struct bytes request, struct buffer *answer,
+	struct error *error);
 int daemon_peers_change(void *context, enum admin_channel_act act, const char *name,
 	const char *const *words, size_t count, struct error *error);
 /* daemon_commit.c: the OK that waits for a peer. The context is the daemon. */
@@ -134,6 +136,7 @@ int daemon_route_append(void *context, uint32_t account, struct id128 mailbox,
 	struct message_place *place_r);
 /* daemon_peers_tell.c */
 void daemon_peers_tell(void *context, bool is_json, struct buffer *out);
+void daemon_peers_health(void *context, struct admin_health *health_r);
 
 /* daemon_status.c */
 void daemon_status_init(struct daemon *daemon);

@@ -58,8 +58,10 @@ void daemon_status_init(struct daemon *daemon)
 	daemon->live = (struct admin_live){ .context = daemon,
 		.status = daemon_status,
 		.channels = daemon_peers_tell,
+		.health = daemon_peers_health,
 		.is_stopping = daemon_is_stopping,
 		.peer_find = daemon_peers_find,
 		.peer_confirm = daemon_peers_confirm,
+		.peer_ask = daemon_peers_ask,
 		.channel_change = daemon_peers_change };
 }

@@ -7,7 +7,7 @@
 
 #include "sync/point.h"
 
-#define SURVEY_ACCOUNT_COUNT_MAX 500 /* accounts in one request */
+#define SURVEY_ACCOUNT_COUNT_MAX 1000 /* accounts in one request */
 
 /* A peer's account as it tells it. */
 struct survey_account {

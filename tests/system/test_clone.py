@@ -330,6 +330,78 @@ class Clone(chapar.TestCase):
         self.assertIn("not empty", text)
         self.assert_equal(copy)
 
+    def test_status_tells_what_is_still_to_be_pushed_and_why_a_sync_failed(self):
+        self.origin.deliver("alice", message("one"))
+        copy = self.cloned()
+        port, _ = copy.serve()
+        with chapar.Imap("127.0.0.1", port) as mine:
+            mine.login("alice")
+            mine.append("INBOX", message("two"))
+        copy.end()
+        status = json.loads(copy.run("status", copy.folder, "--json")[1])["origin"]
+        self.assertGreater(status["pending-changes"], 0)
+        self.assertEqual(status["last-error"], "")
+        self.assertEqual(copy.run("status", copy.folder, "--check")[0], 0)
+        self.origin.stop()
+        self.assertNotEqual(copy.sync(check=False)[0], 0)
+        code, text = copy.run("status", copy.folder, "--check", check=False)
+        self.assertEqual(code, 75, text)
+        self.assertIn("last error", text)
+        self.origin.start()
+        copy.sync()
+        status = json.loads(copy.run("status", copy.folder, "--json")[1])["origin"]
+        self.assertEqual(status["pending-changes"], 0)
+        self.assertEqual(copy.run("status", copy.folder, "--check")[0], 0)
+
+
+class Tool(chapar.TestCase):
+    def tool(self, *arguments):
+        done = subprocess.run(
+            [chapar.CHAPAR, *arguments], stdout=subprocess.PIPE, encoding="utf-8", check=True
+        )
+        return done.stdout
+
+    def test_every_command_has_help_and_is_completed(self):
+        commands = re.findall(r"(?m)^  ([a-z-]+(?: [a-z-]+)?)(?= |$)", self.tool("help"))
+        self.assertGreater(len(commands), 30)
+        script = self.tool("completion", "bash")
+        for command in commands:
+            self.assertIn("usage: chapar " + command, self.tool("help", *command.split()))
+            line = ["chapar", *command.split()[:-1], command.split()[-1][:-1]]
+            words = " ".join("'%s'" % word for word in line)
+            done = subprocess.run(
+                ["bash", "-c", script + "COMP_WORDS=(%s); COMP_CWORD=%d; _chapar; "
+                 "echo \"${COMPREPLY[@]}\"" % (words, len(line) - 1)],
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+                check=True,
+            )
+            self.assertIn(command.split()[-1], done.stdout.split(), command)
+
+
+class Peers(chapar.TestCase):
+    def test_a_pair_is_compared_in_one_request_and_a_monitor_hears_of_a_cut(self):
+        pair = self.pair()
+        pair.start("alice", "bob")
+        for node in pair.nodes:
+            node.deliver("alice", message("on " + node.name))
+        pair.wait_equal("alice")
+        _, text = pair.a.tool("verify", "--peer", "b")
+        self.assertRegex(text, r"[2-9] accounts are equal on b; \d+ requests")
+        self.assertEqual(pair.a.tool("verify", "--peer", "b", "--json")[1].strip(), "[]")
+        self.assertEqual(pair.a.tool("verify", "--peer", "c", check=False)[0], 67)
+        self.assertEqual(pair.a.tool("status", "--check")[0], 0)
+        pair.cut()
+        wait_until(
+            lambda: pair.a.tool("status", "--check", check=False)[0] == 75, 60, "a cut is told"
+        )
+        channel = json.loads(pair.a.tool("status", "--json")[1])["channels"][0]
+        self.assertFalse(channel["connected"])
+        self.assertIn("lag-seconds", channel)
+        self.assertNotEqual(pair.a.tool("verify", "--peer", "b", check=False)[0], 0)
+        pair.a.stop()
+        self.assertEqual(pair.a.tool("status", "--check", check=False)[0], 69)
+
 
 if __name__ == "__main__":
     chapar.main()

@@ -4,7 +4,9 @@
 #include "chapar/tool_options.h"
 
 #include "base/mem.h"
+#include "chapar/clone_url.h"
 #include "chapar/tool_password.h"
+#include "chapar/tool_progress.h"
 #include "chapard/admin.h"
 #include "chapard/control.h"
 #include "chapard/json.h"
@@ -121,6 +123,8 @@ static void what_a_command_does_not_take_is_refused(void **state)
 		{ "-c x -C y status", "exclude each other" },
 		{ "clone imaps://h/ --pin x --ca-file y", "exclude each other" },
 		{ "clone imaps://h/ --no-tls --ca-file y", "nothing to verify" },
+		{ "verify --repair", "needs --peer" },
+		{ "verify --peer b --bodies", "nothing else" },
 		{ "clone", "name is missing" },
 		{ "clone a b c", "too many arguments" },
 		{ "rebuild --json", "does not take" },
@@ -236,6 +240,71 @@ static void lines_of_a_password_file_are_bounded(void **state)
 	buffer_deinit(&line);
 }
 
+static void addresses_of_accounts_are_read_and_written(void **state)
+{
+	static const struct {
+		const char *text, *user, *host, *written; /* host NULL: it is refused */
+		unsigned port;
+	} rows[] = {
+		{ "imaps://anna@mail.example.org/", "anna", "mail.example.org",
+			"imaps://anna@mail.example.org/", 993 },
+		{ "IMAPS://mail.example.org", "", "mail.example.org", "imaps://mail.example.org/",
+			993 },
+		{ "imap://anna@h:1143", "anna", "h", "imap://anna@h:1143/", 1143 },
+		{ "imaps://anna%40example.org@h/", "anna@example.org", "h",
+			"imaps://anna%40example.org@h/", 993 },
+		{ "imaps://anna@example.org@h/", "anna@example.org", "h",
+			"imaps://anna%40example.org@h/", 993 },
+		{ "imaps://anna;AUTH=*@[::1]:99/", "anna", "::1", "imaps://anna@[::1]:99/", 99 },
+		{ "https://h/", NULL, NULL, NULL, 0 },
+		{ "imaps://", NULL, NULL, NULL, 0 },
+		{ "imaps://a:secret@h/", NULL, NULL, NULL, 0 },
+		{ "imaps://h/INBOX", NULL, NULL, NULL, 0 },
+		{ "imaps://h:0/", NULL, NULL, NULL, 0 },
+		{ "imaps://h:65536/", NULL, NULL, NULL, 0 },
+		{ "imaps://[::1/", NULL, NULL, NULL, 0 },
+		{ "imaps://a%4@h/", NULL, NULL, NULL, 0 },
+		{ "imaps://a%00@h/", NULL, NULL, NULL, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buffer written = { 0 };
+		struct error error = { 0 };
+		struct clone_url url;
+		int rc = clone_url_parse(rows[i].text, &url, &error);
+
+		if ((rc == 0) != (rows[i].host != NULL))
+			fail_msg("%s gave %d: %s", rows[i].text, rc, error.text);
+		if (rc < 0)
+			continue;
+		assert_string_equal(url.user, rows[i].user);
+		assert_string_equal(url.host, rows[i].host);
+		assert_int_equal(url.port, rows[i].port);
+		clone_url_write(&url, &written);
+		assert_string_equal(buffer_string(&written), rows[i].written);
+		buffer_deinit(&written);
+	}
+}
+
+static void progress_tells_rate_and_time_left_once_they_mean_something(void **state)
+{
+	char text[PROGRESS_LINE_SIZE_MAX];
+
+	(void)state;
+	progress_text("anna", "bytes", 0, 0, 0, 0, text);
+	assert_string_equal(text, "anna ...");
+	progress_text("anna", "bytes", 512, 1024, 0, 100, text);
+	assert_string_equal(text, "anna [##########..........] 512 bytes of 1.0 KiB");
+	progress_text("anna", "bytes", 10 << 20, 40 << 20, 0, 10000, text);
+	assert_string_equal(
+		text, "anna [#####...............] 10.0 MiB of 40.0 MiB, 1.0 MiB/s, 0:30 left");
+	/* What was there before is no rate. */
+	progress_text("x", "accounts", 600, 1200, 500, 1000, text);
+	assert_string_equal(
+		text, "x [##########..........] 600 of 1200 accounts, 100/s, 0:06 left");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +316,8 @@ int main(void)
 		cmocka_unit_test(the_last_line_of_an_answer_is_ok_or_a_code_with_its_text),
 		cmocka_unit_test(json_strings_are_always_well_formed),
 		cmocka_unit_test(lines_of_a_password_file_are_bounded),
+		cmocka_unit_test(addresses_of_accounts_are_read_and_written),
+		cmocka_unit_test(progress_tells_rate_and_time_left_once_they_mean_something),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

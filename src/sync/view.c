@@ -278,8 +278,12 @@ bool view_message_is_common(
 {
 	if (message->placed_sequence > common)
 		return false;
-	return view->is_whole || (message->shown_sequence <= common &&
-					 view_is_common(view, message->mailbox, common));
+	/* What was written once more counts as new towards a sorted-out point (point.h); to take it
+	 * for new towards any loses nothing. */
+	return view->is_whole ||
+	       (message->placed_again <= common && message->shown_again <= common &&
+		       message->shown_sequence <= common &&
+		       view_is_common(view, message->mailbox, common));
 }
 
 bool view_is_fresh(const struct view *view, struct id128 mailbox)

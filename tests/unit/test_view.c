@@ -334,6 +334,9 @@ static void act(struct history *history, struct node *node)
 			if (!node_has_flag(node, mailbox, uid, flag))
 				node_flag(node, mailbox, uid, flag);
 		} else if (draw < 80) {
+			/* One that the other node moved later lives on, marked. */
+			if (node_has_flag(node, mailbox, uid, "\\Deleted"))
+				return;
 			node_expunge(node, mailbox, uid);
 			history->expunged[number] = true;
 		} else if (strcmp(mailbox, other) != 0) {

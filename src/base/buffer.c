@@ -11,12 +11,10 @@ void buffer_deinit(struct buffer *buffer)
 	*buffer = (struct buffer){ 0 };
 }
 
-void buffer_reserve(struct buffer *buffer, size_t len)
+void buffer_grow(struct buffer *buffer, size_t len)
 {
 	void *data = buffer->data;
 
-	if (buffer->len + len + 1 <= buffer->room)
-		return;
 	if (buffer->room == 0)
 		buffer->room = 56;
 	mem_grow(&data, &buffer->room, buffer->len + len + 1, 1);

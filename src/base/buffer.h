@@ -28,7 +28,15 @@ static inline void buffer_clear(struct buffer *buffer)
 
 /* Room for `len` more bytes, uninitialised, counted as appended; valid until the next append. */
 unsigned char *buffer_extend(struct buffer *buffer, size_t len);
-void buffer_reserve(struct buffer *buffer, size_t len);
+/* What buffer_reserve() does when there is no room yet. */
+void buffer_grow(struct buffer *buffer, size_t len);
+
+static inline void buffer_reserve(struct buffer *buffer, size_t len)
+{
+	if (buffer->len + len + 1 > buffer->room)
+		buffer_grow(buffer, len);
+}
+
 void buffer_append(struct buffer *buffer, const void *ptr, size_t len);
 void buffer_append_bytes(struct buffer *buffer, struct bytes bytes);
 void buffer_append_string(struct buffer *buffer, const char *text);

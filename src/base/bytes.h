@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
@@ -90,6 +91,22 @@ static inline struct bytes bytes_take(struct bytes *s, size_t len)
 
 	bytes_skip(s, len);
 	return taken;
+}
+
+/* How many ASCII octets it begins with. */
+static inline size_t bytes_ascii_len(struct bytes s)
+{
+	size_t at = 0;
+	uint64_t word;
+
+	for (; at + sizeof(word) <= s.len; at += sizeof(word)) {
+		memcpy(&word, s.ptr + at, sizeof(word));
+		if ((word & 0x8080808080808080u) != 0)
+			break;
+	}
+	while (at < s.len && s.ptr[at] < 0x80)
+		at++;
+	return at;
 }
 
 /* Index of the first `byte`, or s.len if there is none. */

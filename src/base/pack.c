@@ -1,5 +1,7 @@
 #include "base/pack.h"
 
+#include <endian.h>
+
 #include "base/error.h"
 
 void put_u32(unsigned char *at, uint32_t value)
@@ -78,25 +80,52 @@ int unpack_u64(struct bytes *in, uint64_t *value_r)
 	return 0;
 }
 
+/* The value of one that ends within eight octets, and how many it takes; 0: it does not. Of most
+ * records the greater part are numbers of seven or eight. */
+static size_t varint_of_word(const unsigned char *at, uint64_t *value_r)
+{
+	const uint64_t highs = 0x8080808080808080u;
+	uint64_t word, ends;
+
+	memcpy(&word, at, sizeof(word));
+	word = le64toh(word);
+	ends = ~word & highs;
+	if (ends == 0)
+		return 0;
+	/* All up to the first end, seven bits of each octet, then moved together. */
+	word &= (ends ^ (ends - 1)) & ~highs;
+	word = (word & 0x007f007f007f007fu) | (word & 0x7f007f007f007f00u) >> 1;
+	word = (word & 0x00003fff00003fffu) | (word & 0x3fff00003fff0000u) >> 2;
+	*value_r = (word & 0x0fffffffu) | (word & 0x0fffffff00000000u) >> 4;
+	return (size_t)__builtin_ctzll(ends) / 8 + 1;
+}
+
 int unpack_varint(struct bytes *in, uint64_t *value_r)
 {
+	size_t count = 0, count_max = in->len < 10 ? in->len : 10;
 	uint64_t value = 0;
 
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		unsigned char byte;
-
-		if (in->len == 0)
-			return ERR_CORRUPT;
-		byte = bytes_take(in, 1).ptr[0];
-		if (shift == 63 && byte > 1)
-			return ERR_CORRUPT;
-		if (shift > 0 && byte == 0)
+	if (in->len >= sizeof(value) && (count = varint_of_word(in->ptr, &value)) > 0) {
+		if (count > 1 && in->ptr[count - 1] == 0)
 			return ERR_CORRUPT; /* not minimal */
-		value |= (uint64_t)(byte & 0x7f) << shift;
-		if (byte < 0x80) {
-			*value_r = value;
-			return 0;
-		}
+		bytes_skip(in, count);
+		*value_r = value;
+		return 0;
+	}
+	value = 0;
+	while (count < count_max) {
+		unsigned char byte = in->ptr[count];
+
+		value |= (uint64_t)(byte & 0x7f) << (7 * count++);
+		if (byte >= 0x80)
+			continue;
+		/* The last octet of more than one is not 0, or it would not be minimal; the tenth
+		 * has room for one bit. */
+		if ((byte == 0 && count > 1) || (count == 10 && byte > 1))
+			return ERR_CORRUPT;
+		bytes_skip(in, count);
+		*value_r = value;
+		return 0;
 	}
 	return ERR_CORRUPT;
 }

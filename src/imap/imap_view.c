@@ -118,9 +118,14 @@ static int uid_order(const void *a, const void *b)
 /* Leaves each once: what changed in two ways was told twice. */
 static void uid_list_sort(struct uid_list *list)
 {
-	size_t kept = 0;
+	size_t kept = 0, at = 1;
 
 	if (list->count == 0)
+		return;
+	/* Most often messages were not changed in another order than they came. */
+	while (at < list->count && list->uids[at - 1] < list->uids[at])
+		at++;
+	if (at == list->count)
 		return;
 	qsort(list->uids, list->count, sizeof(list->uids[0]), uid_order);
 	for (size_t i = 1; i < list->count; i++) {

@@ -35,8 +35,10 @@ struct layers_txn {
 struct layers_cursor {
 	struct kv_cursor cursor;
 	unsigned table;
-	bool is_backward; /* how `at` and `below` stand to where it stands */
-	bool is_below;    /* `below` stands at a row */
+	bool is_backward;          /* how `at` and `below` stand to where it stands */
+	bool is_below;             /* `below` stands at a row */
+	bool is_at_below;          /* it stands at what `below` stands at, and no layer does ... */
+	struct layer_entry *bound; /* ... the first of whose entries is this; going forward */
 	struct kv_cursor *below;
 	struct layer_entry *at[LAYER_COUNT];
 };
@@ -224,11 +226,30 @@ static int first_of(const struct layers_cursor *cursor)
 	return first;
 }
 
+/* The first of the layers' entries, going forward; NULL: none. */
+static struct layer_entry *first_entry(const struct layers_cursor *cursor)
+{
+	struct layer_entry *a = cursor->at[0], *b = cursor->at[1];
+
+	if (a == NULL || b == NULL)
+		return a != NULL ? a : b;
+	return bytes_compare(layer_key(a), layer_key(b)) <= 0 ? a : b;
+}
+
+static int stand_at_below(struct layers_cursor *cursor)
+{
+	cursor->cursor.key = kv_cursor_key(cursor->below);
+	cursor->cursor.value = kv_cursor_value(cursor->below);
+	cursor->is_at_below = true;
+	return 0;
+}
+
 /* Stands at the first row from where the parts stand. */
 static int settle(struct layers_cursor *cursor)
 {
 	struct layers_txn *txn = (struct layers_txn *)cursor->cursor.txn;
 
+	cursor->is_at_below = false;
 	for (;;) {
 		int first = first_of(cursor), rc;
 		struct layer_entry *entry;
@@ -236,9 +257,8 @@ static int settle(struct layers_cursor *cursor)
 		if (first < 0)
 			return ERR_NOT_FOUND;
 		if (first == LAYER_COUNT) {
-			cursor->cursor.key = kv_cursor_key(cursor->below);
-			cursor->cursor.value = kv_cursor_value(cursor->below);
-			return 0;
+			cursor->bound = first_entry(cursor);
+			return stand_at_below(cursor);
 		}
 		entry = cursor->at[first];
 		rc = layer_value(entry, txn->snapshot, &cursor->cursor.value);
@@ -282,6 +302,15 @@ static int layers_next(struct kv_cursor *base)
 	struct layers_cursor *cursor = (struct layers_cursor *)base;
 	int rc = cursor->is_backward ? layers_seek(base, base->key) : 0;
 
+	/* Most rows are below, far from what was written lately. */
+	if (rc == 0 && cursor->is_at_below) {
+		rc = below_moved(cursor, kv_cursor_next(cursor->below));
+		if (rc == 0 && cursor->is_below &&
+			(cursor->bound == NULL || bytes_compare(kv_cursor_key(cursor->below),
+							  layer_key(cursor->bound)) < 0))
+			return stand_at_below(cursor);
+		return rc < 0 ? rc : settle(cursor);
+	}
 	if (rc == 0)
 		rc = pass_key(cursor, base->key);
 	return rc < 0 ? rc : settle(cursor);

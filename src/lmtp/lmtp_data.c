@@ -120,15 +120,22 @@ static void line_append(struct buffer *out, struct bytes line)
 	}
 }
 
+/* Bytes of the first line with its CRLF; all, if there is none. */
+static size_t line_size(struct bytes data)
+{
+	for (size_t at = 0; at < data.len; at++) {
+		at += bytes_find(bytes_of(data.ptr + at, data.len - at), '\n');
+		if (at > 0 && at < data.len && data.ptr[at - 1] == '\r')
+			return at + 1;
+	}
+	return data.len;
+}
+
 /* Takes all lines of the data, which end in CRLF. */
 static void body_append(struct buffer *out, struct bytes data)
 {
-	while (data.len > 0) {
-		const unsigned char *end = memmem(data.ptr, data.len, "\r\n", 2);
-		size_t len = end == NULL ? data.len : (size_t)(end - data.ptr) + 2;
-
-		line_append(out, bytes_take(&data, len));
-	}
+	while (data.len > 0)
+		line_append(out, bytes_take(&data, line_size(data)));
 }
 
 /* ---- Delivery ---- */

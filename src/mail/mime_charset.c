@@ -104,7 +104,8 @@ int mime_utf8_take(struct bytes *text)
 
 bool mime_utf8_is_valid(struct bytes text)
 {
-	while (text.len > 0) {
+	for (bytes_skip(&text, bytes_ascii_len(text)); text.len > 0;
+		bytes_skip(&text, bytes_ascii_len(text))) {
 		if (mime_utf8_take(&text) < 0)
 			return false;
 	}
@@ -137,9 +138,15 @@ void mime_utf8_append(struct buffer *out, int character)
 static int utf8_copy(struct bytes text, bool strict, struct buffer *out)
 {
 	while (text.len > 0) {
+		size_t ascii = bytes_ascii_len(text);
 		struct bytes before = text;
-		int character = mime_utf8_take(&text);
+		int character;
 
+		if (ascii > 0) {
+			buffer_append_bytes(out, bytes_take(&text, ascii));
+			continue;
+		}
+		character = mime_utf8_take(&text);
 		if (character >= 0)
 			buffer_append(out, before.ptr, before.len - text.len);
 		else if (strict)

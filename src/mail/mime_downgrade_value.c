@@ -19,11 +19,7 @@
 
 bool mime_is_ascii(struct bytes text)
 {
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.ptr[i] >= 0x80)
-			return false;
-	}
-	return true;
+	return bytes_ascii_len(text) == text.len;
 }
 
 /* A blank, after the end of a line if what follows would not fit in. */

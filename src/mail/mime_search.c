@@ -66,6 +66,26 @@ static bool utf8_has(struct bytes utf8, const struct mime_needle *needle)
 	return found;
 }
 
+/* Upper-cases ASCII letters, eight octets at once: of each the high bit of `lower` says whether it
+ * is a small letter, and its shift is the difference of the cases. */
+static void ascii_upper_copy(unsigned char *to, const unsigned char *from, size_t size)
+{
+	const uint64_t ones = 0x0101010101010101u, highs = ones << 7;
+	size_t i = 0;
+
+	for (; i + sizeof(uint64_t) <= size; i += sizeof(uint64_t)) {
+		uint64_t word, low, lower;
+
+		memcpy(&word, from + i, sizeof(word));
+		low = word & ~highs;
+		lower = (low + ones * (0x80 - 'a')) & ~(low + ones * (0x7f - 'z')) & ~word & highs;
+		word -= lower >> 2;
+		memcpy(to + i, &word, sizeof(word));
+	}
+	for (; i < size; i++)
+		to[i] = (unsigned char)ascii_upper(from[i]);
+}
+
 /* An ASCII needle in octets, without regard to case; linear, as memmem() is. */
 static bool octets_have(struct bytes octets, const struct mime_needle *needle)
 {
@@ -73,10 +93,9 @@ static bool octets_have(struct bytes octets, const struct mime_needle *needle)
 	size_t overlap = needle->folded.len > 0 ? needle->folded.len - 1 : 0;
 
 	for (;;) {
-		size_t i, size = octets.len < BLOCK_SIZE ? octets.len : BLOCK_SIZE;
+		size_t size = octets.len < BLOCK_SIZE ? octets.len : BLOCK_SIZE;
 
-		for (i = 0; i < size; i++)
-			block[i] = (unsigned char)ascii_upper(octets.ptr[i]);
+		ascii_upper_copy(block, octets.ptr, size);
 		if (found_in(bytes_of(block, size), needle))
 			return true;
 		if (size == octets.len)
@@ -87,11 +106,7 @@ static bool octets_have(struct bytes octets, const struct mime_needle *needle)
 
 static bool is_ascii(struct bytes text)
 {
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.ptr[i] >= 0x80)
-			return false;
-	}
-	return true;
+	return bytes_ascii_len(text) == text.len;
 }
 
 static bool is_plain(struct bytes value)

@@ -158,6 +158,26 @@ int segment_read_frame(int fd, struct id128 store, uint64_t offset, uint64_t fil
 	return rc;
 }
 
+int segment_read_body(int fd, struct id128 store, uint64_t offset, uint32_t payload_size,
+	struct frame *frame_r, struct buffer *frame_bytes, struct bytes *payload_r)
+{
+	size_t size = FRAME_HEADER_SIZE + (size_t)payload_size;
+	int rc;
+
+	buffer_clear(frame_bytes);
+	rc = segment_read(fd, offset, buffer_extend(frame_bytes, size), size);
+	if (rc == 0)
+		rc = frame_decode(frame_bytes->data, store, frame_r);
+	if (rc < 0)
+		return rc;
+	*payload_r = buffer_bytes(frame_bytes);
+	bytes_skip(payload_r, FRAME_HEADER_SIZE);
+	return frame_r->type != FRAME_BODY || frame_r->payload_size != payload_size ||
+			       crc32c(0, *payload_r) != frame_r->payload_crc
+		       ? ERR_CORRUPT
+		       : 0;
+}
+
 int segment_find_later(int fd, struct id128 store, uint64_t offset, uint64_t file_size,
 	uint64_t sequence, uint64_t *offset_r)
 {

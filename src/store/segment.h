@@ -82,6 +82,10 @@ int segment_read_header(
  */
 int segment_read_frame(int fd, struct id128 store, uint64_t offset, uint64_t file_size,
 	struct frame *frame_r, struct buffer *payload);
+/* A body's frame of which the payload's size is known, with one read; the payload is borrowed from
+ * `frame_bytes`. ERR_CORRUPT, ERR_VERSION, ERR_IO. */
+int segment_read_body(int fd, struct id128 store, uint64_t offset, uint32_t payload_size,
+	struct frame *frame_r, struct buffer *frame_bytes, struct bytes *payload_r);
 /*
  * Looks for a good frame after the bad one at `offset` whose durable sequence is at least
  * `sequence`: with the bad frame's sequence it proves that what is bad there had been on disk.

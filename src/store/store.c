@@ -47,6 +47,7 @@ static struct store *store_new(void)
 	pthread_condattr_destroy(&monotonic);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->listener_lock, NULL);
+	pthread_mutex_init(&store->packers.lock, NULL);
 	pthread_mutex_init(&store->compact_lock, NULL);
 	return store;
 }
@@ -62,6 +63,8 @@ static void store_free(struct store *store)
 	kv_abort(&store->txn);
 	kv_close(&store->kv);
 	store_files_close(store);
+	packers_free(store);
+	pthread_mutex_destroy(&store->packers.lock);
 	write_deinit(&store->write);
 	batch_deinit(&store->batch);
 	free(store->live_changes);
@@ -129,6 +132,8 @@ int store_files_open(struct store *store, const struct store_options *options, s
 	store->compression = options->compression;
 	store->index_size_max = options->index_size_max;
 	store->index_lag_max = options->index_lag_max != 0 ? options->index_lag_max : LAG_BYTES_MAX;
+	store->index_lag_ms_max =
+		options->index_lag_ms_max != 0 ? options->index_lag_ms_max : LAG_MS_MAX;
 	store->segment_size =
 		options->segment_size != 0 ? options->segment_size : SEGMENT_SIZE_DEFAULT;
 	rc = directory_open(store->path, options->create, &dir_fd, error);

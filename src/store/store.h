@@ -46,6 +46,7 @@ struct store_options {
 	int compression;           /* zstd level for bodies; 0: none */
 	uint64_t index_size_max;   /* bytes of address space for the index; 0: 1 TiB */
 	uint64_t index_lag_max;    /* bytes of rows that may wait in memory; 0: 8 MiB */
+	uint64_t index_lag_ms_max; /* and for how long; 0: 20 s */
 	bool skip_damage;          /* of store_rebuild() only */
 	const struct store_io *io; /* NULL: the system's */
 };

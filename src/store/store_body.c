@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <zstd.h>
 
-#define COMPRESS_SIZE_MIN 512 /* bytes; smaller bodies gain nothing */
-#define READ_ATTEMPT_COUNT 8  /* a body may be moved by compaction while it is being found */
+#define COMPRESS_SIZE_MIN 512             /* bytes; smaller bodies gain nothing */
+#define PACKER_SIZE_MAX ((size_t)2 << 20) /* bytes of zstd's memory that are kept for the next */
+#define READ_ATTEMPT_COUNT 8 /* a body may be moved by compaction while it is being found */
 
 struct store_body {
 	struct guid guid;
@@ -62,6 +63,84 @@ int body_row_put(struct store_write *write, struct bytes guid, const struct body
 	return rc;
 }
 
+/* ---- zstd ---- */
+
+static ZSTD_CCtx *compressor_take(struct packers *packers)
+{
+	ZSTD_CCtx *compressor = NULL;
+
+	pthread_mutex_lock(&packers->lock);
+	if (packers->compressor_count > 0)
+		compressor = packers->compressors[--packers->compressor_count];
+	pthread_mutex_unlock(&packers->lock);
+	return compressor != NULL ? compressor : ZSTD_createCCtx();
+}
+
+/* One that grew with a large body is not worth keeping. */
+static void compressor_give(struct packers *packers, ZSTD_CCtx *compressor)
+{
+	bool is_small = ZSTD_sizeof_CCtx(compressor) <= PACKER_SIZE_MAX;
+
+	pthread_mutex_lock(&packers->lock);
+	if (is_small && packers->compressor_count < PACKER_IDLE_MAX) {
+		packers->compressors[packers->compressor_count++] = compressor;
+		compressor = NULL;
+	}
+	pthread_mutex_unlock(&packers->lock);
+	ZSTD_freeCCtx(compressor);
+}
+
+static ZSTD_DCtx *decompressor_take(struct packers *packers)
+{
+	ZSTD_DCtx *decompressor = NULL;
+
+	pthread_mutex_lock(&packers->lock);
+	if (packers->decompressor_count > 0)
+		decompressor = packers->decompressors[--packers->decompressor_count];
+	pthread_mutex_unlock(&packers->lock);
+	return decompressor != NULL ? decompressor : ZSTD_createDCtx();
+}
+
+static void decompressor_give(struct packers *packers, ZSTD_DCtx *decompressor)
+{
+	pthread_mutex_lock(&packers->lock);
+	if (packers->decompressor_count < PACKER_IDLE_MAX) {
+		packers->decompressors[packers->decompressor_count++] = decompressor;
+		decompressor = NULL;
+	}
+	pthread_mutex_unlock(&packers->lock);
+	ZSTD_freeDCtx(decompressor);
+}
+
+void packers_free(struct store *store)
+{
+	struct packers *packers = &store->packers;
+
+	while (packers->compressor_count > 0)
+		ZSTD_freeCCtx(packers->compressors[--packers->compressor_count]);
+	while (packers->decompressor_count > 0)
+		ZSTD_freeDCtx(packers->decompressors[--packers->decompressor_count]);
+}
+
+/* Compresses if that is worth it. */
+static void body_pack(struct store *store, struct store_body *body)
+{
+	size_t bound = ZSTD_compressBound(body->raw.len), size;
+	ZSTD_CCtx *compressor = compressor_take(&store->packers);
+
+	if (compressor == NULL)
+		return;
+	buffer_extend(&body->packed, bound);
+	size = ZSTD_compressCCtx(compressor, body->packed.data, bound, body->raw.ptr, body->raw.len,
+		store->compression);
+	compressor_give(&store->packers, compressor);
+	if (ZSTD_isError(size) || size >= body->raw.len - body->raw.len / 16)
+		return;
+	buffer_truncate(&body->packed, size);
+	body->stored = buffer_bytes(&body->packed);
+	body->flags = FRAME_ZSTD;
+}
+
 int store_body_prepare(struct store *store, struct bytes raw, struct store_body **body_r)
 {
 	struct store_body *body;
@@ -71,18 +150,8 @@ int store_body_prepare(struct store *store, struct bytes raw, struct store_body 
 	body = mem_zalloc(sizeof(*body));
 	body->raw = body->stored = raw;
 	guid_of(raw, &body->guid);
-	if (store->compression != 0 && raw.len >= COMPRESS_SIZE_MIN) {
-		size_t bound = ZSTD_compressBound(raw.len), size;
-
-		buffer_extend(&body->packed, bound);
-		size = ZSTD_compress(
-			body->packed.data, bound, raw.ptr, raw.len, store->compression);
-		if (!ZSTD_isError(size) && size < raw.len - raw.len / 16) {
-			buffer_truncate(&body->packed, size);
-			body->stored = buffer_bytes(&body->packed);
-			body->flags = FRAME_ZSTD;
-		}
-	}
+	if (store->compression != 0 && raw.len >= COMPRESS_SIZE_MIN)
+		body_pack(store, body);
 	memcpy(body->prefix, body->guid.bytes, sizeof(body->guid.bytes));
 	put_u64(body->prefix + 32, raw.len);
 	body->payload_crc =
@@ -268,8 +337,10 @@ int store_body_exists(struct kv_txn *kv, const struct guid *guid, uint64_t *size
 	return rc;
 }
 
-int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer *out)
+int body_unpack(
+	struct store *store, uint8_t flags, struct bytes stored, uint64_t size, struct buffer *out)
 {
+	ZSTD_DCtx *decompressor;
 	size_t start = out->len, got;
 
 	if (size > FRAME_PAYLOAD_SIZE_MAX)
@@ -280,8 +351,12 @@ int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer
 		buffer_append_bytes(out, stored);
 		return 0;
 	}
-	got = ZSTD_decompress(
-		buffer_extend(out, (size_t)size), (size_t)size, stored.ptr, stored.len);
+	decompressor = decompressor_take(&store->packers);
+	if (decompressor == NULL)
+		return ERR_UNAVAILABLE;
+	got = ZSTD_decompressDCtx(decompressor, buffer_extend(out, (size_t)size), (size_t)size,
+		stored.ptr, stored.len);
+	decompressor_give(&store->packers, decompressor);
 	if (ZSTD_isError(got) || got != size) {
 		buffer_truncate(out, start);
 		return ERR_CORRUPT;
@@ -293,26 +368,25 @@ static int frame_read(struct store *store, const struct body_row *row, const str
 	struct buffer *out)
 {
 	struct log_segment *segment = log_acquire(&store->log, row->segment);
-	struct buffer payload = { 0 };
+	struct buffer frame_bytes = { 0 };
 	struct frame frame;
 	struct bytes stored;
-	int rc;
+	int rc = ERR_CORRUPT;
 
 	if (segment == NULL)
 		return ERR_NOT_FOUND;
-	rc = segment_read_frame(
-		segment->fd, store->log.store, row->offset, UINT64_MAX, &frame, &payload);
+	if (row->stored_size >= FRAME_BODY_PREFIX_SIZE &&
+		row->stored_size <= FRAME_PAYLOAD_SIZE_MAX)
+		rc = segment_read_body(segment->fd, store->log.store, row->offset,
+			(uint32_t)row->stored_size, &frame, &frame_bytes, &stored);
 	log_release(&store->log, segment);
-	stored = buffer_bytes(&payload);
-	if (rc == ERR_NOT_FOUND ||
-		(rc == 0 && (frame.type != FRAME_BODY || stored.len < FRAME_BODY_PREFIX_SIZE ||
-				    memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0)))
+	if (rc == 0 && memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0)
 		rc = ERR_CORRUPT;
 	if (rc == 0) {
 		bytes_skip(&stored, FRAME_BODY_PREFIX_SIZE);
-		rc = body_unpack(frame.flags, stored, row->size, out);
+		rc = body_unpack(store, frame.flags, stored, row->size, out);
 	}
-	buffer_deinit(&payload);
+	buffer_deinit(&frame_bytes);
 	return rc;
 }
 

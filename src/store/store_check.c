@@ -43,7 +43,7 @@ static void check_body_frame(struct verify *verify, uint64_t number, uint64_t of
 
 	if (unpack_raw(&payload, named.bytes, sizeof(named.bytes)) == 0 &&
 		unpack_u64(&payload, &size) == 0)
-		rc = body_unpack(frame->flags, payload, size, &raw);
+		rc = body_unpack(verify->store, frame->flags, payload, size, &raw);
 	guid_of(buffer_bytes(&raw), &guid);
 	if (rc < 0 || !guid_equal(&guid, &named))
 		finding(verify, "segment %016llx at offset %llu: a body is not what its GUID says",

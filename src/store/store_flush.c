@@ -27,7 +27,7 @@ static struct timespec monotonic_time(uint64_t at_ms)
 
 bool flush_due(const struct store *store, uint64_t *at_ms_r)
 {
-	uint64_t at_ms = store->unsealed_since_ms + LAG_MS_MAX;
+	uint64_t at_ms = store->unsealed_since_ms + store->index_lag_ms_max;
 	bool is_wanted = store->flush_wanted > store->seal_count;
 
 	if (store->seal_count > store->flush_count)

@@ -24,7 +24,7 @@ enum store_table {
  * redone from the log. */
 #define LAG_BYTES_MAX ((uint64_t)8 << 20)       /* of rows in memory ... */
 #define LAG_LOG_BYTES_MAX ((uint64_t)256 << 20) /* ... of log, bodies included ... */
-#define LAG_MS_MAX 20000                        /* ... or this long */
+#define LAG_MS_MAX ((uint64_t)20000)            /* ... or this long */
 #define FLUSH_RETRY_MS 1000                     /* after the index could not be written */
 #define BATCH_BYTES_MAX ((uint64_t)64 << 20) /* what one sync of the log covers, and one commit */
 
@@ -117,11 +117,25 @@ struct listener {
 	void *context;
 };
 
+/*
+ * zstd's working memory, some hundred KB for each use, kept for the next: to get it from the system
+ * and give it back costs more than to compress a small message. No more are kept than work at once
+ * most of the time.
+ */
+#define PACKER_IDLE_MAX 4
+struct packers {
+	pthread_mutex_t lock;
+	struct ZSTD_CCtx_s *compressors[PACKER_IDLE_MAX];
+	struct ZSTD_DCtx_s *decompressors[PACKER_IDLE_MAX];
+	unsigned compressor_count, decompressor_count;
+};
+
 struct store {
 	_Atomic uint64_t tick_last;
 	struct kv *kv;
 	bool is_memory;
 	int compression;
+	struct packers packers;
 	uint64_t segment_size;
 	uint64_t index_size_max;
 	uint64_t node;
@@ -138,7 +152,7 @@ struct store {
 	bool is_committing;  /* somebody changes the store: all that is named so below is his */
 	struct buffer heard; /* keys fed and notes that listeners were not told of yet */
 	uint64_t durable;    /* sequence of the last commit; readers see it */
-	uint64_t index_lag_max;
+	uint64_t index_lag_max, index_lag_ms_max;
 	uint64_t seal_count;      /* how often commits were sealed to be flushed to the index ... */
 	uint64_t flush_count;     /* ... and how often that was done: the same, or one less */
 	uint64_t flush_wanted;    /* so many seals are asked for */
@@ -231,7 +245,9 @@ int body_row_put(struct store_write *write, struct bytes guid, const struct body
 void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_crc,
 	struct bytes prefix, struct bytes stored, struct body_row *row);
 /* Raw bytes of a stored body. */
-int body_unpack(uint8_t flags, struct bytes stored, uint64_t size, struct buffer *out);
+int body_unpack(
+	struct store *store, uint8_t flags, struct bytes stored, uint64_t size, struct buffer *out);
+void packers_free(struct store *store);
 
 /* Makes the changes of live bytes since the last call good, or forgets them. */
 void live_changes_settle(struct store *store, bool is_good);

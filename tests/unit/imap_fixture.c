@@ -47,10 +47,12 @@ static bool may_create(void *context, const char *user)
 static void open_store(struct imap_fixture *fixture)
 {
 	char path[128];
-	struct store_options options = { .path = path, .create = true };
+	struct store_options options = fixture->store_options;
 	struct error error = { 0 };
 
 	snprintf(path, sizeof(path), "%s/store", fixture->files.directory);
+	options.path = path;
+	options.create = true;
 	if (store_open(&options, &error, &fixture->store) < 0)
 		fail_msg("%s", error.text);
 	assert_int_equal(mail_open(fixture->store, clock_system(), &fixture->mail), 0);
@@ -108,6 +110,14 @@ void imap_fixture_start_with(
 {
 	memset(fixture, 0, sizeof(*fixture));
 	fixture_start(fixture, allow_plaintext, append_size_max);
+}
+
+void imap_fixture_start_storing(
+	struct imap_fixture *fixture, const struct store_options *store_options)
+{
+	memset(fixture, 0, sizeof(*fixture));
+	fixture->store_options = *store_options;
+	fixture_start(fixture, true, 0);
 }
 
 void imap_fixture_start_telling(struct imap_fixture *fixture)

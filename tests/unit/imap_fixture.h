@@ -21,12 +21,16 @@ struct imap_fixture {
 	uint16_t port;
 	unsigned progress_interval_ms; /* 0: the server's own */
 	unsigned idle_timeout_s;       /* likewise */
+	struct store_options store_options;
 };
 
 /* Makes and starts it, with logins allowed without TLS. */
 void imap_fixture_start(struct imap_fixture *fixture);
 void imap_fixture_start_with(
 	struct imap_fixture *fixture, bool allow_plaintext, size_t append_size_max);
+/* One whose store is opened so; path and `create` are the fixture's. */
+void imap_fixture_start_storing(
+	struct imap_fixture *fixture, const struct store_options *store_options);
 /* One that tells of a search's progress whenever it can. */
 void imap_fixture_start_telling(struct imap_fixture *fixture);
 /* One that ends sessions that move no byte for so long. */

@@ -157,6 +157,29 @@ static void searching_decodes_and_disregards_case(void **state)
 	}
 }
 
+/* Octets that are no letters stay what they are, wherever they stand in a line. */
+static void only_letters_lose_their_case(void **state)
+{
+	(void)state;
+	for (int octet = '!'; octet < 0x7f; octet++) {
+		char text[24], other[2] = { (char)(octet ^ 0x20), '\0' };
+		bool is_letter = (octet | 0x20) >= 'a' && (octet | 0x20) <= 'z' && octet >= 'A';
+		struct mime_needle needle;
+
+		if (other[0] <= ' ' || other[0] == 0x7f || octet == '.' || other[0] == '.')
+			continue;
+		assert_int_equal(
+			mime_needle_init(&needle, bytes_of_string(other), BYTES_LITERAL("")), 0);
+		for (int at = 0; at < 17; at++) {
+			memcpy(text, "\r\n.................\r\n", 22);
+			text[2 + at] = (char)octet;
+			assert_int_equal(
+				mime_search_body(bytes_of_string(text), &needle), is_letter);
+		}
+		mime_needle_deinit(&needle);
+	}
+}
+
 static void a_needle_is_found_over_the_edge_of_a_block(void **state)
 {
 	struct mime_needle needle;
@@ -228,6 +251,7 @@ int main(void)
 		cmocka_unit_test(unknown_charsets_are_refused),
 		cmocka_unit_test(charsets_of_mail_are_known),
 		cmocka_unit_test(searching_decodes_and_disregards_case),
+		cmocka_unit_test(only_letters_lose_their_case),
 		cmocka_unit_test(a_needle_is_found_over_the_edge_of_a_block),
 		cmocka_unit_test(real_mail_keeps_the_invariants),
 	};

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define PROGRESS_LINE_SIZE_MAX 200 /* bytes */
+#define PROGRESS_LINE_SIZE_MAX 256 /* bytes */
 
 struct tool_progress {
 	FILE *out;                     /* where output goes */

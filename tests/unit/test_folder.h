@@ -23,7 +23,7 @@ static inline void test_folders_remove(void)
 
 		if (access(test_folders[i], F_OK) < 0)
 			continue;
-		snprintf(command, sizeof(command), "rm -rf '%s'", test_folders[i]);
+		snprintf(command, sizeof(command), "rm -rf '%.63s'", test_folders[i]);
 		if (system(command) != 0)
 			fprintf(stderr, "%s is left\n", test_folders[i]);
 	}

@@ -22,6 +22,7 @@ static inline uint64_t clock_now_ms(const struct clock *clock)
 
 /* Milliseconds of a clock that never steps; for time limits and durations only. */
 uint64_t clock_monotonic_ms(void);
+uint64_t clock_monotonic_us(void); /* the same in microseconds */
 
 /* Waiting with a limit: a condition on that clock, and the time in so many milliseconds on it. */
 void clock_cond_init(pthread_cond_t *cond);

@@ -288,6 +288,8 @@ static int command_run(const struct config *config, struct node *node,
 		return named_run(node, "script-list", options, error);
 	case TOOL_SCRIPT_PUT:
 		return tool_script_put(node, options, error);
+	case TOOL_TRACE:
+		return named_run(node, "trace", options, error);
 	case TOOL_UNDELETE:
 		return tool_undelete(node, options, error);
 	case TOOL_STATUS:

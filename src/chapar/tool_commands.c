@@ -80,6 +80,8 @@ const struct tool_command tool_commands[] = {
 		"Tell the state of the node, its clients and its channels." },
 	{ { "sync", NULL }, TOOL_SYNC, TAKES_PASSWORD_FILE | TAKES_JSON | TAKES_WATCH, 0, 1,
 		"[DIR]", "Bring a clone and its origin together: pull and push." },
+	{ { "trace", NULL }, TOOL_TRACE, 0, 0, 1, "[ACCOUNT|USER|PEER]",
+		"Tell what requests and answers of replication pass, until it is interrupted." },
 	{ { "undelete", NULL }, TOOL_UNDELETE, TAKES_JSON | TAKES_SINCE | TAKES_UNDELETE, 1,
 		TOOL_NAME_COUNT_MAX, "ACCOUNT [ID...]",
 		"Bring back messages, a mailbox or an account; or list what can be." },

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "chapard/admin_private.h"
 #include "mail/quota.h"
+#include "sync/trace.h"
 
 #include <stdlib.h>
 
@@ -43,6 +44,7 @@ static const struct admin_command commands[] = {
 	{ "script-put", 0, 3, 3, admin_script_put },                   /* NAME SCRIPT TEXT */
 	{ "origin-sync", ADMIN_OPTION_JSON, 2, 3, admin_origin_sync }, /* MODE PASSWORD [watch] */
 	{ "origin-met", 0, 0, 0, admin_origin_met }, /* whether anything came from there */
+	{ "trace", 0, 0, 1, admin_trace },           /* [ACCOUNT|USER|PEER] */
 	{ "undelete", 0, 1, ADMIN_ARGUMENT_COUNT_MAX, admin_undelete }, /* NAME KEY=VALUE … */
 	{ "undelete-list", ADMIN_OPTION_JSON, 1, 4, admin_undelete_list },
 };
@@ -192,10 +194,17 @@ void admin_call_free(struct admin_call **call)
 		return;
 	if ((*call)->state_free != NULL)
 		(*call)->state_free((*call)->state);
+	trace_reader_free(&(*call)->trace);
 	free((*call)->arguments);
 	arena_free(&(*call)->arena);
 	free(*call);
 	*call = NULL;
+}
+
+void admin_call_on_news(struct admin_call *call, void (*wake)(void *context), void *context)
+{
+	call->wake = wake;
+	call->wake_context = context;
 }
 
 int admin_call_step(struct admin_call *call, struct buffer *out, struct error *error)

@@ -42,6 +42,7 @@ struct admin_health {
 /* What only a running daemon can tell or do. The first two append a JSON value or lines of text. */
 struct admin_live {
 	void *context;
+	struct trace *trace; /* of all SYNC sessions and channels */
 	void (*status)(void *context, bool is_json, struct buffer *out);
 	void (*channels)(void *context, bool is_json, struct buffer *out);
 	void (*health)(void *context, struct admin_health *health_r);
@@ -89,12 +90,16 @@ int admin_call_new(
 /* Frees it, also before it is done. Sets *call to NULL. A NULL *call is allowed. */
 void admin_call_free(struct admin_call **call);
 
-enum admin_step { ADMIN_DONE, ADMIN_MORE };
+enum admin_step { ADMIN_DONE, ADMIN_MORE, ADMIN_WAIT };
+
+/* Calls that wait for something to happen (ADMIN_WAIT) call this then, from any thread; it must not
+ * block. Before the first step; without it they are refused. */
+void admin_call_on_news(struct admin_call *call, void (*wake)(void *context), void *context);
 
 /*
- * Goes on; what it has to say is appended to *out in whole lines. ADMIN_MORE: call again. A
- * negative code ends the call: ERR_CORRUPT (verify found damage: told in *out), ERR_NOT_FOUND,
- * ERR_EXISTS, ERR_INVALID, and those of mail.h.
+ * Goes on; what it has to say is appended to *out in whole lines. ADMIN_MORE: call again.
+ * ADMIN_WAIT: call again when it is woken. A negative code ends the call: ERR_CORRUPT (verify found
+ * damage: told in *out), ERR_NOT_FOUND, ERR_EXISTS, ERR_INVALID, and those of mail.h.
  */
 int admin_call_step(struct admin_call *call, struct buffer *out, struct error *error);
 

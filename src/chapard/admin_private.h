@@ -31,6 +31,10 @@ struct admin_call {
 	const char **arguments;
 	size_t argument_count;
 
+	void (*wake)(void *context); /* NULL: nobody can wait */
+	void *wake_context;
+	struct trace_reader *trace;
+
 	/* Where a command goes on. */
 	size_t argument_index;
 	uint32_t account;
@@ -70,6 +74,9 @@ admin_step_function admin_verify, admin_compact, admin_status;
 /* admin_channel.c */
 admin_step_function admin_channel_list, admin_channel_add, admin_channel_remove,
 	admin_channel_pause, admin_channel_resume;
+
+/* admin_trace.c */
+admin_step_function admin_trace;
 
 /* admin_quota.c */
 admin_step_function admin_quota, admin_quota_set;

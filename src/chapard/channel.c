@@ -153,6 +153,7 @@ static void copy_options(struct channel_options *own, const struct channel_optio
 {
 	*own = *options;
 	own->name = mem_strdup(options->name);
+	own->link.trace_name = own->name;
 	own->link.host = mem_strdup(options->link.host);
 	own->link.user = mem_strdup(options->link.user);
 	own->link.password = copy_or_null(options->link.password);

@@ -1,9 +1,11 @@
 #include "chapard/channel_link.h"
 
+#include "base/clock.h"
 #include "base/encode.h"
 #include "base/mem.h"
 #include "mail/sasl.h"
 #include "sync/responder.h"
+#include "sync/trace.h"
 #include "sync/wire.h"
 
 #include <stdio.h>
@@ -16,6 +18,13 @@
 #define PLAIN_SIZE_MAX (16u * 1024)          /* bytes; a longer request goes as one literal */
 #define FLUSH_SIZE (1024u * 1024)            /* bytes queued before they are sent unasked */
 
+/* Of a request under way, for the trace: when it was queued, and what account it is about. */
+#define ASKED_COUNT 64u
+struct asked {
+	uint64_t tag, at_us;
+	char account[ACCOUNT_NAME_SIZE_MAX + 1];
+};
+
 struct channel_link {
 	struct net_client *client;
 	struct buffer out;
@@ -26,6 +35,9 @@ struct channel_link {
 	uint64_t sent_tag, answered_tag; /* numbers of the last ones */
 	uint64_t unanswered_size;        /* bytes sent since everything was answered */
 	struct buffer mechanisms;        /* that the peer offers, each after a blank */
+	struct trace *trace;             /* or NULL */
+	char *trace_name, *trace_where;
+	struct asked asked[ASKED_COUNT]; /* by the number of the command's tag */
 };
 
 void channel_link_close(struct channel_link **link)
@@ -36,6 +48,8 @@ void channel_link_close(struct channel_link **link)
 	buffer_deinit(&(*link)->line);
 	buffer_deinit(&(*link)->answer);
 	buffer_deinit(&(*link)->mechanisms);
+	free((*link)->trace_name);
+	free((*link)->trace_where);
 	free(*link);
 	*link = NULL;
 }
@@ -202,8 +216,46 @@ int channel_link_flush(struct channel_link *link, struct error *error)
 	return rc;
 }
 
+static void trace_request(struct channel_link *link, struct bytes request)
+{
+	struct trace_message message = { .side = TRACE_SENT,
+		.who = link->trace_name,
+		.where = link->trace_where,
+		.text = request,
+		.duration_us = TRACE_UNTIMED };
+	struct asked *asked = &link->asked[(link->sent_tag + 1) % ASKED_COUNT];
+
+	if (!trace_is_read(link->trace))
+		return;
+	asked->tag = link->sent_tag + 1;
+	asked->at_us = clock_monotonic_us();
+	if (account_name_normalize(trace_account(request), asked->account) < 0)
+		asked->account[0] = '\0';
+	trace_tell(link->trace, &message);
+}
+
+/* The answer to the request with that tag, if that was traced. */
+static void trace_answer(struct channel_link *link, uint64_t tag, struct bytes answer)
+{
+	const struct asked *asked = &link->asked[tag % ASKED_COUNT];
+	struct trace_message message = { .side = TRACE_RECEIVED,
+		.who = link->trace_name,
+		.where = link->trace_where,
+		.text = answer,
+		.duration_us = TRACE_UNTIMED };
+
+	if (!trace_is_read(link->trace))
+		return;
+	if (asked->tag == tag) {
+		message.account = bytes_of_string(asked->account);
+		message.duration_us = clock_monotonic_us() - asked->at_us;
+	}
+	trace_tell(link->trace, &message);
+}
+
 int channel_link_request(struct channel_link *link, struct bytes request, struct error *error)
 {
+	trace_request(link, request);
 	if (request.len <= PLAIN_SIZE_MAX) {
 		queue_command(link, "SYNC", request);
 	} else {
@@ -233,6 +285,7 @@ int channel_link_answer(struct channel_link *link, struct bytes *answer_r, struc
 		wire_put_error(&link->answer, ERR_REFUSED, reason);
 	}
 	*answer_r = buffer_bytes(&link->answer);
+	trace_answer(link, link->answered_tag, *answer_r);
 	return 0;
 }
 
@@ -469,6 +522,17 @@ int channel_link_open(const struct channel_link_options *options, struct mail *m
 	int rc;
 
 	link->client = client;
+	link->trace = options->trace;
+	if (options->trace != NULL) {
+		struct buffer where = { 0 };
+
+		buffer_append_string(&where, options->host);
+		if (options->host[0] != '/')
+			buffer_printf(&where, ":%u", (unsigned)options->port);
+		link->trace_name = mem_strdup(options->trace_name);
+		link->trace_where = mem_strdup(buffer_string(&where));
+		buffer_deinit(&where);
+	}
 	rc = begin(link, options, mail, peer_r, error);
 	if (rc < 0)
 		channel_link_close(&link);

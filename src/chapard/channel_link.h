@@ -23,7 +23,9 @@ struct channel_link_options {
 	const char *password; /* NULL: the certificate of tls_options says who we are */
 	enum channel_tls tls;
 	struct net_client_tls tls_options;
-	const char *mailboxes; /* that SYNC requests are about (sync/view.h); NULL: all */
+	const char *mailboxes;  /* that SYNC requests are about (sync/view.h); NULL: all */
+	struct trace *trace;    /* what passes is told there (sync/trace.h); NULL: nowhere ... */
+	const char *trace_name; /* ... as that of this channel */
 };
 
 struct channel_link;

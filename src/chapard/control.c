@@ -104,7 +104,25 @@ static enum net_result session_resume(void *context)
 	buffer_deinit(&output);
 	if (rc == ADMIN_MORE)
 		return NET_AGAIN;
+	if (rc == ADMIN_WAIT) {
+		net_connection_set_idle_timeout(session->connection, 0);
+		/* A client that does not read is not woken for. */
+		return net_connection_is_full(session->connection) ? NET_AGAIN : NET_DONE;
+	}
 	return session_finish(session, rc, &error);
+}
+
+static void news_came(void *context)
+{
+	net_connection_wake(context);
+}
+
+/* A command that waits has something to tell. */
+static enum net_result session_wake(void *context)
+{
+	struct control_session *session = context;
+
+	return session->call != NULL ? session_resume(session) : NET_DONE;
 }
 
 static enum net_result session_command(void *context, struct bytes unit)
@@ -113,10 +131,14 @@ static enum net_result session_command(void *context, struct bytes unit)
 	struct error error = { 0 };
 	int rc;
 
+	/* Whatever comes while a command waits ends that. */
+	if (session->call != NULL)
+		return session_finish(session, 0, &error);
 	unit.len--; /* the line's end */
 	rc = admin_call_new(session->admin, unit, &session->call, &error);
 	if (rc < 0)
 		return session_finish(session, rc, &error);
+	admin_call_on_news(session->call, news_came, session->connection);
 	return session_resume(session);
 }
 
@@ -136,6 +158,7 @@ const struct net_protocol control_protocol = {
 	.frame = session_frame,
 	.command = session_command,
 	.resume = session_resume,
+	.wake = session_wake,
 	.goodbye = session_goodbye,
 	.session_free = session_free,
 };

@@ -4,7 +4,8 @@
  *
  * The client sends a request line (admin.h). The server answers with any number of lines that begin
  * with '=' and hold a line of output each, and one last line: "OK", or "FAIL CODE TEXT" with CODE
- * of enum error_code. Then the next request may follow. Lines end in LF.
+ * of enum error_code. Then the next request may follow; a command that does not end by itself
+ * (trace) is ended by it. Lines end in LF.
  */
 #ifndef CHAPAR_CHAPARD_CONTROL_H
 #define CHAPAR_CHAPARD_CONTROL_H

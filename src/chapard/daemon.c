@@ -92,6 +92,7 @@ static int store_side_open(struct daemon *daemon, struct error *error)
 	mail_set_node_name(daemon->mail, &name);
 	mail_set_acknowledger(daemon->mail, daemon_acknowledge, daemon);
 	mail_set_append_router(daemon->mail, daemon_route_append, daemon);
+	daemon->trace = trace_new();
 	daemon_status_init(daemon);
 	rc = daemon_login_open(daemon, error);
 	if (rc < 0)
@@ -232,6 +233,7 @@ void daemon_stop(struct daemon **daemon_p)
 	daemon_login_close(daemon);
 	mail_close(&daemon->mail);
 	store_close(&daemon->store);
+	trace_free(&daemon->trace);
 	buffer_deinit(&daemon->expired_locally);
 	if (daemon->has_pid_file)
 		unlink(daemon->config->pid_file);

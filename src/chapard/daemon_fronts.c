@@ -172,6 +172,7 @@ void daemon_fronts_open(struct daemon *daemon)
 {
 	struct imap_server_options imap = {
 		.mail = daemon->mail,
+		.trace = daemon->trace,
 		.authority = daemon->authority,
 		.authorize = daemon_authorize,
 		.certificate_name = daemon_certificate_name,

@@ -23,7 +23,7 @@ static bool is_this_machine(const struct config_address *address)
 	       strcmp(address->host, "::1") == 0 || strncmp(address->host, "127.", 4) == 0;
 }
 
-static int channel_open(const struct config_peer *peer, struct mail *mail, bool is_paused,
+static int channel_open(const struct config_peer *peer, struct daemon *daemon, bool is_paused,
 	struct channel **channel_r, struct error *error)
 {
 	struct buffer secret = { 0 };
@@ -33,6 +33,8 @@ static int channel_open(const struct config_peer *peer, struct mail *mail, bool 
 							     : peer->address.path,
 			.port = peer->address.port,
 			.user = peer->user,
+			.trace = daemon->trace,
+			.trace_name = peer->name,
 			.tls = (enum channel_tls)peer->tls,
 			.tls_options = { .verify =
 						 peer->pin.is_set ? NET_VERIFY_PIN : NET_VERIFY_CA,
@@ -53,7 +55,7 @@ static int channel_open(const struct config_peer *peer, struct mail *mail, bool 
 		error_prefix(error, "peer %s", peer->name);
 	} else {
 		options.link.password = peer->password_file != NULL ? buffer_string(&secret) : NULL;
-		*channel_r = channel_start(mail, &options);
+		*channel_r = channel_start(daemon->mail, &options);
 		if (peer->tls == CONFIG_TLS_NONE && !is_this_machine(&peer->address))
 			log_event(LOG_LEVEL_WARNING, "peer-without-tls", "peer", peer->name,
 				"address", peer->address.text, NULL);
@@ -92,7 +94,7 @@ static int peer_add(struct daemon *daemon, struct config_peer *config, bool is_o
 	struct daemon_peers *peers = &daemon->peers;
 	struct daemon_peer *peer;
 	struct channel *channel;
-	int rc = channel_open(config, daemon->mail, is_paused, &channel, error);
+	int rc = channel_open(config, daemon, is_paused, &channel, error);
 
 	if (rc < 0) {
 		if (is_own)

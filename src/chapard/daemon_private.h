@@ -18,6 +18,7 @@
 #include "mail/sasl.h"
 #include "net/net_server.h"
 #include "store/store.h"
+#include "sync/trace.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -75,6 +76,7 @@ struct daemon {
 	struct buffer expired_locally; /* how far daemon_expire() came with local bodies */
 	uint64_t next_expire_ms;       /* monotonic */
 
+	struct trace *trace; /* of all SYNC sessions and channels */
 	struct admin admin;
 	struct admin_live live;
 	atomic_bool is_stopping;

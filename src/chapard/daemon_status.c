@@ -56,6 +56,7 @@ static bool daemon_is_stopping(void *context)
 void daemon_status_init(struct daemon *daemon)
 {
 	daemon->live = (struct admin_live){ .context = daemon,
+		.trace = daemon->trace,
 		.status = daemon_status,
 		.channels = daemon_peers_tell,
 		.health = daemon_peers_health,

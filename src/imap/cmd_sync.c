@@ -15,6 +15,9 @@ static struct sync_session *open_sync(struct imap_session *session)
 		memcpy(rights.account, session->identity.name, sizeof(rights.account));
 		session->sync = sync_session_new(session->mail, &rights);
 		sync_session_on_news(session->sync, news_came, session->connection);
+		if (session->options->trace != NULL)
+			sync_session_trace(session->sync, session->options->trace, rights.account,
+				net_connection_peer(session->connection));
 	}
 	return session->sync;
 }

@@ -43,7 +43,8 @@ struct imap_server_options { /* 0 or NULL: the default */
 		void *context, const struct net_certificate *certificate, struct buffer *name);
 	/* Whether an account may be made for the user that is not there yet. NULL: none may. */
 	bool (*may_create)(void *context, const char *user);
-	void *context; /* of all three */
+	void *context;       /* of all three */
+	struct trace *trace; /* of SYNC (sync/trace.h); borrowed likewise. NULL: none */
 	/* All groups of users that ACLs may name; borrowed likewise. NULL: none. */
 	const struct identity_groups *groups;
 	/* First levels of the names of other accounts' mailboxes (imap_target.h); borrowed. */

@@ -5,7 +5,7 @@
 struct parser {
 	struct bytes in;
 	struct arena *arena;
-	size_t value_count;
+	size_t value_count, value_count_max;
 	struct error *error;
 };
 
@@ -167,7 +167,7 @@ static int parse_value(struct parser *parser, unsigned depth, struct dlist *valu
 	size_t header_size;
 	uint64_t size;
 
-	if (++parser->value_count > DLIST_VALUE_COUNT_MAX)
+	if (++parser->value_count > parser->value_count_max)
 		return error_set(parser->error, ERR_TOO_LARGE, "dlist: too many values");
 	if (is_map || bytes_peek(parser->in) == '(') {
 		if (depth == DLIST_DEPTH_MAX)
@@ -186,7 +186,15 @@ static int parse_value(struct parser *parser, unsigned depth, struct dlist *valu
 int dlist_parse(
 	struct bytes *in, struct arena *arena, const struct dlist **value_r, struct error *error)
 {
-	struct parser parser = { .in = *in, .arena = arena, .error = error };
+	return dlist_parse_at_most(in, arena, DLIST_VALUE_COUNT_MAX, value_r, error);
+}
+
+int dlist_parse_at_most(struct bytes *in, struct arena *arena, size_t value_count_max,
+	const struct dlist **value_r, struct error *error)
+{
+	struct parser parser = {
+		.in = *in, .arena = arena, .value_count_max = value_count_max, .error = error
+	};
 	struct dlist *value = arena_zalloc(arena, sizeof(*value));
 	int rc;
 

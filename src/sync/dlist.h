@@ -44,6 +44,10 @@ struct dlist {
 int dlist_parse(
 	struct bytes *in, struct arena *arena, const struct dlist **value_r, struct error *error);
 
+/* The same with a smaller limit to the number of values. Each takes some 50 bytes of memory. */
+int dlist_parse_at_most(struct bytes *in, struct arena *arena, size_t value_count_max,
+	const struct dlist **value_r, struct error *error);
+
 /* ---- looking into a map; each ERR_NOT_FOUND if it has no such key, ERR_INVALID if it is of
  * another form ---- */
 

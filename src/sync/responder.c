@@ -1,5 +1,6 @@
 #include "sync/responder_private.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -25,6 +26,29 @@ void sync_session_on_news(
 	session->wake_context = context;
 }
 
+void sync_session_trace(
+	struct sync_session *session, struct trace *trace, const char *who, const char *where)
+{
+	assert(session->trace == NULL);
+	session->trace = trace;
+	session->who = mem_strdup(who);
+	session->where = mem_strdup(where);
+}
+
+void session_tell_trace(const struct sync_session *session, enum trace_side side, struct bytes text,
+	struct bytes account, uint64_t duration_us)
+{
+	struct trace_message message = { .side = side,
+		.who = session->who,
+		.where = session->where,
+		.text = text,
+		.account = account,
+		.duration_us = duration_us };
+
+	if (session->trace != NULL)
+		trace_tell(session->trace, &message);
+}
+
 void session_unstage(struct sync_session *session)
 {
 	change_set_deinit(&session->staged);
@@ -38,6 +62,8 @@ void sync_session_free(struct sync_session **session)
 	if (*session == NULL)
 		return;
 	notify_free(&(*session)->notify);
+	free((*session)->who);
+	free((*session)->where);
 	session_unstage(*session);
 	body_set_deinit(&(*session)->bodies);
 	free((char *)(*session)->filter.theirs);
@@ -340,7 +366,7 @@ static struct bytes unwrap(struct bytes request, struct arena *arena)
 	return whole->text;
 }
 
-int sync_respond(struct sync_session *session, struct bytes request, struct buffer *answer,
+static int respond(struct sync_session *session, struct bytes request, struct buffer *answer,
 	struct error *error)
 {
 	struct error own = { 0 };
@@ -354,7 +380,9 @@ int sync_respond(struct sync_session *session, struct bytes request, struct buff
 
 	*call.error = (struct error){ 0 };
 	call.text = unwrap(request, call.arena);
-	rc = wire_parse(call.text, call.arena, &verb, &call.map, call.error);
+	rc = wire_parse_at_most(call.text, call.arena,
+		session->rights.is_full ? DLIST_VALUE_COUNT_MAX : SYNC_USER_VALUE_COUNT_MAX, &verb,
+		&call.map, call.error);
 	if (rc == 0)
 		rc = dispatch(&call, verb);
 	if (rc < 0) {
@@ -364,5 +392,25 @@ int sync_respond(struct sync_session *session, struct bytes request, struct buff
 		wire_put_error(answer, rc, call.error->text);
 	}
 	arena_free(&call.arena);
+	return rc;
+}
+
+int sync_respond(struct sync_session *session, struct bytes request, struct buffer *answer,
+	struct error *error)
+{
+	bool is_traced = trace_is_read(session->trace);
+	uint64_t begin_us = is_traced ? clock_monotonic_us() : 0;
+	size_t begin = answer->len;
+	struct bytes account, told;
+	int rc;
+
+	if (!is_traced)
+		return respond(session, request, answer, error);
+	account = trace_account(request);
+	session_tell_trace(session, TRACE_RECEIVED, request, account, TRACE_UNTIMED);
+	rc = respond(session, request, answer, error);
+	told = buffer_bytes(answer);
+	bytes_skip(&told, begin);
+	session_tell_trace(session, TRACE_SENT, told, account, clock_monotonic_us() - begin_us);
 	return rc;
 }

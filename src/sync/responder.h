@@ -20,6 +20,11 @@
 /* Bytes of one request; also what an answer stays below. A single message can fill one. */
 #define SYNC_REQUEST_SIZE_MAX (SYNC_BODY_SIZE_MAX + 1024 * 1024)
 #define SYNC_STAGE_SIZE_MAX (512u * 1024 * 1024) /* bytes of records staged by one session */
+/* The same of users, of the bodies that they put for one APPLY, and the number of values (words,
+ * numbers, lists) in one request of theirs. */
+#define SYNC_USER_STAGE_SIZE_MAX (64u * 1024 * 1024)
+#define SYNC_USER_PUT_SIZE_MAX (1024u * 1024 * 1024)
+#define SYNC_USER_VALUE_COUNT_MAX (1u << 20)
 #define SYNC_SKEW_MS_DEFAULT (24u * 3600 * 1000)
 
 /* What the authenticated user of a connection may do (P9). */
@@ -48,6 +53,7 @@ struct sync_peer {
 };
 
 struct sync_session;
+struct trace; /* trace.h */
 
 /* `mail` stays borrowed, `rights` is copied. */
 struct sync_session *sync_session_new(struct mail *mail, const struct sync_rights *rights);
@@ -63,6 +69,11 @@ void sync_session_free(struct sync_session **session);
  */
 int sync_respond(struct sync_session *session, struct bytes request, struct buffer *answer,
 	struct error *error);
+
+/* Tells a trace of all that passes: `who` it is, from `where`; both are copied. `trace` stays
+ * borrowed. */
+void sync_session_trace(
+	struct sync_session *session, struct trace *trace, const char *who, const char *where);
 
 /*
  * Who carries a session can tell what happens without being asked (NOTIFY) if he gives a function

@@ -26,6 +26,7 @@
 
 #include "mail/deletion.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- PUT ---- */
@@ -57,6 +58,11 @@ int respond_put(struct sync_call *call)
 	for (size_t i = 0; i < count; i++)
 		if (read_body(&at, &items[i]) < 0)
 			return error_set(call->error, ERR_INVALID, "bad GUID or body");
+	/* Those on disk outlive the session: who is no node cannot fill it. */
+	for (size_t i = 0; i < count; i++)
+		session->put_size += items[i].raw.len;
+	if (!session->rights.is_full && session->put_size > SYNC_USER_PUT_SIZE_MAX)
+		return error_set(call->error, ERR_TOO_LARGE, "too many bodies before an APPLY");
 	rc = body_set_add(&session->bodies, session->mail, items, count, call->error);
 	if (rc < 0)
 		return rc;
@@ -85,7 +91,8 @@ int respond_stage(struct sync_call *call)
 		rc = error_set(call->error, ERR_UNAVAILABLE, "a STAGE before this one is missing");
 	session->part_count++;
 	session->staged_size += call->text.len;
-	if (session->staged_size > SYNC_STAGE_SIZE_MAX)
+	if (session->staged_size >
+		(session->rights.is_full ? SYNC_STAGE_SIZE_MAX : SYNC_USER_STAGE_SIZE_MAX))
 		rc = error_set(call->error, ERR_TOO_LARGE, "too many records staged");
 	if (session->stage_arena == NULL)
 		session->stage_arena = arena_new();
@@ -353,6 +360,37 @@ static int remind_peer(struct apply *apply, struct account_write *write)
 	return registers < 0 ? registers : messages + mailboxes + registers;
 }
 
+/* Which record an error is about, so that whoever wrote the peer finds it. Each returns `rc`. */
+
+static int of_mailbox(struct apply *apply, const struct mailbox_record *mailbox, int rc)
+{
+	char id[2 * sizeof(mailbox->id.bytes) + 1];
+
+	for (size_t i = 0; i < sizeof(mailbox->id.bytes); i++)
+		snprintf(id + 2 * i, 3, "%02x", mailbox->id.bytes[i]);
+	if (apply->checked.code != 0)
+		error_prefix(&apply->checked, "mailbox %s", id);
+	return rc;
+}
+
+static int of_message(struct apply *apply, const struct message_record *message, int rc)
+{
+	if (apply->checked.code != 0)
+		error_prefix(&apply->checked, "message %llu.%016llx",
+			(unsigned long long)message->instance.modseq,
+			(unsigned long long)message->instance.node);
+	return rc;
+}
+
+static int of_register(struct apply *apply, const struct register_record *record, int rc)
+{
+	if (apply->checked.code != 0)
+		error_prefix(&apply->checked, "register %s \"%.*s\"", wire_kind_name(record->kind),
+			(int)(record->key.len < 80 ? record->key.len : 80),
+			record->key.len > 0 ? (const char *)record->key.ptr : "");
+	return rc;
+}
+
 static int apply_mailbox(struct apply *apply, struct account_write *write,
 	const struct mailbox_record *mailbox, uint64_t limit)
 {
@@ -369,7 +407,7 @@ static int apply_mailbox(struct apply *apply, struct account_write *write,
 	if (rc == 0)
 		rc = rights_check_mailbox(&apply->call->session->rights, exists ? &mine : NULL,
 			mailbox, &apply->checked);
-	return rc < 0 ? rc : account_put_mailbox(write, mailbox);
+	return rc < 0 ? of_mailbox(apply, mailbox, rc) : account_put_mailbox(write, mailbox);
 }
 
 /*
@@ -412,7 +450,7 @@ static int apply_message(struct apply *apply, struct account_write *write,
 	if (rc == 0)
 		rc = rights_check_message(&apply->call->session->rights, exists ? &mine : NULL,
 			message, &apply->checked);
-	return rc < 0 ? rc : account_put_message(write, message);
+	return rc < 0 ? of_message(apply, message, rc) : account_put_message(write, message);
 }
 
 static int apply_register(struct apply *apply, struct account_write *write,
@@ -431,7 +469,7 @@ static int apply_register(struct apply *apply, struct account_write *write,
 	if (rc == 0)
 		rc = rights_check_register(&apply->call->session->rights, exists ? &mine : NULL,
 			record, &apply->checked);
-	return rc < 0 ? rc : account_put_register(write, record);
+	return rc < 0 ? of_register(apply, record, rc) : account_put_register(write, record);
 }
 
 static int compare_places(const void *a, const void *b)
@@ -663,7 +701,10 @@ static int apply_commit(struct apply *apply, uint32_t account)
 	struct sync_call *call = apply->call;
 	struct mail *mail = call->session->mail;
 	uint64_t position;
-	int rc = mail_node_commit(mail, account, apply_run, apply, call->error, &position);
+	/* A user is held to his quota; a merge between nodes that was refused would lose mail. */
+	int rc = call->session->rights.is_full
+			 ? mail_node_commit(mail, account, apply_run, apply, call->error, &position)
+			 : mail_commit(mail, account, apply_run, apply, call->error, &position);
 
 	if (rc == ERR_CHANGED && apply->outcome == OUTCOME_DIFFERS)
 		return 0;
@@ -696,6 +737,7 @@ int respond_apply(struct sync_call *call)
 		put_outcome(&apply);
 		if (apply.outcome == OUTCOME_APPLIED) {
 			body_set_deinit(&call->session->bodies);
+			call->session->put_size = 0;
 			notify_own(call->session, account, apply.expect, apply.header.sequence);
 		}
 	}

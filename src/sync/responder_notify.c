@@ -280,6 +280,7 @@ struct news {
 	struct kv_txn *kv;
 	struct arena *arena;
 	struct account_header header;
+	struct digest digest; /* of what the peer sees of it */
 	uint64_t since;
 	bool has_since;
 };
@@ -337,7 +338,7 @@ static int put_news(struct news *news, const struct change_set *set, struct buff
 		dlist_put_number_of(&writer, "SINCE", news->since);
 	dlist_put_number_of(&writer, "SEQUENCE", news->header.sequence);
 	dlist_put_number_of(&writer, "HIGHEST", news->header.highest);
-	wire_put_digest_of(&writer, "DIGEST", news->header.digest);
+	wire_put_digest_of(&writer, "DIGEST", news->digest);
 	if (set != NULL) {
 		wire_put_changes(&writer, set);
 		rc = put_bodies(news, set, &writer);
@@ -346,26 +347,48 @@ static int put_news(struct news *news, const struct change_set *set, struct buff
 	return rc;
 }
 
-/* What happened since is told with its records if it is little; if it cannot be read, by a mark. */
+/* Whether the records are told; if they cannot be, or are too many, a mark is. */
+static bool put_records(struct news *news, const struct change_set *set, struct buffer *answer)
+{
+	size_t begin = answer->len;
+
+	if (news->session->notify->record_max > 0 && set->sequence == news->header.sequence &&
+		put_news(news, set, answer) == 0 && answer->len - begin <= 2 * NOTIFY_SIZE_MAX)
+		return true;
+	buffer_truncate(answer, begin);
+	return false;
+}
+
+static size_t set_count(const struct change_set *set)
+{
+	return set->mailbox_count + set->message_count + set->register_count;
+}
+
+/* Returns 1 if there was something to tell: within what the peer sees of the account (view.h). */
 static int tell_account(struct news *news, struct buffer *answer)
 {
-	const struct sync_notify *notify = news->session->notify;
+	uint64_t record_max = news->session->notify->record_max;
+	bool knows_since = news->has_since && news->since <= news->header.sequence;
+	bool is_hidden = false, is_told = false;
 	struct change_set set = { 0 };
-	size_t begin = answer->len;
-	bool is_told = false;
+	struct view view;
+	int rc = session_view(news->session, news->kv, news->header.number, &view);
 
-	if (news->has_since && news->since <= news->header.sequence && notify->record_max > 0 &&
-		change_set_read(news->kv, &news->header, news->since, news->since,
-			(size_t)notify->record_max, news->arena, &set) == 0 &&
-		set.sequence == news->header.sequence)
-		is_told = put_news(news, &set, answer) == 0 &&
-			  answer->len - begin <= 2 * NOTIFY_SIZE_MAX;
+	if (rc == 0)
+		rc = view_digest(news->kv, &news->header, &view, &news->digest);
+	if (rc == 0 && knows_since)
+		rc = view_changes(news->kv, &news->header, &view, news->since, news->since,
+			record_max > 0 ? (size_t)record_max : 1, news->arena, &set);
+	if (rc == 0 && knows_since) {
+		is_hidden = !view.is_whole && set_count(&set) == 0 &&
+			    set.sequence == news->header.sequence;
+		is_told = !is_hidden && put_records(news, &set, answer);
+	}
+	if (rc == 0 && !is_hidden && !is_told)
+		rc = put_news(news, NULL, answer);
 	change_set_deinit(&set);
-	if (is_told)
-		return 1;
-	buffer_truncate(answer, begin);
-	put_news(news, NULL, answer);
-	return 1;
+	view_close(&view);
+	return rc < 0 ? rc : !is_hidden;
 }
 
 /* Returns 1 if there was something to tell. */
@@ -487,8 +510,17 @@ bool sync_is_watching(const struct sync_session *session)
 
 int sync_news(struct sync_session *session, struct buffer *answer)
 {
+	size_t begin = answer->len;
+	struct bytes told;
+	int rc;
+
 	if (!sync_is_watching(session))
 		return 0;
-	return session->notify->all != NULL ? tell_all(session, answer)
-					    : tell_accounts(session, answer);
+	rc = session->notify->all != NULL ? tell_all(session, answer)
+					  : tell_accounts(session, answer);
+	told = buffer_bytes(answer);
+	bytes_skip(&told, begin);
+	if (rc > 0)
+		session_tell_trace(session, TRACE_SENT, told, (struct bytes){ 0 }, TRACE_UNTIMED);
+	return rc;
 }

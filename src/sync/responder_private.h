@@ -6,6 +6,7 @@
 #include "sync/changes.h"
 #include "sync/responder.h"
 #include "sync/sync_limits.h"
+#include "sync/trace.h"
 #include "sync/view.h"
 #include "sync/wire.h"
 
@@ -20,6 +21,7 @@ struct sync_session {
 	uint64_t peer;             /* its node id, once HELLO came */
 	struct view_filter filter; /* what of accounts it is about; `theirs` is our own copy */
 	struct body_set bodies;
+	uint64_t put_size; /* bytes put since the last APPLY */
 	struct change_set staged;
 	struct arena *stage_arena;   /* what staged records borrow from; NULL: nothing staged */
 	uint64_t staged_size;        /* bytes of request text */
@@ -27,6 +29,8 @@ struct sync_session {
 	struct sync_notify *notify;  /* what is watched, or NULL */
 	void (*wake)(void *context); /* when there is news; NULL: nobody can be told */
 	void *wake_context;
+	struct trace *trace; /* NULL: none */
+	char *who, *where;   /* for it */
 };
 
 /* One request being answered. */
@@ -101,6 +105,9 @@ int session_view_told(const struct sync_session *session, struct kv_txn *kv, uin
 /* Whether the peer may see the mailbox; what he does not look at, he may ask for. */
 bool session_may_see(
 	const struct sync_session *session, const struct view *view, struct id128 mailbox);
+/* If it is traced; `account`: that an answer is about. */
+void session_tell_trace(const struct sync_session *session, enum trace_side side, struct bytes text,
+	struct bytes account, uint64_t duration_us);
 /* Forgets staged records. */
 void session_unstage(struct sync_session *session);
 /* The body is here, or was put in this session; a restricted peer is only told of what he put. */

@@ -46,9 +46,21 @@ int rights_check_mailbox(const struct sync_rights *rights, const struct mailbox_
 		error, ERR_REFUSED, "this peer may not delete mailboxes (%s)", RIGHTS_NO_DELETE);
 }
 
+/* Limits, the password, whether he may log in, who takes his changes: the operator's. What merges
+ * note for cursors is not. */
+static bool is_operators(const struct register_record *record)
+{
+	return record->kind == RECORD_ACCOUNT &&
+	       !bytes_equal_string(record->key, ACCOUNT_MERGED_KEY);
+}
+
 int rights_check_register(const struct sync_rights *rights, const struct register_record *mine,
 	const struct register_record *theirs, struct error *error)
 {
+	/* A merge of his may give it another modseq. */
+	if (!rights->is_full && is_operators(theirs) &&
+		(mine == NULL || !register_same(mine, theirs)))
+		return error_set(error, ERR_REFUSED, "only the operator may change this setting");
 	if (!rights->no_delete || theirs->kind != RECORD_ACCOUNT || !theirs->is_set ||
 		!bytes_equal_string(theirs->key, ACCOUNT_DELETED_KEY) ||
 		(mine != NULL && mine->is_set))

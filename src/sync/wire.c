@@ -149,6 +149,12 @@ int wire_get_node(const struct dlist *map, const char *key, uint64_t *node_r)
 int wire_parse(struct bytes text, struct arena *arena, struct bytes *verb_r,
 	const struct dlist **map_r, struct error *error)
 {
+	return wire_parse_at_most(text, arena, DLIST_VALUE_COUNT_MAX, verb_r, map_r, error);
+}
+
+int wire_parse_at_most(struct bytes text, struct arena *arena, size_t value_count_max,
+	struct bytes *verb_r, const struct dlist **map_r, struct error *error)
+{
 	static const struct dlist empty = { .kind = DLIST_MAP };
 	const struct dlist *verb, *map = &empty;
 	int rc = dlist_parse(&text, arena, &verb, error);
@@ -158,7 +164,7 @@ int wire_parse(struct bytes text, struct arena *arena, struct bytes *verb_r,
 	if (verb->kind != DLIST_ATOM)
 		return error_set(error, ERR_INVALID, "a verb was expected");
 	if (text.len > 0) {
-		rc = dlist_parse(&text, arena, &map, error);
+		rc = dlist_parse_at_most(&text, arena, value_count_max, &map, error);
 		if (rc < 0)
 			return rc;
 		if (map->kind != DLIST_MAP || text.len > 0)
@@ -197,6 +203,8 @@ static const struct code_name {
 	{ ERR_TIMEOUT, "TIMEOUT" },
 	{ ERR_CLOSED, "CLOSED" },
 	{ ERR_UNAVAILABLE, "UNAVAILABLE" },
+	{ ERR_OVERQUOTA, "OVERQUOTA" },
+	{ ERR_REPLICA, "REPLICA" },
 };
 #define CODE_COUNT (sizeof(code_names) / sizeof(code_names[0]))
 

@@ -40,6 +40,9 @@ int wire_message(const struct dlist *map, struct arena *arena, struct message_ch
 	struct error *error);
 int wire_register(const struct dlist *map, struct register_record *record_r, struct error *error);
 
+/* What KIND calls it; "" for kinds that are no registers. */
+const char *wire_kind_name(enum record_kind kind);
+
 /* Those of the keys MAILBOXES, MESSAGES and REGISTERS that have members. */
 void wire_put_changes(struct dlist_writer *writer, const struct change_set *changes);
 /* Adds what those keys hold to *changes. */
@@ -54,6 +57,9 @@ int wire_get_changes(const struct dlist *map, struct arena *arena, struct change
  */
 int wire_parse(struct bytes text, struct arena *arena, struct bytes *verb_r,
 	const struct dlist **map_r, struct error *error);
+/* The same with a smaller limit to the number of values. */
+int wire_parse_at_most(struct bytes text, struct arena *arena, size_t value_count_max,
+	struct bytes *verb_r, const struct dlist **map_r, struct error *error);
 /* Begins `VERB %(`; end it with dlist_end_map(). */
 struct dlist_writer wire_begin(struct buffer *out, enum dlist_side side, const char *verb);
 

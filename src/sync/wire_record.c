@@ -318,6 +318,14 @@ static const struct kind_name {
 };
 #define KIND_COUNT (sizeof(kind_names) / sizeof(kind_names[0]))
 
+const char *wire_kind_name(enum record_kind kind)
+{
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		if (kind_names[i].kind == kind)
+			return kind_names[i].name;
+	return "";
+}
+
 void wire_put_register(struct dlist_writer *writer, const struct register_record *record)
 {
 	dlist_begin_map(writer);

@@ -1,7 +1,6 @@
 /* Exchanges between two nodes in memory. */
 #include "sync_fixture.h"
 
-#include "mail/quota.h"
 #include "sync/forward.h"
 
 #include <setjmp.h>
@@ -608,48 +607,6 @@ static void a_user_exchanges_his_own_account(void **state)
 }
 
 /* P9 */
-static void limit_messages(struct node *node, uint64_t limit)
-{
-	struct quota_changes changes = { .change[QUOTA_MESSAGE] = QUOTA_SET,
-		.limits.of[QUOTA_MESSAGE] = limit };
-
-	assert_int_equal(quota_set(node->mail, node->account, &changes, NULL, &node->position), 0);
-}
-
-static void a_user_is_held_to_his_quota(void **state)
-{
-	struct pair *pair = *state;
-	struct sync_rights rights = { .account = "anna" };
-	uint64_t before;
-
-	node_append(pair->a, "INBOX", "one");
-	nodes_exchange(pair->a, pair->b, NULL);
-	node_find_account(pair->b);
-	limit_messages(pair->b, 1);
-	before = node_header(pair->b).sequence;
-	nodes_connect(pair->a, pair->b, &rights);
-	node_append(pair->a, "INBOX", "two, where the limit is not known yet");
-	assert_int_equal(nodes_try_exchange(pair->a, pair->b, NULL).error.code, ERR_OVERQUOTA);
-	assert_int_equal(node_header(pair->b).sequence, before);
-}
-
-static void a_user_does_not_raise_his_own_quota(void **state)
-{
-	struct pair *pair = *state;
-	struct sync_rights rights = { .account = "anna" };
-	uint64_t before;
-
-	node_append(pair->a, "INBOX", "one");
-	nodes_exchange(pair->a, pair->b, NULL);
-	node_find_account(pair->b);
-	before = node_header(pair->b).sequence;
-	nodes_connect(pair->a, pair->b, &rights);
-	limit_messages(pair->a, 1000000);
-	assert_int_equal(nodes_try_exchange(pair->a, pair->b, NULL).error.code, ERR_REFUSED);
-	assert_int_equal(node_header(pair->b).sequence, before);
-}
-
-/* P9 */
 static void a_user_gets_nothing_of_other_accounts(void **state)
 {
 	static const char *const requests[] = {
@@ -1014,8 +971,6 @@ int main(void)
 		CASE(stores_with_one_node_id_refuse_each_other),
 		CASE(nothing_is_answered_before_hello),
 		CASE(a_user_exchanges_his_own_account),
-		CASE(a_user_is_held_to_his_quota),
-		CASE(a_user_does_not_raise_his_own_quota),
 		CASE(a_user_gets_nothing_of_other_accounts),
 		CASE(a_user_cannot_show_a_body_that_he_has_not_brought),
 		CASE(a_body_that_is_not_what_its_guid_says_is_refused),

@@ -9,6 +9,7 @@
  *	sim_client.c    acts of clients, through mail.h: mail and mailboxes
  *	sim_settings.c  ... and everything else that an account holds
  *	sim_forward.c   messages that another node is to append
+ *	sim_epilogue.c  scenes with a known end, played when all copies are equal
  *	sim_link.c      exchanges over a network that loses, repeats and delays
  *	sim_node.c      nodes: clocks, snapshots, restoring from them
  *	sim_observe.c   what the clients of one copy were told, and whether it was legal
@@ -132,6 +133,17 @@ void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(p
 /* True `percent` times of 100. */
 bool sim_chance(struct sim *sim, unsigned percent);
 size_t sim_below(struct sim *sim, size_t limit);
+
+/* ---- sim_schedule.c ---- */
+struct account_header header_of(struct sim *sim, struct sim_node *node);
+/* By their digests. */
+bool all_equal(struct sim *sim);
+/* Exchanges without mishaps until all are equal, and at rest (P6). */
+void converge(struct sim *sim);
+
+/* ---- sim_epilogue.c ---- */
+/* One of some scenes, played on copies that are equal and at rest. */
+void epilogue(struct sim *sim);
 
 /* ---- sim_node.c ---- */
 void node_open(struct sim *sim, struct sim_node *node);

@@ -1,9 +1,11 @@
 /*
  * chapar-sim: runs schedules (sim.h) with one seed after the other.
  * usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] [--seeds FILE] [--trace]
- *                   [--one-writer]
+ *                   [--one-writer] [--stop]
  * Prints each failing seed with its reason, and "N schedules, F failures"; exits with 1 if there
- * were any. `chapar-sim --seed S --schedules 1 --trace` tells a schedule step by step.
+ * were any; with --stop at the first. `chapar-sim --seed S --schedules 1 --trace` tells a schedule
+ * step by step.
+mailboxes made anew, UID authority)
  */
 #include "sim.h"
 
@@ -25,7 +27,7 @@ struct options {
 	size_t nodes;
 	unsigned jobs;
 	const char *seeds_path;
-	bool is_trace, is_one_writer;
+	bool is_trace, is_one_writer, is_stopped_by_failure;
 };
 
 struct totals {
@@ -68,7 +70,9 @@ static void run_one(const struct options *options, uint64_t seed, struct totals 
 /* Every `jobs`-th seed, from the `job`-th on. */
 static void run_job(const struct options *options, unsigned job, struct totals *totals)
 {
-	for (uint64_t i = job; i < options->schedules; i += options->jobs)
+	for (uint64_t i = job;
+		i < options->schedules && !(options->is_stopped_by_failure && totals->failures > 0);
+		i += options->jobs)
 		run_one(options, options->seed + i, totals);
 }
 
@@ -142,7 +146,7 @@ static void run_jobs(const struct options *options, struct totals *totals)
 static void usage(void)
 {
 	fprintf(stderr, "usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] "
-			"[--seeds FILE] [--trace] [--one-writer]\n");
+			"[--seeds FILE] [--trace] [--one-writer] [--stop]\n");
 	exit(2);
 }
 
@@ -150,7 +154,7 @@ static struct options read_options(int argc, char **argv)
 {
 	static const struct option names[] = { { "schedules", 1, NULL, 'n' },
 		{ "seed", 1, NULL, 's' }, { "nodes", 1, NULL, 'k' }, { "jobs", 1, NULL, 'j' },
-		{ "seeds", 1, NULL, 'f' }, { "trace", 0, NULL, 't' },
+		{ "seeds", 1, NULL, 'f' }, { "trace", 0, NULL, 't' }, { "stop", 0, NULL, 'e' },
 		{ "one-writer", 0, NULL, 'w' }, { NULL, 0, NULL, 0 } };
 	struct options options = { .schedules = 1000, .jobs = 1 };
 	int option;
@@ -172,6 +176,8 @@ static struct options read_options(int argc, char **argv)
 			options.is_trace = true;
 		else if (option == 'w')
 			options.is_one_writer = true;
+		else if (option == 'e')
+			options.is_stopped_by_failure = true;
 		else
 			usage();
 	}

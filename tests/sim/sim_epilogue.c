@@ -1,0 +1,512 @@
+/*
+ * Scenes: after a schedule all copies are equal and at rest, with all that random acts have made of
+ * them. Then two nodes do something whose outcome the table of conflicts (docs/replication.md)
+ * fixes.
+ */
+#include "sim_client.h"
+
+#include "mail/account_mode.h"
+#include "mail/acl.h"
+#include "mail/annotation.h"
+#include "mail/deletion.h"
+#include "mail/quota.h"
+#include "mail/script.h"
+#include "sync/forward.h"
+
+#include <stdlib.h>
+
+/* ---- what a node does and shows ---- */
+
+struct scene {
+	struct client client;
+	struct sim *sim;
+	struct arena *arena;
+	size_t x, y; /* two nodes */
+};
+
+static void at(struct scene *scene, size_t node)
+{
+	scene->client.node = &scene->sim->nodes[node];
+}
+
+static void done(struct scene *scene)
+{
+	struct sim_node *node = scene->client.node;
+
+	node->position = mail_position(node->mail);
+	scene->sim->now_ms += 1000;
+	observe(scene->sim, node, true);
+}
+
+static struct bytes text_of(struct scene *scene, const char *what)
+{
+	return bytes_of_string(arena_printf(
+		scene->arena, "Subject: %s %u\r\n\r\n", what, ++scene->sim->append_count));
+}
+
+static struct id128 inbox_of(struct scene *scene, size_t node)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct mailbox_record inbox = { 0 };
+	struct kv_txn *kv = node_read(own);
+
+	account_find_mailbox(kv, own->account, BYTES_LITERAL("INBOX"), scene->arena, &inbox);
+	mail_read_end(&kv);
+	return inbox.id;
+}
+
+/* Appends a message on a node; returns its UID. */
+static uint32_t append(struct scene *scene, size_t node, struct id128 mailbox, struct guid *guid_r)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct append_message message = { 0 };
+	struct mail_body *body = NULL;
+	uint32_t uidvalidity, uid = 0;
+
+	at(scene, node);
+	client_expect(&scene->client, mail_body_prepare(own->mail, text_of(scene, "scene"), &body),
+		"prepare");
+	message.body = body;
+	message.internaldate = (int64_t)(scene->sim->now_ms / 1000);
+	*guid_r = *mail_body_guid(body);
+	client_expect(&scene->client,
+		mailbox_append(own->mail, own->account, mailbox, &message, 1, &scene->client.error,
+			&uidvalidity, &uid, &own->position),
+		"append");
+	mail_body_free(&body);
+	done(scene);
+	return uid;
+}
+
+struct search {
+	const struct guid *guid;
+	unsigned count;
+	struct id128 mailbox;
+};
+
+static int match_message(void *context, const struct message_record *message)
+{
+	struct search *search = context;
+
+	if (guid_equal(&message->guid, search->guid)) {
+		search->count++;
+		search->mailbox = message->mailbox;
+	}
+	return 0;
+}
+
+struct searches {
+	struct scene *scene;
+	struct kv_txn *kv;
+	struct sim_node *node;
+	struct search *search;
+};
+
+static int match_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	struct searches *searches = context;
+
+	return mailbox_is_live(mailbox)
+		       ? account_each_message(searches->kv, searches->node->account, mailbox->id, 1,
+				 UINT32_MAX, searches->scene->arena, match_message,
+				 searches->search)
+		       : 0;
+}
+
+/* How often the node shows a message with this body. */
+static unsigned shown(
+	struct scene *scene, size_t node, const struct guid *guid, struct id128 *mailbox_r)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct search search = { .guid = guid };
+	struct searches searches = { scene, node_read(own), own, &search };
+
+	account_each_mailbox(searches.kv, own->account, scene->arena, match_mailbox, &searches);
+	mail_read_end(&searches.kv);
+	if (mailbox_r != NULL)
+		*mailbox_r = search.mailbox;
+	return search.count;
+}
+
+static void expect_shown(
+	struct scene *scene, const struct guid *guid, unsigned count, const char *what)
+{
+	for (size_t i = 0; i < scene->sim->node_count; i++)
+		if (shown(scene, i, guid, NULL) != count)
+			sim_fail(scene->sim, "scene: %s is shown %u times on node %llu", what,
+				shown(scene, i, guid, NULL),
+				(unsigned long long)scene->sim->nodes[i].id);
+}
+
+static void expunge(struct scene *scene, size_t node, uint32_t uid)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct uid_set uids = { 0 }, changed = { 0 }, modified = { 0 }, expunged = { 0 };
+	struct bytes deleted = BYTES_LITERAL("\\Deleted");
+	struct id128 inbox = inbox_of(scene, node);
+
+	at(scene, node);
+	uid_set_add(&uids, uid, uid);
+	client_expect(&scene->client,
+		message_store(own->mail, own->account, inbox, &uids, FLAGS_ADD, &deleted, 1,
+			UINT64_MAX, &scene->client.error, &changed, &modified, &own->position),
+		"store");
+	client_expect(&scene->client,
+		message_expunge(own->mail, own->account, inbox, &uids, &scene->client.error,
+			&expunged, &own->position),
+		"expunge");
+	uid_set_deinit(&uids);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+	uid_set_deinit(&expunged);
+	done(scene);
+}
+
+static void set_metadata(struct scene *scene, size_t node, bool is_set)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct annotation change = { .scope = ANNOTATION_SHARED,
+		.entry = BYTES_LITERAL("/scene"),
+		.is_set = is_set,
+		.value = BYTES_LITERAL("played") };
+
+	at(scene, node);
+	client_expect(&scene->client,
+		metadata_set(own->mail, own->account, inbox_of(scene, node), false, &change, 1,
+			&scene->client.error, &own->position),
+		"set metadata");
+	done(scene);
+}
+
+static bool has_metadata(struct scene *scene, size_t node)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct id128 inbox = inbox_of(scene, node);
+	struct kv_txn *kv = node_read(own);
+	struct bytes value;
+	int rc = metadata_get(kv, own->account, inbox, ANNOTATION_SHARED, BYTES_LITERAL("/scene"),
+		scene->arena, &value);
+
+	mail_read_end(&kv);
+	return rc == 0;
+}
+
+/* ---- scenes ---- */
+
+/* No quota, no master, not deleted; and everywhere. */
+static void set_the_stage(struct scene *scene)
+{
+	struct sim_node *own = &scene->sim->nodes[scene->x];
+	struct quota_changes unlimited = { 0 };
+
+	at(scene, scene->x);
+	scene->sim->forward_percent = 0;
+	if (account_is_deleted(own))
+		client_expect(&scene->client,
+			mail_account_open(own->mail, bytes_of_string(SIM_ACCOUNT), true,
+				&scene->client.error, &own->account),
+			"make the account again");
+	client_expect(&scene->client,
+		mail_mode_set(
+			own->mail, own->account, &(struct account_mode){ 0 }, &scene->client.error),
+		"set the mode");
+	for (size_t i = 0; i < QUOTA_RESOURCE_COUNT; i++)
+		unlimited.change[i] = QUOTA_RESET;
+	client_expect(&scene->client,
+		quota_set(
+			own->mail, own->account, &unlimited, &scene->client.error, &own->position),
+		"reset limits");
+	done(scene);
+	converge(scene->sim);
+}
+
+/* A copy that still has what was deleted and forgotten elsewhere, and something new. */
+static void play_return(struct scene *scene)
+{
+	struct guid gone, fresh;
+	uint32_t uid = append(scene, scene->x, inbox_of(scene, scene->x), &gone);
+
+	set_metadata(scene, scene->x, true);
+	converge(scene->sim);
+	expunge(scene, scene->x, uid);
+	set_metadata(scene, scene->x, false);
+	append(scene, scene->y, inbox_of(scene, scene->y), &fresh);
+	scene->sim->now_ms += 1000;
+	node_expire(scene->sim, &scene->sim->nodes[scene->x], 0);
+	converge(scene->sim);
+	expect_shown(scene, &gone, 0, "what was deleted and forgotten");
+	expect_shown(scene, &fresh, 1, "what came meanwhile");
+	for (size_t i = 0; i < scene->sim->node_count; i++)
+		if (has_metadata(scene, i))
+			sim_fail(scene->sim,
+				"scene: a setting that was cleared and forgotten is set");
+}
+
+/* The account is deleted here, and changed there: only mail makes it live on. */
+static void play_deletion(struct scene *scene)
+{
+	struct sim_node *x = &scene->sim->nodes[scene->x], *y = &scene->sim->nodes[scene->y];
+	bool has_mail = sim_chance(scene->sim, 50);
+	struct guid guid;
+
+	if (has_mail)
+		append(scene, scene->y, inbox_of(scene, scene->y), &guid);
+	at(scene, scene->y);
+	client_expect(&scene->client,
+		mailbox_subscribe(y->mail, y->account, BYTES_LITERAL("Scene"), true,
+			&scene->client.error, &y->position),
+		"subscribe");
+	done(scene);
+	at(scene, scene->x);
+	client_expect(&scene->client,
+		mail_account_delete(x->mail, x->account, &scene->client.error),
+		"delete the account");
+	done(scene);
+	converge(scene->sim);
+	if (has_mail)
+		expect_shown(scene, &guid, 1, "mail that came to a deleted account");
+	for (size_t i = 0; i < scene->sim->node_count; i++)
+		if (account_is_deleted(&scene->sim->nodes[i]) == has_mail)
+			sim_fail(scene->sim, "scene: the account %s on node %llu",
+				has_mail ? "is deleted, with mail," : "was deleted, and lives on",
+				(unsigned long long)scene->sim->nodes[i].id);
+}
+
+struct scripts {
+	unsigned count;
+	unsigned texts; /* bits of "a", "b" */
+};
+
+static int look_at_script(void *context, struct bytes name, struct bytes text, bool is_active)
+{
+	struct scripts *scripts = context;
+
+	(void)is_active;
+	if (!bytes_start_with(name, BYTES_LITERAL("scene")))
+		return 0;
+	scripts->count++;
+	scripts->texts |= bytes_equal_string(text, "a") ? 1u : 0;
+	scripts->texts |= bytes_equal_string(text, "b") ? 2u : 0;
+	return 0;
+}
+
+static void put_script(struct scene *scene, size_t node, const char *text)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+
+	at(scene, node);
+	client_expect(&scene->client,
+		mail_script_put(own->mail, own->account, BYTES_LITERAL("scene"),
+			bytes_of_string(text), &scene->client.error),
+		"put a script");
+	done(scene);
+}
+
+/* Edited on both sides: both are kept. Edited by one who knows the other's: nothing is. */
+static void play_scripts(struct scene *scene)
+{
+	bool is_known = sim_chance(scene->sim, 50);
+
+	put_script(scene, scene->x, "first");
+	converge(scene->sim);
+	put_script(scene, scene->x, "a");
+	if (is_known)
+		converge(scene->sim);
+	put_script(scene, scene->y, "b");
+	converge(scene->sim);
+	for (size_t i = 0; i < scene->sim->node_count; i++) {
+		struct sim_node *own = &scene->sim->nodes[i];
+		struct scripts scripts = { 0 };
+
+		mail_script_each(
+			own->mail, own->account, look_at_script, &scripts, &scene->client.error);
+		if (scripts.count != (is_known ? 1 : 2) || scripts.texts != (is_known ? 2 : 3))
+			sim_fail(scene->sim, "scene: a script edited %s is there in %u versions",
+				is_known ? "one after the other" : "on both sides", scripts.count);
+	}
+}
+
+/* Each has room here and there, not both together: both stay, and nothing more comes. */
+static void play_quota(struct scene *scene)
+{
+	struct sim_node *x = &scene->sim->nodes[scene->x];
+	struct quota_changes limit = { .change = { [QUOTA_MESSAGE] = QUOTA_SET } };
+	struct guid one, other;
+	struct mail_body *body = NULL;
+	int result = 0;
+
+	limit.limits.of[QUOTA_MESSAGE] = header_of(scene->sim, x).message_count + 1;
+	at(scene, scene->x);
+	client_expect(&scene->client,
+		quota_set(x->mail, x->account, &limit, &scene->client.error, &x->position),
+		"set a limit");
+	done(scene);
+	converge(scene->sim);
+	append(scene, scene->x, inbox_of(scene, scene->x), &one);
+	append(scene, scene->y, inbox_of(scene, scene->y), &other);
+	converge(scene->sim);
+	expect_shown(scene, &one, 1, "mail within the limit here");
+	expect_shown(scene, &other, 1, "mail within the limit there");
+	client_expect(&scene->client, mail_body_prepare(x->mail, text_of(scene, "too much"), &body),
+		"prepare");
+	if (mail_deliver(x->mail, &x->account, 1, body, &scene->client.error, &result) !=
+		ERR_OVERQUOTA)
+		sim_fail(scene->sim, "scene: an account over its limit grows");
+	mail_body_free(&body);
+	done(scene);
+}
+
+static int count_rights(void *context, const struct register_record *record)
+{
+	unsigned *count = context;
+
+	*count += record->is_set;
+	return 0;
+}
+
+/* Mail arrives in a mailbox that is deleted elsewhere: it is made anew for it, its owner's alone.
+ */
+static void play_revival(struct scene *scene)
+{
+	struct sim_node *x = &scene->sim->nodes[scene->x];
+	struct id128 id, home;
+	unsigned count = 0;
+	struct guid guid;
+	struct kv_txn *kv;
+
+	at(scene, scene->x);
+	if (mailbox_create(x->mail, x->account, BYTES_LITERAL("Scene"), bytes_of(NULL, 0),
+		    &scene->client.error, &id, &x->position) < 0)
+		return; /* it is there */
+	client_expect(&scene->client,
+		acl_change(x->mail, x->account, id, BYTES_LITERAL("bob"), ACL_SET,
+			ACL_LOOKUP | ACL_READ, &scene->client.error, &x->position),
+		"set rights");
+	done(scene);
+	converge(scene->sim);
+	append(scene, scene->y, id, &guid);
+	at(scene, scene->x);
+	client_expect(&scene->client,
+		mailbox_delete(x->mail, x->account, BYTES_LITERAL("Scene"), &scene->client.error,
+			&x->position),
+		"delete");
+	done(scene);
+	converge(scene->sim);
+	expect_shown(scene, &guid, 1, "mail that came to a deleted mailbox");
+	(void)shown(scene, scene->x, &guid, &home);
+	kv = node_read(x);
+	account_each_register_of(kv, x->account, RECORD_ACL, home, bytes_of(NULL, 0), scene->arena,
+		count_rights, &count);
+	mail_read_end(&kv);
+	if (id128_equal(home, id) || count > 0)
+		sim_fail(
+			scene->sim, "scene: a mailbox made anew has the rights of the deleted one");
+}
+
+/* A node that has not got what was appended elsewhere gives no UID. */
+static void play_authority(struct scene *scene)
+{
+	struct sim_node *x = &scene->sim->nodes[scene->x], *y = &scene->sim->nodes[scene->y];
+	struct sync_session *session;
+	struct buffer request = { 0 }, answer = { 0 };
+	struct append_message message = { 0 };
+	struct forward forward = { .account = SIM_ACCOUNT, .message = &message, .hop_count = 1 };
+	struct forward_result result = { 0 };
+	bool is_behind = sim_chance(scene->sim, 50);
+	struct mailbox_record inbox;
+	struct mail_body *body = NULL;
+	struct guid guid;
+	struct kv_txn *kv;
+
+	if (is_behind)
+		append(scene, scene->x, inbox_of(scene, scene->x), &guid);
+	client_expect(&scene->client, mail_body_prepare(x->mail, text_of(scene, "sent on"), &body),
+		"prepare");
+	message.body = body;
+	kv = node_read(x);
+	account_find_mailbox(kv, x->account, BYTES_LITERAL("INBOX"), scene->arena, &inbox);
+	mail_read_end(&kv);
+	forward.mailbox = inbox.id;
+	forward.uidnext = inbox.uidnext;
+	forward.instance = mail_stamp_new(x->mail, header_of(scene->sim, x).clock_last);
+	session = link_connect(scene->sim, x, y);
+	forward_request(&forward, &request);
+	link_respond(scene->sim, session, y, buffer_bytes(&request), &answer);
+	if (forward_answer(buffer_bytes(&answer), &result, &scene->client.error) < 0 ||
+		result.outcome != (is_behind ? FORWARD_BEHIND : FORWARD_APPENDED) ||
+		shown(scene, scene->y, mail_body_guid(body), NULL) != (is_behind ? 0 : 1))
+		sim_fail(scene->sim, "scene: a node that is %s gives a UID or not",
+			is_behind ? "behind" : "not behind");
+	sync_session_free(&session);
+	buffer_deinit(&request);
+	buffer_deinit(&answer);
+	mail_body_free(&body);
+	converge(scene->sim);
+}
+
+/* ---- echoes ---- */
+
+static uint64_t sequence_of_pair(struct sim *sim, size_t pair)
+{
+	return header_of(sim, &sim->nodes[sim->pairs[pair].from]).sequence +
+	       header_of(sim, &sim->nodes[sim->pairs[pair].to]).sequence;
+}
+
+/* One round in some order, each exchange of which is looked at. */
+static void count_round(struct sim *sim)
+{
+	size_t first = sim_below(sim, sim->pair_count);
+
+	for (size_t i = 0; i < sim->pair_count && !sim->has_failed; i++) {
+		size_t pair = (first + i) % sim->pair_count;
+		size_t from = sim->pairs[pair].from, to = sim->pairs[pair].to;
+		uint64_t before = sequence_of_pair(sim, pair);
+
+		link_run(sim, from, to);
+		sim->traffic[from < to ? from : to][from < to ? to : from].useful +=
+			sequence_of_pair(sim, pair) > before;
+	}
+}
+
+/*
+ * No echo storms: when all copies are equal and one thing changes, each of the others is written
+ * once, and no link carries it more than once, whatever the topology.
+ */
+static void play_echo(struct scene *scene)
+{
+	struct sim *sim = scene->sim;
+	unsigned useful = 0;
+
+	memset(sim->traffic, 0, sizeof(sim->traffic));
+	client_change_one(sim, &sim->nodes[sim_below(sim, sim->node_count)]);
+	for (size_t i = 0; i <= sim->node_count && !sim->has_failed; i++)
+		count_round(sim);
+	for (size_t a = 0; a < sim->node_count; a++)
+		for (size_t b = a + 1; b < sim->node_count; b++) {
+			useful += sim->traffic[a][b].useful;
+			if (sim->traffic[a][b].useful > 1 || sim->traffic[a][b].carrying > 1)
+				sim_fail(sim,
+					"echo: one change crosses a link %u times, %u usefully",
+					sim->traffic[a][b].carrying, sim->traffic[a][b].useful);
+		}
+	if (!sim->has_failed && (!all_equal(sim) || useful != sim->node_count - 1))
+		sim_fail(sim, "echo: one change is written by %u exchanges on %zu nodes", useful,
+			sim->node_count);
+}
+
+void epilogue(struct sim *sim)
+{
+	static void (*const plays[])(struct scene * scene) = { play_echo, play_echo, play_return,
+		play_deletion, play_scripts, play_quota, play_revival, play_authority };
+	struct scene scene = { .sim = sim, .arena = arena_new() };
+
+	scene.client = (struct client){ .sim = sim, .arena = scene.arena };
+	scene.x = sim_below(sim, sim->node_count);
+	scene.y = (scene.x + 1 + sim_below(sim, sim->node_count - 1)) % sim->node_count;
+	if (sim_chance(sim, 50)) {
+		set_the_stage(&scene);
+		if (!sim->has_failed)
+			plays[sim_below(sim, COUNT(plays))](&scene);
+	}
+	arena_free(&scene.arena);
+}

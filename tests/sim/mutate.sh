@@ -1,10 +1,12 @@
 #!/bin/sh
 # Shows that the simulation bites: breaks one rule after the other in a copy of the sources, and expects schedules to
-# fail. usage: tests/sim/mutate.sh [schedules]   (from the root of the source tree)
-# Each mutation is: name | file | sed expression. A mutation that changes nothing, does not compile, or is not
-# noticed is reported, and makes the script fail.
+# fail. usage: tests/sim/mutate.sh [schedules [pattern]]   (from the root of the source tree; only names that match)
+# The table at the end holds a mutation or more for each rule of docs/replication.md: name | file | sed expression. A
+# name that begins with a unit test's says that this is to notice it (what only hostile peers do is not simulated). A mutation
+# that changes nothing, does not compile, or is not noticed is reported, and makes the script fail.
 set -u
 schedules=${1:-4000}
+pattern=${2:-.}
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 tar -c --exclude=./.git --exclude=./.deps --exclude="./build*" --exclude=node_modules . | tar -x -C "$work" || exit 2
@@ -13,28 +15,40 @@ sim="$work/build/tests/sim/chapar-sim"
 ninja -C "$work/build" tests/sim/chapar-sim >"$work/log" 2>&1 || { tail -20 "$work/log"; exit 2; }
 "$sim" --schedules "$schedules" --seed 1 >"$work/out" || { echo "fails without any mutation:"; cat "$work/out"; exit 2; }
 
+# Runs the simulation, in large and small messages, or a unit test.
+run_test() {
+	if [ -n "$1" ]; then
+		timeout 300 "$work/build/tests/unit/$1"
+	else
+		timeout 600 "$sim" --stop --schedules "$schedules" --seed 1 &&
+			timeout 600 "$sim-small" --stop --schedules "$((schedules / 4))" --seed 1
+	fi >"$work/out" 2>&1 </dev/null
+}
+
 failed=0
 while IFS='|' read -r name file expression; do
-	[ -n "$name" ] || continue
+	[ -n "$name" ] && echo "$name" | grep -q -- "$pattern" || continue
+	test=
+	case $name in test_*:*) test=${name%%:*} ;; esac
 	cp "$work/$file" "$work/original"
 	sed -i "$expression" "$work/$file"
+	targets="tests/sim/chapar-sim tests/sim/chapar-sim-small"
+	[ -z "$test" ] || targets=tests/unit/$test
 	if cmp -s "$work/$file" "$work/original"; then
 		echo "NOTHING CHANGED  $name"
 		failed=1
 		continue
 	fi
-	if ! ninja -C "$work/build" tests/sim/chapar-sim >"$work/log" 2>&1; then
+	# shellcheck disable=SC2086
+	if ! ninja -C "$work/build" $targets >"$work/log" 2>&1; then
 		echo "DOES NOT COMPILE $name"
 		grep -m1 error: "$work/log"
 		failed=1
+	elif run_test "$test"; then
+		echo "NOT NOTICED      $name"
+		failed=1
 	else
-		timeout 300 "$sim" --schedules "$schedules" --seed 1 >"$work/out" 2>&1
-		if [ $? -eq 0 ]; then
-			echo "NOT NOTICED      $name"
-			failed=1
-		else
-			echo "noticed          $name: $(grep -m1 '^seed .*:' "$work/out" | cut -d: -f2- | cut -c1-90)"
-		fi
+		echo "noticed          $name: $(grep -m1 '^seed .*:\|rror: \|^.  FAILED' "$work/out" | cut -c1-110)"
 	fi
 	cp "$work/original" "$work/$file"
 done <<'MUTATIONS'
@@ -59,5 +73,38 @@ cursors are not told of forgotten UIDs|src/mail/account_expire.c|s/write->header
 an account with mail stays deleted|src/sync/merge_registers.c|s/!mark.is_set || !has_live_message(state)/true/
 a repair's list is lost when a body is missing|src/sync/exchange_repair.c|s/repair->is_merged = true;/exchange_repair_free(\&exchange->repair);/
 an INTEGRATE of the past is merged|src/sync/responder_apply.c|s/rc < 0 ? rc : point.theirs >= apply->sequence/rc < 0 ? rc : 0/
+the earlier name of a mailbox stays|src/sync/merge_join.c|s/if (text_wins(b->name_stamp, b->name/if (!text_wins(b->name_stamp, b->name/
+the earlier special use stays|src/sync/merge_join.c|s/if (text_wins(b->special_use_stamp, b->special_use/if (!text_wins(b->special_use_stamp, b->special_use/
+the smaller UIDVALIDITY stays|src/sync/merge_join.c|s/joined.uidvalidity = a->uidvalidity > b->uidvalidity/joined.uidvalidity = a->uidvalidity < b->uidvalidity/
+the deletion of a mailbox is not final|src/sync/merge_join.c|s/joined.deleted = stamp_compare(a->deleted, b->deleted) >= 0/joined.deleted = stamp_compare(a->deleted, b->deleted) <= 0/
+a forward is lost|src/sync/merge_join.c|s/joined.forward = id128_compare(a->forward, b->forward) >= 0/joined.forward = id128_compare(a->forward, b->forward) <= 0/
+the earlier setting stays|src/sync/merge_join.c|s/joined = register_compare(a, b) >= 0 ? \*a : \*b/joined = register_compare(a, b) >= 0 ? *b : *a/
+of equal stamps the setting stays that is set|src/sync/merge_join.c|s/return a->is_set ? -1 : 1;/return a->is_set ? 1 : -1;/
+test_merge_join: one instance with two contents is taken|src/sync/merge_join.c|s/!guid_equal(&a->guid, &b->guid)/false/
+a mailbox made anew has an id of its own|src/sync/merge_mailboxes.c|s/return id128_derive("revived", bytes_of(deleted.bytes, sizeof(deleted.bytes)));/static unsigned n; n++; return id128_derive("revived", bytes_of(\&n, sizeof(n)));/
+a mailbox made anew keeps the UIDVALIDITY|src/sync/merge_mailboxes.c|s/.uidvalidity = uidvalidity_new(state),/.uidvalidity = deleted->joined.uidvalidity,/
+a UIDVALIDITY that was given up comes back|src/sync/merge_mailboxes.c|s/rc = retire_outdone(state);/rc = 0;/
+INBOX may be the one that goes|src/sync/merge_mailboxes.c|s/return is_inbox ? 1 : -1;/return is_inbox ? -1 : 1;/
+what was deleted and forgotten returns|src/sync/merge.c|s/if (change->was_common \&\& message_is_shown(record))/if (false)/
+what is new is taken for deleted|src/sync/merge.c|s/if (change->was_common \&\& message_is_shown(record))/if (message_is_shown(record))/
+a setting that was cleared and forgotten returns|src/sync/merge_registers.c|s/else if (state->input->is_repair \&\& joined.is_set \&\& joined.was_common)/else if (false)/
+the other version of a script is lost|src/sync/merge_registers.c|s/if (loser->kind != RECORD_SCRIPT/if (true/
+an edit of a known version keeps that one|src/sync/merge_registers.c|s/script_is_made_from(winner->value, loser->stamp)/false/
+versions of one millisecond have one name|src/sync/merge_registers.c|s/if (counter > 0)/if (false)/
+anything revives a deleted account|src/sync/merge_registers.c|s/!mark.is_set || !has_live_message(state)/!mark.is_set/
+annotations of expunged messages stay|src/sync/merge_tidy.c|s/return rc == 0 ? tidy_messages(state, output) : rc;/return rc;/
+annotations that came for expunged messages stay|src/sync/merge_tidy.c|s/rc = message_is_gone(state, instance, \&is_gone);/rc = 0;/
+mailboxes that are united lose their metadata|src/sync/merge_tidy.c|s/rc = hand_over(state, output, record, home->joined.id);/rc = 0;/
+metadata and rights of deleted mailboxes stay|src/sync/merge_tidy.c|s/rc = tidy_mailboxes(state, output);/rc = 0;/
+a mailbox made anew has the rights of the deleted one|src/sync/merge_tidy.c|s/rc = is_made_anew(state, mailbox, home);/rc = 0;/
+a merge is refused for the quota|src/mail/mail.c|s/if (rc >= 0 \&\& commit->is_user) {/if (rc >= 0) {/
+a replica takes changes|src/mail/account_mode.c|s/if (rc == 0 \&\& account_mode_is_replica(/if (false \&\& account_mode_is_replica(/
+a message that was sent on is appended twice|src/mail/message.c|s/if (append->count == 1 \&\& !stamp_is_none(append->messages\[0\].instance))/if (false)/
+a node that is behind gives UIDs|src/sync/forward.c|s/mailbox.uidnext < append->uidnext/0/
+what was appended under its instance gets another|src/mail/message.c|s/if (stamp_is_none(from->instance))/if (true)/
+an account that is brought back stays deleted|src/mail/undelete.c|s/\t\t\tfalse, BYTES_LITERAL(""));/\t\t\ttrue, BYTES_LITERAL(""));/
+deleting an account leaves its mailboxes|src/mail/deletion.c|s/mailbox.deleted = stamp;/mailbox.modseq = stamp.modseq;/
+common points are not noted by who is told|src/sync/responder_apply.c|s/return point_put(write->store, write->header.number, apply->call->session->peer, point);/return 0;/
+test_merge_check: what goes back is taken|src/sync/merge_check.c|s/if (theirs->modseq < mine->modseq)/if (false)/
 MUTATIONS
 exit $failed

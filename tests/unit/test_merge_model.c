@@ -6,7 +6,10 @@
  *	mine|theirs ID NAME-STAMP(2) NAME UIDVALIDITY DELETED-STAMP(2) FORWARD MODSEQ UIDNEXT
  *SEQUENCE own|sent INSTANCE(2) PLACED-STAMP(2) PLACED-IN MAILBOX UID MODSEQ SEQUENCE PLACED-SEQ
  *SHOWN-SEQ FLAG-COUNT FLAG:STAMP:STAMP:IS-SET ...           (of a sent one the SEQUENCE says
- *whether it was common) mailbox, message: as these, the expected result end CLOCK
+ *whether it was common)
+ *	set|told KIND MAILBOX KEY STAMP(2) IS-SET VALUE MODSEQ SEQUENCE     (key and value in hex)
+ *	mailbox, message, setting: as these, the expected result
+ *	end CLOCK
  */
 #include "merge_fixture.h"
 
@@ -33,8 +36,8 @@ struct model_case {
 	uint64_t since;
 	bool is_repair;
 	bool is_integrated;
-	uint32_t uidvalidity_last;           /* the greatest among the inputs */
-	size_t mailbox_count, message_count; /* expected ones */
+	uint32_t uidvalidity_last;                           /* the greatest among the inputs */
+	size_t mailbox_count, message_count, register_count; /* expected ones */
 };
 
 static const char *next_word(struct reader *reader)
@@ -122,6 +125,41 @@ static struct message_record read_message(struct reader *reader, struct arena *a
 	return message;
 }
 
+static struct bytes next_hex(struct reader *reader, struct arena *arena)
+{
+	const char *word = next_word(reader);
+	struct buffer bytes = { 0 };
+	struct bytes copied = { 0 };
+
+	if (strcmp(word, "-") != 0) {
+		assert_int_equal(decode_hex(&bytes, bytes_of_string(word)), 0);
+		copied = arena_copy(arena, buffer_bytes(&bytes));
+	}
+	buffer_deinit(&bytes);
+	return copied;
+}
+
+static struct register_record read_register(struct reader *reader, struct arena *arena)
+{
+	struct register_record record = { .kind = (enum record_kind)next_number(reader) };
+
+	record.mailbox = next_id(reader);
+	record.key = next_hex(reader, arena);
+	record.stamp = next_stamp(reader);
+	record.is_set = next_number(reader) == 1;
+	record.value = next_hex(reader, arena);
+	record.modseq = next_number(reader);
+	record.sequence = next_number(reader);
+	return record;
+}
+
+static void add_register(struct register_record **registers, size_t *count, size_t *room,
+	struct register_record record)
+{
+	mem_grow((void **)registers, room, *count + 1, sizeof(**registers));
+	(*registers)[(*count)++] = record;
+}
+
 static void begin_case(struct reader *reader, struct model_case *one)
 {
 	*one = (struct model_case){ .copy = { .node = next_number(reader), .arena = arena_new() } };
@@ -146,6 +184,13 @@ static void add_own(struct copy *copy, struct message_record message)
 	copy->messages[copy->message_count++] = message;
 	if (copy->sequence < message.sequence)
 		copy->sequence = message.sequence;
+}
+
+static void add_own_register(struct copy *copy, struct register_record record)
+{
+	add_register(&copy->registers, &copy->register_count, &copy->register_room, record);
+	if (copy->sequence < record.sequence)
+		copy->sequence = record.sequence;
 }
 
 static void add_sent(struct change_set *theirs, struct message_record message)
@@ -206,14 +251,43 @@ static void expect_message(struct model_case *one, struct message_record expecte
 	one->message_count++;
 }
 
+static struct register_record *find_setting(struct copy *copy, const struct register_record *key)
+{
+	for (size_t i = 0; i < copy->register_count; i++)
+		if (copy->registers[i].kind == key->kind &&
+			id128_equal(copy->registers[i].mailbox, key->mailbox) &&
+			bytes_equal(copy->registers[i].key, key->key))
+			return &copy->registers[i];
+	return NULL;
+}
+
+static void expect_register(struct model_case *one, struct register_record expected)
+{
+	const struct register_record *own = find_setting(&one->copy, &expected);
+
+	assert_non_null(own);
+	assert_int_equal(stamp_compare(own->stamp, expected.stamp), 0);
+	assert_int_equal(own->is_set, expected.is_set);
+	if (own->is_set) /* what a cleared one was, is for undelete */
+		assert_true(bytes_equal(own->value, expected.value));
+	assert_int_equal(own->modseq, expected.modseq);
+	one->register_count++;
+}
+
 static void end_case(struct model_case *one, uint64_t clock)
 {
 	assert_int_equal(one->copy.mailbox_count, one->mailbox_count);
 	assert_int_equal(one->copy.message_count, one->message_count);
+	/* The model has no register that tells of merges; only its tick. */
+	if (copy_register(&one->copy, RECORD_ACCOUNT, (struct id128){ { 0 } },
+		    ACCOUNT_MERGED_KEY) != NULL)
+		one->register_count++;
+	assert_int_equal(one->copy.register_count, one->register_count);
 	assert_int_equal(one->copy.clock, clock);
 	copy_deinit(&one->copy);
 	free(one->theirs.mailboxes);
 	free(one->theirs.messages);
+	free(one->theirs.registers);
 }
 
 static void take_line(struct reader *reader, struct model_case *one)
@@ -233,12 +307,19 @@ static void take_line(struct reader *reader, struct model_case *one)
 		add_own(copy, read_message(reader, copy->arena));
 	else if (strcmp(word, "sent") == 0)
 		add_sent(&one->theirs, read_message(reader, copy->arena));
+	else if (strcmp(word, "set") == 0)
+		add_own_register(copy, read_register(reader, copy->arena));
+	else if (strcmp(word, "told") == 0)
+		add_register(&one->theirs.registers, &one->theirs.register_count,
+			&one->theirs.register_room, read_register(reader, copy->arena));
 	else
 		integrate_case(one);
 	if (strcmp(word, "mailbox") == 0)
 		expect_mailbox(one, read_mailbox(reader, copy->arena));
 	else if (strcmp(word, "message") == 0)
 		expect_message(one, read_message(reader, copy->arena));
+	else if (strcmp(word, "setting") == 0)
+		expect_register(one, read_register(reader, copy->arena));
 	else if (strcmp(word, "end") == 0)
 		end_case(one, next_number(reader));
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Executable model of the merge rules (docs/replication.md): one account, mailboxes, N copies, any topology.
+"""Executable model of the merge rules (docs/replication.md): one account, mailboxes, messages, settings, scripts, and
+whether the account is deleted; N copies, any topology.
 Random client operations, pairwise exchanges with races, lost answers and stale common points, expiring tombstones,
 nodes restored from stale snapshots; checks P1-P4, P6, P7.
 usage: merge_model.py [schedules] [nodes] [seed0]
        merge_model.py --check PROGRAM [schedules] [nodes] [seed0]
 With --check every integration of these schedules is also given to PROGRAM (tests/unit/test_merge_model.c) as text:
 both sides' records and what the model made of them; it runs the same through src/sync/merge.c and compares."""
-import random, sys, copy, hashlib, subprocess
+import random, sys, copy, hashlib, subprocess, struct, datetime
 
 INBOX = 'ff' + 15 * '00'
 def h(*a): return hashlib.sha256(repr(a).encode()).hexdigest()[:32]
@@ -24,6 +25,21 @@ class Box:
     def __init__(s, name, uv, ms, dead=None, fwd=None): s.name, s.uv, s.dead, s.fwd, s.ms = name, uv, dead, fwd, ms
     # name = (stamp, text)   dead = stamp of deletion or None   fwd = id of the mailbox that took its mail
     def same(a, b): return (a.name, a.uv, a.dead, a.fwd) == (b.name, b.uv, b.dead, b.fwd)
+
+ACCOUNT, ACL, SUBSCRIPTION, SEEN, SCRIPT = 1, 3, 6, 7, 8
+DELETED = (ACCOUNT, '', 'deleted')       # kind, mailbox, key
+class Reg:   # a setting: st = stamp of the act, val = None if it was cleared; known = stamps a script was made from
+    __slots__ = ('st', 'val', 'known', 'ms')
+    def __init__(s, st, val, ms, known=()): s.st, s.val, s.ms, s.known = st, val, ms, tuple(known)
+    def same(a, b): return (a.st, a.val) == (b.st, b.val)
+    def encoded(s, kind):                # a cleared script still tells what it was made from
+        if kind != SCRIPT: return (s.val or '').encode()
+        return struct.pack('BB', 1, len(s.known)) + b''.join(struct.pack('>QQ', *k) for k in s.known) + (s.val or '').encode()
+def merge_reg(a, b): return max(a, b, key=lambda r: (r.st, r.val is None))
+def kept_name(key, st):                  # of a version of a script that lost against one not made from it
+    when = datetime.datetime.fromtimestamp(st[0] // 1024 // 1000, datetime.timezone.utc).strftime('%Y-%m-%dT%H:%M:%S')
+    nth = f'+{st[0] % 1024}' if st[0] % 1024 else ''
+    return f'{key} (conflict {when}.{st[0] // 1024 % 1000:03d}Z{nth} {st[1]:016x})'
 
 def merge_msg(a, b):
     """pure, commutative, associative, idempotent (ms aside)"""
@@ -46,7 +62,7 @@ def merge_box(a, b):
 class Node:
     def __init__(s, nid):
         s.nid, s.last, s.seq, s.top = nid, 0, 0, 0      # seq: local order of what was written; top: highest modseq shown
-        s.msg, s.box, s.uidnext = {}, {}, {}
+        s.msg, s.box, s.uidnext, s.reg = {}, {}, {}, {}
         s.shown, s.slot = {}, {}        # (mb,uv,uid)->inst ever shown (P2); (mb,uid)->inst now
         s.common, s.at, s.placed = {}, {}, {}        # placed: local sequence at which the present placement arrived
         s.showed = {}                   # local sequence at which the present (mailbox, UID) was given
@@ -74,14 +90,18 @@ class Node:
             assert m.ms > s.highest.get(m.mb, 0), f'P4 {i} {m.ms} <= {s.highest.get(m.mb)}'
     def raise_uidnext(s, i, u):          # a mailbox record has changed when its UIDNEXT has
         if u > s.uidnext.get(i, 1): s.uidnext[i] = u; s.wrote(('b', i), 0)
+    def put_reg(s, k, r): s.reg[k] = r; s.wrote(('r', k), r.ms)
+    def is_deleted(s): return DELETED in s.reg and s.reg[DELETED].val is not None
     def announce(s):                    # what clients may now know
         for m in s.msg.values():
             if m.mb: s.highest[m.mb] = max(s.highest.get(m.mb, 0), m.ms)
             s.top = max(s.top, m.ms)
         for b in s.box.values(): s.top = max(s.top, b.ms)
+        for r in s.reg.values(): s.top = max(s.top, r.ms)
     def state(s):
         return ({i: (m.ms, m.mb, m.uid, tuple(sorted(m.flags.items()))) for i, m in s.msg.items() if m.mb},
-                {i: (b.name, b.uv, s.uidnext[i]) for i, b in s.box.items() if not b.dead})
+                {i: (b.name, b.uv, s.uidnext[i]) for i, b in s.box.items() if not b.dead},
+                {k: (r.st, r.val, r.ms) for k, r in s.reg.items() if r.val is not None})
     def boxes(s): return [i for i, b in s.box.items() if not b.dead]
     def expire(s, age):                 # tombstones older than the horizon are dropped
         for i in [i for i, m in s.msg.items() if m.mb is None and m.loc[1] == '' and m.loc[0][0] < s.last - age]: del s.msg[i]; del s.at['m', i]; EXPIRED.add(i)
@@ -108,12 +128,23 @@ class Node:
         st = s.stamp(); b = copy.copy(s.box[i]); b.dead = st; b.ms = st[0]; s.put_box(i, b)
         return killed
 
+    def set(s, k, val):
+        st = s.stamp(); old = s.reg.get(k)
+        s.put_reg(k, Reg(st, val, st[0], ((old.st,) + old.known)[:16] if old and k[0] == SCRIPT else ())); return st
+    def delete_account(s):
+        killed = [i for i, m in s.msg.items() if m.mb]
+        for i in killed: s.expunge(i)
+        for i in s.boxes():
+            if i != INBOX: s.delete(i)
+        for k in [k for k, r in sorted(s.reg.items()) if r.val is not None]: s.set(k, None)
+        s.set(DELETED, 'x'); return killed
+
 def known(N, changes, seq): return {i for i in changes[0] if N.placed.get(i, 0) <= seq}
-def since(N, seq): return ({i: m for i, m in N.msg.items() if N.at['m', i] > seq}, {i: b for i, b in N.box.items() if N.at['b', i] > seq})
+def since(N, seq): return ({i: m for i, m in N.msg.items() if N.at['m', i] > seq}, {i: b for i, b in N.box.items() if N.at['b', i] > seq}, {k: r for k, r in N.reg.items() if N.at['r', k] > seq})
 
 def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False):
     """A brings B's changes into its own copy, so that the result is legal to show on both. One local transaction."""
-    tm, tb = theirs; mm, mb = since(A, 0 if full else M[side]); A.announce(); floor = max(A.last, T_top)
+    tm, tb, tr = theirs; mm, mb, mr = since(A, 0 if full else M[side]); A.announce(); floor = max(A.last, T_top)
     had = dict(A.uidnext); conflicts = 0; made = []
     case = dump_input(A, theirs, T_uidnext, T_top, M[side], known, full) if CASES is not None else None
     def act():                           # the stamp of what this merge decides itself
@@ -229,12 +260,36 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         write(A.put_msg, i, msg[i], A.msg.get(i), tm.get(i), i in mm, modseq(msg[i], A.msg.get(i), tm.get(i), i in mm))
     for i in nxt: A.raise_uidnext(i, nxt[i])
     A.last = max(A.last, floor)
+    # settings: the later act; a script that loses against one not made from it is kept; mail revives a deleted account
+    out = {}
+    def result(new, changes_mine, changes_theirs):
+        return A.tick(floor) if changes_mine and new.ms <= A.top or changes_theirs and new.ms <= T_top else new.ms
+    def write_reg(k, ours, th):
+        if th and k in mr and ours.st != th.st:
+            lost, won = (th, ours) if merge_reg(ours, th) is ours else (ours, th)
+            name = (SCRIPT, '', kept_name(k[2], lost.st))
+            if k[0] == SCRIPT and lost.val is not None and lost.st not in won.known and won.val != lost.val and not any(
+                    r and r.st >= lost.st for r in (tr.get(name), A.reg.get(name))):
+                kept = copy.copy(lost); kept.ms = result(kept, True, True); out[name] = kept
+        new = copy.copy(merge_reg(ours, th) if ours and th else ours or th); new.ms = max(r.ms for r in (ours, th) if r)
+        new.ms = result(new, not ours or not Reg.same(new, ours), not th or not Reg.same(new, th))
+        if not ours or not Reg.same(new, ours) or new.ms != ours.ms or (k not in mr and (not Reg.same(new, th) or new.ms != th.ms)): out[k] = new
+    for k in sorted(tr): write_reg(k, A.reg.get(k), tr[k])
+    for k in sorted(mr):
+        if k not in tr: write_reg(k, A.reg[k], None)
+    mark = out.get(DELETED, A.reg.get(DELETED))
+    if mark and mark.val is not None and any(msg[i].loc[1] for i in touched_m):
+        st = (A.tick(floor), A.nid); out[DELETED] = Reg(st, None, st[0])
+    for k, r in out.items(): A.put_reg(k, r)
     if full or acted[0] and acted[1]: A.tick(floor)      # the register that tells it
     A.announce()
     if case is not None: CASES.append(case + dump_result(A))
     return conflicts
 
-def apply(B, msgs, boxes, uidnext, last):
+def apply(B, msgs, boxes, regs, uidnext, last):
+    for k, r in regs.items():
+        o = B.reg.get(k)
+        if not (o and Reg.same(o, r) and o.ms == r.ms): B.put_reg(k, copy.copy(r))
     for i, b in boxes.items():
         if not (i in B.box and B.box[i].ms == b.ms and Box.same(B.box[i], b)): B.put_box(i, copy.copy(b))
     for i, m in msgs.items():
@@ -254,16 +309,21 @@ def dump_msg(kind, i, m, *local):
     return text(kind, *i, *m.loc[0], m.loc[1], m.mb, m.uid, m.ms, *local, len(flags), *flags)
 def dump_box(kind, i, b, *local):
     return text(kind, i, *b.name[0], b.name[1], b.uv, *(b.dead or (0, 0)), b.fwd, b.ms, *local)
+def dump_reg(kind, k, r, at):
+    return text(kind, k[0], k[1], k[2].encode().hex(), *r.st, int(r.val is not None), r.encoded(k[0]).hex(), r.ms, at)
 def dump_input(A, theirs, T_uidnext, T_top, since, known, full):
     out = text('case', A.nid, A.last, A.top, T_top, since, int(full))
     for i, b in A.box.items(): out += dump_box('mine', i, b, A.uidnext.get(i, 1), A.at['b', i])
     for i, m in A.msg.items(): out += dump_msg('own', i, m, A.at['m', i], A.placed[i], A.showed[i])
     for i, b in theirs[1].items(): out += dump_box('theirs', i, b, T_uidnext.get(i, 1), 0)
     for i, m in theirs[0].items(): out += dump_msg('sent', i, m, int(i in known), 0, 0)
+    for k, r in sorted(A.reg.items()): out += dump_reg('set', k, r, A.at['r', k])
+    for k, r in sorted(theirs[2].items()): out += dump_reg('told', k, r, 0)
     return out
 def dump_result(A):
     out = ''.join(dump_box('mailbox', i, b, A.uidnext.get(i, 1), 0) for i, b in A.box.items())
     out += ''.join(dump_msg('message', i, m, 0, 0, 0) for i, m in A.msg.items())
+    out += ''.join(dump_reg('setting', k, r, 0) for k, r in sorted(A.reg.items()))
     return out + text('end', A.last)
 
 EXPIRED = set()                          # messages whose tombstone expired somewhere: only P1-P6 are promised for them
@@ -274,7 +334,7 @@ def exchange(A, B, rnd, race=None, lose=False):
         M = A.common.get(B.nid, {'mine': 0, 'theirs': 0})
         # equal digests are not enough: tombstones are not in them, and a common point must not pass unsent ones
         th = since(B, M['theirs'])
-        if th[0] or th[1]:
+        if th[0] or th[1] or th[2]:
             B.announce(); snap = copy.deepcopy(th); un, la, sq = dict(B.uidnext), B.top, B.seq
             if race and rnd.random() < .3: race(A)              # local clients go on
             STAT['conflicts'] += integrate(A, snap, un, la, M, known=known(B, snap, M['theirs']))
@@ -303,7 +363,16 @@ def exchange(A, B, rnd, race=None, lose=False):
 def run(seed, nn):
     rnd = random.Random(seed); N = [Node(i) for i in range(nn)]; EXPIRED.clear()
     acked, gone, fl, lostinst, forgiven = set(), {}, {}, set(), set()
+    sets = {}
+    def settle(n, r):
+        k = rnd.choice([(ACCOUNT, '', 'limit'), (ACL, INBOX, 'bob'), (SUBSCRIPTION, '', 'Work'), (SEEN, INBOX, 'm'), (SCRIPT, '', 'main')])
+        if r < .95: v = rnd.choice(['a', 'b', 'c', None]); sets.setdefault(k, []).append((n.set(k, v), v))
+        else:
+            for i in n.delete_account(): gone.setdefault(i, []).append(n.msg[i].loc[0])
+            for k in n.reg: sets.setdefault(k, []).append((n.reg[k].st, n.reg[k].val))
     def op(n):
+        if n.is_deleted(): n.set(DELETED, None); return
+        if rnd.random() < .15: settle(n, rnd.random()); return
         lv = [i for i, m in n.msg.items() if m.mb]; r = rnd.random(); bx = n.boxes()
         if r < .40 or not lv: acked.add(n.append(rnd.choice(bx)))
         elif r < .84:
@@ -368,6 +437,8 @@ def run(seed, nn):
         if m.mb: assert not S.box[m.mb].dead, f'P1 {i} in dead mailbox'
     for (i, f), hist in fl.items():
         if i in S.msg and S.msg[i].mb and i not in forgiven | EXPIRED: assert S.msg[i].flags[f] == max(hist), f'P7 {i} {f}'
+    for k, hist in sets.items():
+        if k != DELETED and not forgiven and ' (conflict ' not in k[2]: assert S.reg[k].st == max(hist, key=lambda x: x[0])[0], f'P7 {k}'
     nm = [S.box[i].name[1] for i in S.boxes()]; assert len(nm) == len(set(nm)), 'names not unique'
     return rounds
 

@@ -181,7 +181,9 @@ class Walker:
         """Selects a mailbox and chooses some of its messages."""
         name = self.name()
         status, _ = client.try_command("SELECT " + astring(name))
-        found = client.search("ALL") if status == "OK" else []
+        if status != "OK":  # the other client has just deleted or renamed it
+            client.select()
+        found = client.search("ALL")
         some = self.random.sample(found, min(len(found), self.random.randint(1, 3)))
         return name, ",".join(str(uid) for uid in sorted(some)) or "1"
 

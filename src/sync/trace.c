@@ -54,11 +54,13 @@ bool trace_is_read(const struct trace *trace)
 
 /* ---- what is told of a message ---- */
 
+enum form { FORM_NUMBER, FORM_HEX, FORM_WORD };
+
 /* Values of these keys are told as they are if they have the form; of all others, only how much
  * there is. */
 static const struct known_key {
 	const char *key;
-	enum { FORM_NUMBER, FORM_HEX, FORM_WORD } form;
+	enum form form;
 } known_keys[] = {
 	{ "ALL", FORM_NUMBER },
 	{ "BODIES", FORM_NUMBER },
@@ -94,7 +96,7 @@ static const struct known_key {
 
 #define PLAIN_SIZE_MAX 32 /* bytes of a value that is told */
 
-static bool is_of_form(int byte, int form)
+static bool is_of_form(int byte, enum form form)
 {
 	switch (form) {
 	case FORM_NUMBER:

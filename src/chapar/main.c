@@ -228,48 +228,55 @@ static int verify_peer_run(
 	return words_run(node, &words, error);
 }
 
+typedef int command_function(struct node *node, const char *name,
+	const struct tool_options *options, struct error *error);
+
+/* Commands that go to the daemon as they were given. */
+static const struct relayed_command {
+	enum tool_command_id command;
+	command_function *run;
+	const char *name;
+} relayed_commands[] = {
+	{ TOOL_ACCOUNT_DELETE, named_run, "account-delete" },
+	{ TOOL_ACCOUNT_DISABLE, named_run, "account-disable" },
+	{ TOOL_ACCOUNT_ENABLE, named_run, "account-enable" },
+	{ TOOL_ACCOUNT_LIST, simple_run, "account-list" },
+	{ TOOL_ACCOUNT_MODE, named_run, "account-mode" },
+	{ TOOL_ACCOUNT_SHARE, named_run, "account-share" },
+	{ TOOL_ACL, named_run, "acl" },
+	{ TOOL_ACCOUNT_SWITCH, named_run, "account-switch" },
+	{ TOOL_CHANNEL_ADD, named_run, "channel-add" },
+	{ TOOL_CHANNEL_PAUSE, named_run, "channel-pause" },
+	{ TOOL_CHANNEL_REMOVE, named_run, "channel-remove" },
+	{ TOOL_CHANNEL_RESUME, named_run, "channel-resume" },
+	{ TOOL_CHANNEL_LIST, simple_run, "channel-list" },
+	{ TOOL_COMPACT, simple_run, "compact" },
+	{ TOOL_SCRIPT_ACTIVATE, named_run, "script-activate" },
+	{ TOOL_SCRIPT_DELETE, named_run, "script-delete" },
+	{ TOOL_SCRIPT_GET, named_run, "script-get" },
+	{ TOOL_SCRIPT_LIST, named_run, "script-list" },
+	{ TOOL_TRACE, named_run, "trace" },
+	{ TOOL_STATUS, simple_run, "status" },
+};
+
 static int command_run(const struct config *config, struct node *node,
 	const struct tool_options *options, struct error *error)
 {
+	for (size_t i = 0; i < sizeof(relayed_commands) / sizeof(relayed_commands[0]); i++)
+		if (relayed_commands[i].command == options->command)
+			return relayed_commands[i].run(
+				node, relayed_commands[i].name, options, error);
 	switch (options->command) {
 	case TOOL_ACCOUNT_ADD:
 		return options->from_file != NULL ? file_add(node, options, error)
 						  : names_add(node, options, error);
-	case TOOL_ACCOUNT_DELETE:
-		return named_run(node, "account-delete", options, error);
-	case TOOL_ACCOUNT_DISABLE:
-		return named_run(node, "account-disable", options, error);
-	case TOOL_ACCOUNT_ENABLE:
-		return named_run(node, "account-enable", options, error);
-	case TOOL_ACCOUNT_LIST:
-		return simple_run(node, "account-list", options, error);
 	case TOOL_ACCOUNT_PASSWD:
 		return account_passwd(node, options, error);
-	case TOOL_ACCOUNT_MODE:
-		return named_run(node, "account-mode", options, error);
-	case TOOL_ACCOUNT_SHARE:
-		return named_run(node, "account-share", options, error);
-	case TOOL_ACL:
-		return named_run(node, "acl", options, error);
 	case TOOL_ACCOUNT_MOVE:
 		return move_run(node, options, error);
-	case TOOL_ACCOUNT_SWITCH:
-		return named_run(node, "account-switch", options, error);
 	case TOOL_BUNDLE_APPLY:
 	case TOOL_BUNDLE_CREATE:
 		return tool_bundle(node, options, error);
-	case TOOL_CHANNEL_ADD:
-		return named_run(node, "channel-add", options, error);
-	case TOOL_CHANNEL_PAUSE:
-		return named_run(node, "channel-pause", options, error);
-	case TOOL_CHANNEL_REMOVE:
-		return named_run(node, "channel-remove", options, error);
-	case TOOL_CHANNEL_RESUME:
-		return named_run(node, "channel-resume", options, error);
-	case TOOL_CHANNEL_LIST:
-		return simple_run(node, "channel-list", options, error);
-	case TOOL_COMPACT:
-		return simple_run(node, "compact", options, error);
 	case TOOL_CONFLICT_LIST:
 		return tool_conflict_list(node, options, error);
 	case TOOL_PULL:
@@ -278,22 +285,10 @@ static int command_run(const struct config *config, struct node *node,
 		return tool_sync(config, node, options, error);
 	case TOOL_QUOTA:
 		return quota_run(node, options, error);
-	case TOOL_SCRIPT_ACTIVATE:
-		return named_run(node, "script-activate", options, error);
-	case TOOL_SCRIPT_DELETE:
-		return named_run(node, "script-delete", options, error);
-	case TOOL_SCRIPT_GET:
-		return named_run(node, "script-get", options, error);
-	case TOOL_SCRIPT_LIST:
-		return named_run(node, "script-list", options, error);
 	case TOOL_SCRIPT_PUT:
 		return tool_script_put(node, options, error);
-	case TOOL_TRACE:
-		return named_run(node, "trace", options, error);
 	case TOOL_UNDELETE:
 		return tool_undelete(node, options, error);
-	case TOOL_STATUS:
-		return simple_run(node, "status", options, error);
 	case TOOL_VERIFY:
 		return options->peer != NULL ? verify_peer_run(node, options, error)
 					     : simple_run(node, "verify", options, error);

@@ -302,7 +302,8 @@ static void take_survey(struct channel *channel, const struct survey *survey,
 		struct channel_account *account = survey->accounts[i];
 		const struct account_header *mine = &survey->headers[i];
 
-		if (!theirs[i].exists || !digest_equal(theirs[i].digest, mine->digest))
+		if (!theirs[i].exists ||
+			!survey_is_settled(mine, &theirs[i].digest, theirs[i].highest))
 			continue;
 		account->point = (struct common_point){ mine->sequence, theirs[i].sequence };
 		account->is_unsaved = true;

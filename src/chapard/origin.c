@@ -15,6 +15,7 @@ struct origin_account {
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
 	uint64_t sequence; /* there */
 	struct digest digest;
+	uint64_t highest;
 };
 
 enum origin_phase { PHASE_CONNECT, PHASE_SURVEY, PHASE_EXCHANGE, PHASE_REST, PHASE_PAUSE };
@@ -176,6 +177,7 @@ static int account_add(
 		return error_set(error, ERR_INVALID, "the origin tells of a bad account name");
 	account->sequence = theirs->sequence;
 	account->digest = theirs->digest;
+	account->highest = theirs->highest;
 	origin->account_count++;
 	return 0;
 }
@@ -256,7 +258,8 @@ static int account_start(struct origin *origin, struct error *error)
 	/* An account that was never here holds nothing to send, though it was written. */
 	if (local.point.mine == 0 && local.header.highest <= 1)
 		is_mine_new = false;
-	if ((is_mine_new || is_theirs_new) && digest_equal(local.header.digest, theirs->digest)) {
+	if ((is_mine_new || is_theirs_new) &&
+		survey_is_settled(&local.header, &theirs->digest, theirs->highest)) {
 		local.point = (struct common_point){ local.header.sequence, theirs->sequence };
 		rc = point_save(
 			origin->mail, origin->number, origin->peer.node, local.point, error);

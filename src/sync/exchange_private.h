@@ -95,6 +95,7 @@ struct exchange {
 	struct arena *their_arena;
 	struct change_set theirs; /* what the peer has changed since the common point */
 	struct digest their_digest;
+	uint64_t their_highest; /* as POINTS told it */
 	bool has_theirs;
 	bool has_more; /* the peer's changes go on after theirs.sequence */
 	bool is_asked; /* one CHANGES or POINTS is under way */

@@ -18,6 +18,17 @@ struct survey_account {
 	struct digest digest;
 };
 
+/*
+ * Whether copies of one digest need no exchange. What is gone is not in the digest: if both sides
+ * expunged one message by themselves, their cursors must still be told of each other's act (P4,
+ * merge.h), and then their greatest modseqs differ.
+ */
+static inline bool survey_is_settled(
+	const struct account_header *mine, const struct digest *digest, uint64_t highest)
+{
+	return digest_equal(mine->digest, *digest) && mine->highest == highest;
+}
+
 /* Asks for named accounts. */
 void survey_request(const struct bytes *names, size_t count, struct buffer *request);
 /* Asks for the peer's own list, from `cursor` (0: the beginning, else as the last answer gave it).

@@ -307,7 +307,7 @@ class Pair:
         while True:
             try:
                 a, b = snapshot(self.a, user), snapshot(self.b, user)
-            except ImapError:  # a mailbox went while it was looked at
+            except (ImapError, ConnectionError):  # a mailbox went while it was looked at
                 a, b = {}, None
             if a == b:
                 return a

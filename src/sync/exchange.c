@@ -408,21 +408,26 @@ static int get_take(
 	return 0;
 }
 
+static bool has_nothing(const struct change_set *set)
+{
+	return set->mailbox_count == 0 && set->message_count == 0 && set->register_count == 0;
+}
+
 /*
  * If both sides begin exchanges of one busy account and both merge, each merge makes the other's
  * push come too late. So the one with the smaller node id leaves the merging to the other sooner.
+ * Where a push is refused and the peer has nothing to tell, what is in the way lies outside of the
+ * view (a name or a UIDVALIDITY that is taken): only the peer can merge it.
  */
 static bool is_time_to_integrate(const struct exchange *exchange)
 {
 	unsigned most = mail_node(exchange->mail) < exchange->peer ? EXCHANGE_REFUSED_MAX / 2
 								   : EXCHANGE_REFUSED_MAX;
 
-	return !exchange->is_restricted && exchange->refused_in_row >= most;
-}
-
-static bool has_nothing(const struct change_set *set)
-{
-	return set->mailbox_count == 0 && set->message_count == 0 && set->register_count == 0;
+	if (exchange->is_restricted)
+		return false;
+	return exchange->refused_in_row >= most ||
+	       (exchange->illegal_count > 0 && has_nothing(&exchange->theirs));
 }
 
 static int merge_and_push(struct exchange *exchange)

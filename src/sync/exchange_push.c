@@ -513,7 +513,7 @@ static int push_finish(struct exchange *exchange)
 	if (push->has_integrated) {
 		exchange->result.integrate_count++;
 		exchange->integrated_at = push->header.sequence;
-		exchange->refused_in_row = 0;
+		exchange->refused_in_row = exchange->illegal_count = 0;
 		return exchange_begin_changes(exchange);
 	}
 	if (push->has_changed) {

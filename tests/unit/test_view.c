@@ -151,6 +151,23 @@ static void a_mailbox_renamed_out_of_the_filter_stays_and_follows(void **state)
 	assert_int_equal(node_count(pair->a, "Private"), 3);
 }
 
+static void what_is_in_the_way_outside_of_the_view_is_merged_at_once(void **state)
+{
+	struct pair *pair = *state;
+	struct exchange_result result;
+
+	node_append(pair->a, "Work/2026", "two");
+	sync_pair(pair);
+	node_append(pair->b, "Private", "from b");
+	node_rename(pair->a, "Work/2026", "Private");
+	result = nodes_exchange(pair->a, pair->b, NULL);
+	assert_int_equal(result.refused_count, 1);
+	assert_int_equal(result.integrate_count, 1);
+	sync_pair(pair);
+	assert_int_equal(node_count(pair->a, "Private"), 2);
+	assert_int_equal(node_count(pair->b, "Private"), 2);
+}
+
 static void both_sides_may_have_what_comes_into_the_filter(void **state)
 {
 	struct pair *pair = *state;
@@ -436,6 +453,8 @@ int main(void)
 			a_mailbox_renamed_into_the_filter_appears_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_mailbox_renamed_out_of_the_filter_stays_and_follows, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_is_in_the_way_outside_of_the_view_is_merged_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			both_sides_may_have_what_comes_into_the_filter, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_moved_out_is_not_expunged, setup, teardown),

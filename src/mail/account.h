@@ -44,6 +44,7 @@ struct account_header {
 	uint64_t sequence;         /* of the last write */
 	uint32_t uidvalidity_last; /* greatest UIDVALIDITY ever used */
 	uint64_t vanished_floor;   /* see account_each_uid_change_roaming() */
+	uint64_t forgotten;        /* greatest sequence of a message's tombstone that has expired */
 	uint64_t message_count;
 	uint64_t byte_count;
 	uint32_t mailbox_count;         /* live ones */

@@ -257,6 +257,8 @@ static int forget_message(struct account_write *write, const struct row *row)
 		rc = forget_vanished(write, arena_copy(write->arena, vanished));
 	if (rc == 0)
 		rc = account_release_kept(write, &message);
+	if (rc == 0 && write->header.forgotten < message.sequence)
+		write->header.forgotten = message.sequence;
 	if (rc == 0)
 		rc = store_delete(write->store, MAIL_TABLE_SEQUENCE,
 			sequence_key(key, write->header.number, message.sequence));

@@ -7,8 +7,9 @@
 #include <ctype.h>
 #include <limits.h>
 
-/* 1 did not count mailboxes and annotations, 2 not what is kept of what is gone */
-#define HEADER_VERSION 3
+/* 1 did not count mailboxes and annotations, 2 not what is kept of what is gone, 3 does not know up
+ * to where tombstones have expired */
+#define HEADER_VERSION 4
 
 void account_header_encode(struct buffer *out, const struct account_header *header)
 {
@@ -30,6 +31,7 @@ void account_header_encode(struct buffer *out, const struct account_header *head
 	pack_varint(out, header->kept_count);
 	pack_varint(out, header->kept_bytes);
 	pack_u8(out, header->is_deleted);
+	pack_varint(out, header->forgotten);
 }
 
 static int header_decode_new(struct bytes *in, struct account_header *header)
@@ -68,7 +70,8 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 					unpack_varint(&in, &header.annotation_byte_count) < 0)) ||
 		unpack_u64(&in, &header.digest.high) < 0 || unpack_u64(&in, &header.digest.low) < 0)
 		return ERR_CORRUPT;
-	if ((version > 2 && header_decode_new(&in, &header) < 0) || in.len != 0)
+	if ((version > 2 && header_decode_new(&in, &header) < 0) ||
+		(version > 3 && unpack_varint(&in, &header.forgotten) < 0) || in.len != 0)
 		return ERR_CORRUPT;
 	memcpy(header.name, name.ptr, name.len);
 	*header_r = header;

@@ -225,7 +225,8 @@ int change_set_read(struct kv_txn *kv, const struct account_header *header, uint
 	*set_r = (struct change_set){ .account = header->id,
 		.since = since,
 		.sequence = header->sequence,
-		.highest = header->highest };
+		.highest = header->highest,
+		.has_forgotten = header->forgotten > common };
 	rc = account_each_change(kv, header->number, since, arena, &functions, &read);
 	if (rc < 0) {
 		change_set_deinit(set_r);

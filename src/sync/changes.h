@@ -15,9 +15,10 @@ struct message_change {
 
 struct change_set {
 	struct id128 account;
-	uint64_t since;    /* the sender's sequence the set starts after; 0: everything */
-	uint64_t sequence; /* the sender's sequence the set reaches */
-	uint64_t highest;  /* greatest modseq the sender has shown in the account */
+	uint64_t since;     /* the sender's sequence the set starts after; 0: everything */
+	uint64_t sequence;  /* the sender's sequence the set reaches */
+	uint64_t highest;   /* greatest modseq the sender has shown in the account */
+	bool has_forgotten; /* expunges since the common point are not among these: they expired */
 	struct mailbox_record *mailboxes; /* each with the sender's present UIDNEXT */
 	size_t mailbox_count;
 	struct message_change *messages;

@@ -444,6 +444,9 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 		sizeof(struct work_mailbox *));
 	mem_grow((void **)&state.message_list, &state.message_room, 1,
 		sizeof(struct work_message *));
+	/* Those acts cannot be seen any more, but clients may have. */
+	state.have_i_acted = input->my_changes->has_forgotten;
+	state.have_they_acted = input->their_changes->has_forgotten;
 	rc = take_mailboxes(&state);
 	if (rc == 0)
 		rc = take_messages(&state);

@@ -49,7 +49,7 @@ struct merge_state {
 	size_t register_room;      /* in the output */
 	struct stamp act;          /* of what this merge decides itself; none until it is needed */
 	uint64_t walk;
-	bool have_i_acted, have_they_acted; /* on any mailbox or message, since the common point */
+	bool have_i_acted, have_they_acted; /* on mailboxes or messages, since the common point */
 	struct merge_conflict *conflicts;
 	size_t conflict_count, conflict_room;
 };

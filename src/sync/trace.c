@@ -71,6 +71,7 @@ static const struct known_key {
 	{ "CURSOR", FORM_NUMBER },
 	{ "DIGEST", FORM_HEX },
 	{ "EXPECT", FORM_NUMBER },
+	{ "FORGOT", FORM_NUMBER },
 	{ "FULL", FORM_NUMBER },
 	{ "GONE", FORM_NUMBER },
 	{ "HIGHEST", FORM_NUMBER },

@@ -196,7 +196,8 @@ int view_changes(struct kv_txn *kv, const struct account_header *header, const s
 	*set_r = (struct change_set){ .account = header->id,
 		.since = since,
 		.sequence = header->sequence,
-		.highest = header->highest };
+		.highest = header->highest,
+		.has_forgotten = header->forgotten > common };
 	rc = account_each_change(kv, header->number, since, arena, &functions, &read);
 	if (rc == READ_STOP)
 		set_r->sequence = read.reached;

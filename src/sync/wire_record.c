@@ -386,6 +386,8 @@ int wire_register(const struct dlist *map, struct register_record *record_r, str
 
 void wire_put_changes(struct dlist_writer *writer, const struct change_set *changes)
 {
+	if (changes->has_forgotten)
+		dlist_put_number_of(writer, "FORGOT", 1);
 	if (changes->mailbox_count > 0) {
 		dlist_put_atom(writer, "MAILBOXES");
 		dlist_begin_list(writer);
@@ -448,7 +450,13 @@ int wire_get_changes(const struct dlist *map, struct arena *arena, struct change
 	struct error *error)
 {
 	const struct dlist *at;
-	int rc = list_of_maps(map, "MAILBOXES", &at, error);
+	uint64_t has_forgotten = 0;
+	int rc;
+
+	if (optional(dlist_get_number(map, "FORGOT", 1, &has_forgotten)) < 0)
+		return bad(error, "set of changes", "FORGOT");
+	changes->has_forgotten = changes->has_forgotten || has_forgotten == 1;
+	rc = list_of_maps(map, "MAILBOXES", &at, error);
 
 	for (; at != NULL && rc == 0; at = at->next) {
 		struct mailbox_record mailbox;

@@ -278,6 +278,37 @@ static void a_cursor_from_before_the_horizon_is_told_of_every_uid_that_went(void
 	assert_int_equal(vanished, 1);
 }
 
+/* A client of A that comes to B: what it shows as the UID that B gave and forgot is elsewhere now.
+ */
+static void a_cursor_is_told_of_a_uid_that_was_given_and_forgotten_elsewhere(void **state)
+{
+	struct pair *pair = *state;
+	struct id128 inbox = node_mailbox(pair->a, "INBOX");
+	uint32_t uid = node_append(pair->b, "INBOX", "gone");
+	struct kv_txn *kv = NULL;
+	uint64_t cursor;
+	int vanished = 0;
+
+	node_expunge(pair->b, "INBOX", uid);
+	forget_all(pair->b);
+	assert_int_equal(node_append(pair->a, "INBOX", "one"), uid);
+	for (int i = 0; node_header(pair->a).highest <= node_header(pair->b).highest + 1; i++) {
+		char keyword[20];
+
+		snprintf(keyword, sizeof(keyword), "keyword%d", i);
+		node_flag(pair->a, "INBOX", uid, keyword);
+	}
+	cursor = node_header(pair->a).highest;
+	sync_nodes(pair);
+	assert_int_not_equal(node_uid_of(pair->b, "INBOX", "one"), uid);
+	assert_int_equal(mail_read_begin(pair->b->mail, pair->b->position, &kv), 0);
+	assert_int_equal(account_each_uid_change_roaming(
+				 kv, pair->b->account, inbox, cursor, count_vanished, &vanished),
+		0);
+	mail_read_end(&kv);
+	assert_int_equal(vanished, 1);
+}
+
 static void a_mailbox_comes_back_with_what_it_showed(void **state)
 {
 	struct pair *pair = *state;
@@ -487,6 +518,7 @@ int main(void)
 		CASE(after_the_horizon_nothing_is_left),
 		CASE(bodies_of_local_deletions_may_go_earlier_those_of_peers_not),
 		CASE(a_cursor_from_before_the_horizon_is_told_of_every_uid_that_went),
+		CASE(a_cursor_is_told_of_a_uid_that_was_given_and_forgotten_elsewhere),
 		CASE(a_mailbox_comes_back_with_what_it_showed),
 		CASE(a_deleted_account_is_deleted_everywhere_and_comes_back_as_it_was),
 		CASE(an_account_made_again_is_empty_and_its_uids_go_on),

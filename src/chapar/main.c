@@ -5,6 +5,7 @@
 #include "chapar/tool_bundle.h"
 #include "chapar/tool_clone.h"
 #include "chapar/tool_commands.h"
+#include "chapar/tool_foreign.h"
 #include "chapar/tool_password.h"
 #include "chapar/tool_records.h"
 #include "chapar/tool_run.h"
@@ -279,6 +280,8 @@ static int command_run(const struct config *config, struct node *node,
 		return tool_bundle(node, options, error);
 	case TOOL_CONFLICT_LIST:
 		return tool_conflict_list(node, options, error);
+	case TOOL_IMPORT:
+		return tool_import(node, options, error);
 	case TOOL_PULL:
 	case TOOL_PUSH:
 	case TOOL_SYNC:

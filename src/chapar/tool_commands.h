@@ -25,7 +25,8 @@ enum option_flag {
 	TAKES_REPLY = 1 << 14,
 	TAKES_MOVE = 1 << 15,
 	TAKES_CHECK = 1 << 16,
-	TAKES_PEER = 1 << 17
+	TAKES_PEER = 1 << 17,
+	TAKES_IMPORT = 1 << 18
 };
 
 struct tool_command {

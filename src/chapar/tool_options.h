@@ -39,6 +39,7 @@ enum tool_command_id {
 	TOOL_COMPLETION,
 	TOOL_CONFLICT_LIST,
 	TOOL_HELP,
+	TOOL_IMPORT,
 	TOOL_PULL,
 	TOOL_PUSH,
 	TOOL_QUOTA,
@@ -78,7 +79,8 @@ struct tool_options {
 	const char *reply, *key_file, *passphrase_file; /* of bundles; NULL: not given */
 	bool is_encrypted;
 	bool is_watch, is_check;
-	const char *peer; /* a channel's name; NULL: not given */
+	bool is_dry_run, is_over_quota, keeps_gone; /* of imports */
+	const char *peer;                           /* a channel's name; NULL: not given */
 	bool is_repair;
 	const char *port; /* NULL: not given */
 	bool has_local_password;

@@ -87,6 +87,9 @@ admin_step_function admin_verify_peer;
 /* admin_bundle.c */
 admin_step_function admin_bundle_create, admin_bundle_apply;
 
+/* admin_import.c */
+admin_step_function admin_import;
+
 /* admin_origin.c */
 admin_step_function admin_origin_sync, admin_origin_met;
 /* Part of status, of a clone. */

@@ -108,6 +108,12 @@ int message_remove_at(
 /* Makes a mailbox, and those above it that are missing. */
 int mailbox_make_path(struct account_write *write, struct bytes name, struct bytes special_use,
 	struct id128 *id_r);
+/* Makes that one only, of a record that has its id, name, stamps and, unless 0, UIDVALIDITY; fills
+ * in the rest. */
+int mailbox_make_as(struct account_write *write, struct mailbox_record *mailbox);
+/* Deletes a live mailbox that shows nothing. */
+int mailbox_remove_at(
+	struct account_write *write, struct mailbox_record *mailbox, struct stamp stamp);
 
 /* deletion.c: the register that says that an account is being deleted. */
 bool deletion_is_mark(const struct register_record *record);

@@ -89,23 +89,29 @@ static int rights_inherit(struct account_write *write, const struct mailbox_reco
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+int mailbox_make_as(struct account_write *write, struct mailbox_record *mailbox)
+{
+	int rc;
+
+	mailbox->modseq = mailbox->name_stamp.modseq;
+	if (mailbox->uidvalidity == 0)
+		mailbox->uidvalidity = account_uidvalidity_new(write);
+	rc = account_put_mailbox(write, mailbox);
+	return rc < 0 ? rc : rights_inherit(write, mailbox);
+}
+
 static int mailbox_make(struct account_write *write, struct bytes name, struct bytes special_use,
 	struct id128 *id_r)
 {
 	struct mailbox_record mailbox = { .id = id128_random(), .name = name, .uidnext = 1 };
 
-	int rc;
-
 	mailbox.name_stamp = account_stamp(write);
-	mailbox.modseq = mailbox.name_stamp.modseq;
-	mailbox.uidvalidity = account_uidvalidity_new(write);
 	if (special_use.len > 0) {
 		mailbox.special_use = special_use;
 		mailbox.special_use_stamp = mailbox.name_stamp;
 	}
 	*id_r = mailbox.id;
-	rc = account_put_mailbox(write, &mailbox);
-	return rc < 0 ? rc : rights_inherit(write, &mailbox);
+	return mailbox_make_as(write, &mailbox);
 }
 
 /* Makes the levels above `name` that are not there. */
@@ -191,6 +197,20 @@ static int collect_shown(void *context, const struct message_record *message)
 	return 0;
 }
 
+int mailbox_remove_at(
+	struct account_write *write, struct mailbox_record *mailbox, struct stamp stamp)
+{
+	int rc = acl_clear(write, mailbox->id);
+
+	if (rc == 0)
+		rc = annotations_clear_mailbox(write, mailbox->id);
+	if (rc < 0)
+		return rc;
+	mailbox->deleted = stamp;
+	mailbox->modseq = stamp.modseq;
+	return account_put_mailbox(write, mailbox);
+}
+
 static int delete_run(struct account_write *write, void *context)
 {
 	struct mailbox_context *remove = context;
@@ -207,15 +227,7 @@ static int delete_run(struct account_write *write, void *context)
 	for (size_t i = 0; i < shown.count && rc == 0; i++)
 		rc = message_remove_at(write, &shown.messages[i], stamp);
 	free(shown.messages);
-	if (rc == 0)
-		rc = acl_clear(write, mailbox.id);
-	if (rc == 0)
-		rc = annotations_clear_mailbox(write, mailbox.id);
-	if (rc < 0)
-		return rc;
-	mailbox.deleted = stamp;
-	mailbox.modseq = stamp.modseq;
-	return account_put_mailbox(write, &mailbox);
+	return rc < 0 ? rc : mailbox_remove_at(write, &mailbox, stamp);
 }
 
 int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struct error *error,

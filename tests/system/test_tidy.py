@@ -23,6 +23,7 @@ LAYERS = [
     ["net"],
     ["sieve"],
     ["imap", "lmtp", "pop3", "managesieve", "http", "csync"],
+    ["foreign"],
     ["chapard"],
     ["chapar"],
 ]

@@ -1,0 +1,324 @@
+"""What tests of import and export share: a real Dovecot, varied mail, and all that a client can see
+of an account, in a form that two servers can be compared by."""
+
+import datetime
+import hashlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+
+import chapar_test as chapar
+from chapar_test import wait_until
+
+DOVECOT = shutil.which("dovecot") or "/usr/sbin/dovecot"
+DOVECOT_IMAP = "/usr/lib/dovecot/imap"
+NOBODY = 65534
+
+DOVECOT_CONFIG = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+protocols = imap
+listen = {address}
+ssl = {ssl}
+{certificate}
+disable_plaintext_auth = no
+auth_mechanisms = plain
+auth_master_user_separator = *
+first_valid_uid = {uid}
+first_valid_gid = {gid}
+default_internal_user = {user}
+default_internal_group = {group}
+default_login_user = {user}
+mail_uid = {uid}
+mail_gid = {gid}
+mail_location = {location}
+mail_attribute_dict =
+{extra}
+passdb {{
+  driver = passwd-file
+  args = {folder}/masters
+  master = yes
+  result_success = continue
+}}
+passdb {{
+  driver = static
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={folder}/home/%n
+}}
+namespace inbox {{
+  inbox = yes
+  separator = {separator}
+  mailbox Sent {{
+    special_use = \\Sent
+  }}
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = {tls_port}
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service stats {{
+  chroot =
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+"""
+
+
+class Dovecot:
+    """A Dovecot with its configuration and mail in `folder`, whose users log in with PASSWORD."""
+
+    def __init__(self, folder, location="maildir:~/Maildir", separator="/", certificate=None):
+        if not os.path.exists(DOVECOT) or not os.path.exists(DOVECOT_IMAP):
+            raise chapar.unittest.SkipTest("dovecot-imapd is not installed")
+        self.folder = folder
+        self.address = chapar.loopback_address()
+        base = chapar.free_port_base(self.address)
+        self.port, self.tls_port = base + 143, base + 993
+        self.location, self.separator, self.certificate = location, separator, certificate
+        self.extra = ""
+        self.process = None
+        for part in ("run", "state", "home"):
+            os.makedirs(os.path.join(folder, part), exist_ok=True)
+        os.chmod(folder, 0o755)
+        self.uid = os.getuid() or NOBODY
+        self.gid = pwd.getpwuid(self.uid).pw_gid
+        if os.getuid() == 0:
+            os.chown(os.path.join(folder, "home"), self.uid, self.gid)
+        with open(os.path.join(folder, "masters"), "w", encoding="ascii") as out:
+            out.write("admin:{PLAIN}master-secret\n")
+
+    def config(self):
+        """Writes it, and returns its path."""
+        path = os.path.join(self.folder, "dovecot.conf")
+        is_root = os.getuid() == 0
+        user = "dovecot" if is_root else pwd.getpwuid(self.uid).pw_name
+        certificate = ""
+        if self.certificate:
+            certificate = "ssl_cert = <%s\nssl_key = <%s" % self.certificate
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(
+                DOVECOT_CONFIG.format(
+                    folder=self.folder,
+                    address=self.address,
+                    port=self.port,
+                    tls_port=self.tls_port if self.certificate else 0,
+                    ssl="yes" if self.certificate else "no",
+                    certificate=certificate,
+                    uid=self.uid,
+                    gid=self.gid,
+                    user=user,
+                    group="dovecot" if is_root else user,
+                    location=self.location,
+                    separator=self.separator,
+                    password=chapar.PASSWORD,
+                    extra=self.extra,
+                )
+            )
+        return path
+
+    def start(self):
+        with open(os.path.join(self.folder, "out"), "ab") as log:
+            self.process = subprocess.Popen(
+                [DOVECOT, "-F", "-c", self.config()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"PATH": os.environ["PATH"], "TZ": "UTC"},
+                preexec_fn=chapar.end_with_parent,
+            )
+        wait_until(self._answers, chapar.START_SECONDS, "Dovecot answers")
+
+    def _answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError("Dovecot ended:\n" + self.log())
+        try:
+            chapar.Imap(self.address, self.port).close()
+            return True
+        except OSError:
+            return False
+
+    def log(self):
+        text = ""
+        for name in ("out", "log"):
+            try:
+                with open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as log:
+                    text += log.read()
+            except FileNotFoundError:
+                pass
+        return text[-4000:]
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def home(self, user):
+        return os.path.join(self.folder, "home", user)
+
+    def imap(self, user, password=chapar.PASSWORD):
+        client = chapar.Imap(self.address, self.port)
+        client.login(user, password)
+        return client
+
+    def give(self, path):
+        """Makes what a test has put there the mail user's."""
+        if os.getuid() == 0:
+            for folder, names, files in os.walk(path):
+                os.chown(folder, self.uid, self.gid)
+                for name in names + files:
+                    os.chown(os.path.join(folder, name), self.uid, self.gid, follow_symlinks=False)
+
+
+# ---------------------------------------------------------------- what is seen
+
+
+def seconds(date):
+    """INTERNALDATE as seconds since 1970: servers tell it in time zones of their own."""
+    text = date.decode() if isinstance(date, bytes) else date
+    return int(datetime.datetime.strptime(text.strip(), "%d-%b-%Y %H:%M:%S %z").timestamp())
+
+
+def listed(client, command):
+    """{name: attributes} of LIST or LSUB, with '/' between levels."""
+    client.command(command + ' "" "*"')
+    found = {}
+    for line in client.untagged:
+        kind = b"* " + command.encode() + b" "
+        if line.startswith(kind):
+            attributes, separator, name = chapar.parse(line[len(kind) :])
+            name = name if isinstance(name, str) else name.decode()
+            separator = separator.decode() if isinstance(separator, bytes) else separator
+            if separator not in ("/", "NIL"):
+                name = name.replace(separator, "/")
+            found[name] = {attribute.lower() for attribute in attributes}
+    return found
+
+
+def view(server, user, **login):
+    """What a client sees: ({mailbox: (UIDVALIDITY, UIDNEXT, {uid: ...})}, subscriptions)."""
+    result = {}
+    with server.imap(user, **login) as client:
+        separator = "/"
+        client.command('LIST "" ""')
+        found = re.search(rb'LIST \([^)]*\) "(.)"', b"\n".join(client.untagged))
+        if found:
+            separator = found.group(1).decode()
+        mailboxes = listed(client, "LIST")
+        for name, attributes in mailboxes.items():
+            if attributes & {"\\noselect", "\\nonexistent"}:
+                continue
+            state = client.select(name.replace("/", separator).replace('"', '\\"'), "EXAMINE")
+            messages = {}
+            if state["exists"]:
+                for uid, values in client.fetch(
+                    "1:*", "UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[]"
+                ).items():
+                    flags = sorted({flag.lower() for flag in values["FLAGS"]} - {"\\recent"})
+                    body = values["BODY[]"]
+                    if not isinstance(body, bytes):
+                        body = b"" if body == "NIL" else body.encode()
+                    messages[uid] = (
+                        " ".join(flags),
+                        seconds(values["INTERNALDATE"]),
+                        int(values["RFC822.SIZE"]),
+                        len(body),
+                        hashlib.sha256(body).hexdigest(),
+                    )
+            result[name] = (state["uidvalidity"], state["uidnext"], messages)
+        subscribed = set(listed(client, "LSUB"))
+    return result, subscribed
+
+
+def differences(left, right):
+    """Of two views, for a person; "" if there are none."""
+    lines = []
+    if left[1] != right[1]:
+        lines.append("subscriptions: %s, %s" % (sorted(left[1]), sorted(right[1])))
+    for name in sorted(set(left[0]) | set(right[0])):
+        a, b = left[0].get(name), right[0].get(name)
+        if a is None or b is None:
+            lines.append("%s: %s, %s" % (name, a and a[:2], b and b[:2]))
+            continue
+        if a[:2] != b[:2]:
+            lines.append("%s: UIDVALIDITY, UIDNEXT %s, %s" % (name, a[:2], b[:2]))
+        for uid in sorted(set(a[2]) | set(b[2])):
+            if a[2].get(uid) != b[2].get(uid):
+                lines.append("%s %d: %s, %s" % (name, uid, a[2].get(uid), b[2].get(uid)))
+    return "\n".join(lines[:60])
+
+
+# ---------------------------------------------------------------- varied mail
+
+MAILBOXES = (
+    "Sent",
+    "Entw&APw-rfe",
+    "Archive/2024/Q1",
+    "a &- b",
+    "with blank",
+    'we"ird',
+    "&ZeVnLIqe-",
+    "empty",
+    "trash",
+)
+ODD = {
+    "8bit": b"Subject: caf\xe9 \xff\xfe\r\n\r\n\x80\x81 raw bytes \xc3\xa9\r\n",
+    "no header": b"\r\njust a body\r\n",
+    "no body": b"Subject: only a header\r\n\r\n",
+    "no blank line": b"Subject: ends here\r\n",
+    "no end of line": b"Subject: x\r\n\r\nno end",
+    "long line": b"Subject: long\r\n\r\n" + b"x" * 70000 + b"\r\n",
+    "huge header": b"".join(b"X-Field-%d: %s\r\n" % (i, b"y" * 70) for i in range(4000)) + b"\r\nb\r\n",
+    "from line": b"Subject: from\r\n\r\nFrom here on\r\n>From there\r\n>>From\r\n",
+    "dots": b"Subject: dots\r\n\r\n.\r\n..\r\n",
+    "blank lines": b"Subject: blank\r\n\r\n\r\n\r\n\r\n",
+    "lone CR": b"Subject: cr\r\n\r\na\rb\r\n",
+}
+FLAGS = ("", "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "\\Seen \\Answered \\Flagged")
+KEYWORDS = ("$Forwarded", "Junk", "work-2024", "$MDNSent \\Seen")
+DATES = ("01-Feb-1999 12:34:56 +0000", "29-Feb-2024 23:59:59 +0000", "07-Nov-2025 08:00:00 +0000")
+
+
+def append(client, mailbox, data, flags="", date=DATES[0]):
+    client.command('APPEND "%s" (%s) "%s"' % (mailbox.replace('"', '\\"'), flags, date), data)
+
+
+def fill(client, separator="/"):
+    """Mail of all kinds, by IMAP."""
+    for name in MAILBOXES:
+        name = name.replace("/", separator)
+        quoted = name.replace('"', '\\"')
+        status, _ = client.try_command('CREATE "%s"' % quoted)
+        assert status == "OK" or name == "Sent", name
+        client.command('SUBSCRIBE "%s"' % quoted) if "a" in name else None
+        for number, flags in enumerate(FLAGS):
+            append(client, name, chapar.message("%s %d" % (name, number)), flags, DATES[number % 3])
+    client.command("SUBSCRIBE INBOX")
+    for number, data in enumerate(ODD.values()):
+        append(client, "INBOX", data, KEYWORDS[number % 4], DATES[number % 3])
+    for mailbox, uids in (("INBOX", "2"), ("empty", "1:*"), ("trash", "3,6:*")):
+        client.select(mailbox)
+        client.command("UID STORE %s +FLAGS.SILENT (\\Deleted)" % uids)
+        client.command("EXPUNGE")
+    client.command("CLOSE")

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""`chapar import`: what a Dovecot holds is taken in, by its Maildir and by IMAP, and nothing that a
+client can see differs; runs are incremental, can be interrupted anywhere, and copy nothing twice."""
+
+import json
+import os
+import time
+
+import chapar_test as chapar
+import foreign_test as foreign
+from foreign_test import differences, view
+
+
+class ImportTest(chapar.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.here = self.node("a")
+        self.here.start()
+
+    def dovecot(self, **options):
+        server = foreign.Dovecot(os.path.join(self.folder, "d"), **options)
+        self.addCleanup(server.stop)
+        server.start()
+        return server
+
+    def filled(self, **options):
+        server = self.dovecot(**options)
+        with server.imap("anna") as client:
+            foreign.fill(client, server.separator)
+        return server
+
+    def take(self, *arguments, check=True):
+        """Imports; returns {mailbox: what was told}, or the text if it failed."""
+        status, text = self.here.tool("import", "anna", *arguments, "--json", check=check)
+        if status != 0:
+            return status, text
+        return {entry["mailbox"]: entry for entry in json.loads(text)}
+
+    def set_password(self):
+        self.here.tool(
+            "account", "passwd", "anna", "--password-file", "-", text_input=chapar.PASSWORD + "\n"
+        )
+
+    def assert_same(self, server):
+        self.assertEqual("", differences(view(server, "anna"), view(self.here, "anna")))
+        self.verify_clean(self.here)
+
+    def wait_equal(self, pair):
+        chapar.wait_until(
+            lambda: not differences(view(pair.a, "anna"), view(pair.b, "anna")),
+            chapar.SYNC_SECONDS,
+            "both nodes show the same",
+        )
+
+    def assert_nothing_new(self, told):
+        for entry in told.values():
+            for count in ("new", "flags-changed", "expunged", "left-out"):
+                self.assertEqual(0, entry[count], entry)
+
+
+class Maildir(ImportTest):
+    """The files, with and without a server that uses them."""
+
+    def maildir(self, server):
+        return os.path.join(server.home("anna"), "Maildir")
+
+    def source(self, server):
+        return "maildir:" + self.maildir(server)
+
+    def test_all_that_a_client_sees_is_the_same(self):
+        server = self.filled()
+        told = self.take(self.source(server))
+        self.set_password()
+        self.assert_same(server)
+        self.assertEqual(0, sum(entry["renumbered"] for entry in told.values()))
+        self.assert_nothing_new(self.take(self.source(server)))
+        self.assert_same(server)
+
+    def drop(self, server, name, data, folder="new", modified=1700000000):
+        """A file as a delivery agent leaves it."""
+        path = os.path.join(self.maildir(server), folder, name)
+        with open(path, "wb") as out:
+            out.write(data)
+        os.utime(path, (modified, modified))
+        server.give(self.maildir(server))
+
+    def test_line_ends_nul_and_names_are_as_the_server_has_them(self):
+        server = self.filled()
+        files = {
+            "1.lf": b"Subject: lf\nX: y\n\nbody\nmore\n",
+            "2.crlf": b"Subject: crlf\r\n\r\nbody\r\n",
+            "3.mixed": b"Subject: mixed\r\nX: y\n\nbody\r\nbare\n\r\n\r\r\n",
+            "4.nul": b"Subject: nul\n\na\0b\0\0\n\0",
+            "6.no-end": b"Subject: x\n\nlast",
+        }
+        for name, data in files.items():
+            self.drop(server, name, data)
+        self.drop(server, "7.flags:2,FRS", b"Subject: flags\n\nbody\n", "cur")
+        # Taken in before the server has numbered them, and again after.
+        self.take(self.source(server))
+        self.set_password()
+        with server.imap("anna") as client:
+            client.select("INBOX")
+        self.assert_nothing_new(self.take(self.source(server)))
+        self.assert_same(server)
+
+    def test_later_runs_bring_what_changed_there(self):
+        server = self.filled()
+        self.take(self.source(server))
+        self.set_password()
+        with server.imap("anna") as client:
+            foreign.append(client, "INBOX", chapar.message("later"), "\\Flagged new-keyword")
+            client.command("CREATE later/still")
+            client.command("SUBSCRIBE later/still")
+            client.command("UNSUBSCRIBE INBOX")
+            foreign.append(client, "later/still", chapar.message("there"))
+            client.command('DELETE "a &- b"')
+            client.select("Sent")
+            client.command("UID STORE 1 FLAGS (\\Answered changed)")
+            client.command("UID STORE 2 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 2")
+            client.command("UID MOVE 4 trash")
+        told = self.take(self.source(server), "--dry-run")
+        self.assertEqual(1, told["INBOX"]["new"])
+        self.assertNotEqual("", differences(view(server, "anna"), view(self.here, "anna")))
+        told = self.take(self.source(server))
+        self.assertEqual((1, 0), (told["INBOX"]["new"], told["INBOX"]["expunged"]))
+        self.assertEqual((1, 2), (told["Sent"]["flags-changed"], told["Sent"]["expunged"]))
+        self.assertTrue(told["a & b"]["gone-there"])
+        self.assert_same(server)
+        self.assert_nothing_new(self.take(self.source(server)))
+
+    def test_what_a_user_has_changed_here_stays(self):
+        server = self.filled()
+        self.take(self.source(server))
+        self.set_password()
+        with self.here.imap("anna") as client:
+            client.select("Sent")
+            client.command("UID STORE 1 +FLAGS (\\Flagged mine)")
+            client.command("UID STORE 2 -FLAGS (\\Seen)")
+            client.command("UID MOVE 3 INBOX")
+            client.command("UID STORE 5 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 5")
+            client.command("DELETE trash")
+            client.command('RENAME "with blank" renamed')
+            mine = client.append("INBOX", chapar.message("mine"))
+            client.command("UNSUBSCRIBE INBOX")
+        with server.imap("anna") as client:
+            client.select("Sent")
+            client.command("UID STORE 1:* FLAGS (\\Seen theirs)")
+            client.command("UID STORE 4 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 4")
+            foreign.append(client, "with blank", chapar.message("for the renamed one"))
+            foreign.append(client, "INBOX", chapar.message("has the UID of mine"))
+        told = self.take(self.source(server))
+        self.assertTrue(told["trash"]["deleted-here"])
+        self.assertEqual(1, told["INBOX"]["renumbered"])
+        seen, subscribed = view(self.here, "anna")
+        flags = {uid: message[0] for uid, message in seen["Sent"][2].items()}
+        self.assertEqual("\\flagged \\seen mine theirs", flags[1])
+        self.assertEqual("theirs", flags[2])
+        self.assertEqual({1, 2, 6, 7}, set(flags))
+        self.assertIn(mine, seen["INBOX"][2])
+        self.assertEqual(8, len(seen["renamed"][2]))
+        self.assertNotIn("with blank", seen)
+        self.assertNotIn("INBOX", subscribed)
+        self.assert_nothing_new(self.take(self.source(server)))
+        self.verify_clean(self.here)
+
+    def test_one_killed_anywhere_goes_on_with_the_next(self):
+        server = self.dovecot()
+        with server.imap("anna") as client:
+            for name in ("one", "two", "three"):
+                client.command("CREATE " + name)
+                for number in range(150):
+                    foreign.append(client, name, chapar.message("%s %d" % (name, number)))
+        self.here.stop()
+        for delay in (0.3, 0.5, 0.7, 0.9):
+            process = chapar.subprocess.Popen(
+                [chapar.CHAPAR, "-c", self.here.config_file, "import", "anna", self.source(server)],
+                stdin=chapar.subprocess.DEVNULL,
+                stdout=chapar.subprocess.DEVNULL,
+                preexec_fn=chapar.end_with_parent,
+            )
+            time.sleep(delay)
+            process.kill()
+            process.wait()
+        self.take(self.source(server))
+        self.here.start()
+        self.set_password()
+        self.assert_same(server)
+
+    def test_quotas_bind_unless_the_operator_says_so(self):
+        server = self.filled()
+        self.here.add_account("anna")
+        self.here.tool("quota", "--messages", "10", "anna")
+        status, text = self.take(self.source(server), check=False)
+        self.assertNotEqual(0, status)
+        self.assertIn("quota", text)
+        self.take(self.source(server), "--over-quota")
+        self.assert_same(server)
+
+    def test_it_replicates_and_another_node_may_go_on(self):
+        self.here.stop()
+        pair = self.pair()
+        pair.start("anna")
+        server = self.filled()
+        self.here = pair.a
+        self.take(self.source(server))
+        self.wait_equal(pair)
+        with server.imap("anna") as client:
+            foreign.append(client, "INBOX", chapar.message("later"))
+        self.here = pair.b
+        told = self.take(self.source(server))
+        self.assertEqual(1, sum(entry["new"] for entry in told.values()))
+        self.wait_equal(pair)
+        self.assert_same(server)
+        pair.cut()
+        with server.imap("anna") as client:
+            foreign.append(client, "INBOX", chapar.message("both take it"))
+        self.take(self.source(server))
+        self.here = pair.a
+        self.take(self.source(server))
+        pair.heal()
+        self.wait_equal(pair)
+        self.assert_same(server)
+
+    def test_folders_inside_folders(self):
+        server = self.filled(location="maildir:~/Maildir:LAYOUT=fs")
+        self.take(self.source(server))
+        self.set_password()
+        self.assert_same(server)
+
+    def test_what_is_no_maildir_is_refused(self):
+        for path in ("nowhere", "."):
+            status, text = self.take("maildir:" + os.path.join(self.folder, path), check=False)
+            self.assertNotEqual(0, status, text)
+        self.assertEqual([], json.loads(self.here.tool("account", "list", "--json")[1]))
+
+    def test_links_lead_nowhere(self):
+        server = self.filled()
+        maildir = self.maildir(server)
+        secret = os.path.join(self.folder, "secret")
+        os.makedirs(os.path.join(secret, "cur"))
+        for path in (os.path.join(secret, "cur", "1.x:2,"), os.path.join(secret, "letter")):
+            with open(path, "w", encoding="ascii") as out:
+                out.write("Subject: secret\n\nsecret\n")
+        os.symlink(secret, os.path.join(maildir, ".linked"))
+        os.symlink(os.path.join(secret, "letter"), os.path.join(maildir, "cur", "9.link:2,S"))
+        os.mkfifo(os.path.join(maildir, "cur", "8.fifo:2,S"))
+        told = self.take(self.source(server))
+        self.assertNotIn("linked", told)
+        self.set_password()
+        self.assertNotIn("linked", view(self.here, "anna")[0])
+        self.assertEqual(
+            [], [uid for uid, m in view(self.here, "anna")[0]["INBOX"][2].items() if m[2] == 25]
+        )
+
+
+class Courier(ImportTest):
+    """As Courier writes it; there is no Courier in it."""
+
+    def test_uids_keywords_and_subscriptions(self):
+        folder = os.path.join(self.folder, "Maildir")
+        for box in ("", ".Sent", ".Lists.devel", ".Entw&APw-rfe"):
+            for part in ("cur", "new", "tmp"):
+                os.makedirs(os.path.join(folder, box, part))
+        files = {"100.a.host": 3, "101.b.host": 7, "102.c.host": 8, "103.d.host": None}
+        for name in files:
+            with open(os.path.join(folder, "cur", name + ":2,S"), "wb") as out:
+                out.write(b"Subject: %s\n\nbody\n" % name.encode())
+        with open(os.path.join(folder, "courierimapuiddb"), "w", encoding="ascii") as out:
+            out.write("1 1234567890 20\n")
+            for name, uid in files.items():
+                if uid:
+                    out.write("%d %s\n" % (uid, name))
+        keywords = os.path.join(folder, "courierimapkeywords")
+        os.mkdir(keywords)
+        with open(os.path.join(keywords, ":list"), "w", encoding="ascii") as out:
+            out.write("$Label1\nwork\n\n100.a.host:0 1\n101.b.host:1\n")
+        with open(os.path.join(keywords, "101.b.host"), "w", encoding="ascii") as out:
+            out.write("$Label1\n")
+        with open(os.path.join(folder, "courierimapsubscribed"), "w", encoding="ascii") as out:
+            out.write("INBOX\nINBOX.Lists.devel\n")
+        self.take("maildir:" + folder)
+        self.set_password()
+        seen, subscribed = view(self.here, "anna")
+        self.assertEqual({"INBOX", "Sent", "Lists/devel", "Entw&APw-rfe"}, set(seen))
+        self.assertEqual({"INBOX", "Lists/devel"}, subscribed)
+        self.assertEqual((1234567890, 21), seen["INBOX"][:2])
+        self.assertEqual(
+            {3: "$label1 \\seen work", 7: "$label1 \\seen", 8: "\\seen", 20: "\\seen"},
+            {uid: message[0] for uid, message in seen["INBOX"][2].items()},
+        )
+
+
+if __name__ == "__main__":
+    chapar.main()

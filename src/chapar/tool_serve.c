@@ -8,12 +8,14 @@
 #include "base/random.h"
 #include "chapar/tool_clone.h"
 #include "chapard/daemon.h"
+#include "chapard/origin.h"
 #include "chapard/storage.h"
 #include "mail/mail.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,8 +87,33 @@ static int config_edit(const struct config *config, const char *what, const char
 
 /* ---- the password ---- */
 
+static void prefix_take(char **prefix, const char *text)
+{
+	if (text[0] == '\0')
+		return;
+	free(*prefix);
+	*prefix = mem_strdup(text);
+}
+
+/* Others' mailboxes are found here as they are at the origin. */
+static int prefixes_take(struct config *config, struct mail *mail)
+{
+	struct origin_state state = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(mail, 0, &kv);
+
+	if (rc == 0)
+		rc = origin_state_get(kv, &state);
+	mail_read_end(&kv);
+	if (rc == 0 && strcasecmp(state.other_users_prefix, state.shared_prefix) != 0) {
+		prefix_take(&config->other_users_prefix, state.other_users_prefix);
+		prefix_take(&config->shared_prefix, state.shared_prefix);
+	}
+	return rc;
+}
+
 /* Whether mail programs can log in with what is known of the user's own password here. */
-static int has_credentials(const struct config *config, bool *has_r, struct error *error)
+static int look(struct config *config, bool *has_r, struct error *error)
 {
 	struct buffer blob = { 0 };
 	struct store *store = NULL;
@@ -99,6 +126,8 @@ static int has_credentials(const struct config *config, bool *has_r, struct erro
 	*has_r = false;
 	if (rc == 0)
 		rc = mail_open(store, clock_system(), &mail);
+	if (rc == 0)
+		rc = prefixes_take(config, mail);
 	if (rc == 0 && account_name_normalize(bytes_of_string(config->origin.user), name) == 0) {
 		rc = mail_read_begin(mail, 0, &kv);
 		if (rc == 0)
@@ -143,12 +172,10 @@ static int password_prepare(
 	struct config *config, const struct tool_options *options, struct error *error)
 {
 	bool has = false;
-	int rc;
+	int rc = look(config, &has, error);
 
-	if (config->origin.local_password_file != NULL)
-		return 0;
-	rc = has_credentials(config, &has, error);
-	if (rc < 0 || (has && !options->has_local_password))
+	if (rc < 0 || config->origin.local_password_file != NULL ||
+		(has && !options->has_local_password))
 		return rc;
 	return local_password_make(config, error);
 }

@@ -16,6 +16,10 @@ struct origin_account {
 	uint64_t sequence; /* there */
 	struct digest digest;
 	uint64_t highest;
+	/* What is seen of another user's, or nobody's. */
+	bool is_foreign, is_shared;
+	struct foreign_list mailboxes;
+	struct id128 *ids; /* of these */
 };
 
 enum origin_phase { PHASE_CONNECT, PHASE_SURVEY, PHASE_EXCHANGE, PHASE_REST, PHASE_PAUSE };
@@ -34,8 +38,12 @@ struct origin {
 	struct origin_account *accounts;
 	size_t account_count, account_room, account_next;
 
-	struct exchange *exchange; /* NULL: none is under way */
-	uint32_t number;           /* whose it is */
+	char user[ACCOUNT_NAME_SIZE_MAX +
+		  1];                /* whose own account is the clone's, as accounts are named */
+	struct view_foreign foreign; /* what is exchanged of the present account ... */
+	struct view_filter filter;   /* ... if it is a foreign one */
+	struct exchange *exchange;   /* NULL: none is under way */
+	uint32_t number;             /* whose it is */
 	bool is_comparing; /* a second exchange of this account: the first could only pull */
 	struct buffer request;
 
@@ -64,7 +72,17 @@ struct origin *origin_new(struct mail *mail, const struct origin_options *option
 	origin->mail = mail;
 	origin->options = *options;
 	origin->pause_ms = ORIGIN_PAUSE_MIN_MS;
+	(void)account_name_normalize(bytes_of_string(options->config->user), origin->user);
 	return origin;
+}
+
+static void accounts_clear(struct origin *origin)
+{
+	for (size_t i = 0; i < origin->account_count; i++) {
+		foreign_list_deinit(&origin->accounts[i].mailboxes);
+		free(origin->accounts[i].ids);
+	}
+	origin->account_count = origin->account_next = 0;
 }
 
 static void disconnect(struct origin *origin)
@@ -81,6 +99,7 @@ void origin_free(struct origin **origin)
 	if (*origin == NULL)
 		return;
 	disconnect(*origin);
+	accounts_clear(*origin);
 	free((*origin)->accounts);
 	buffer_deinit(&(*origin)->request);
 	free(*origin);
@@ -128,7 +147,7 @@ static int notify_ask(struct origin *origin, struct error *error)
 	int rc;
 
 	buffer_clear(&origin->request);
-	buffer_append_string(&origin->request, "NOTIFY %(ALL 1 RECORDS 0)");
+	buffer_append_string(&origin->request, "NOTIFY %(ALL 1 OTHERS 1 RECORDS 0)");
 	rc = ask(origin, &answer, error);
 	origin->has_notify = rc == 0 && bytes_start_with(answer, BYTES_LITERAL("NOTIFY "));
 	return rc;
@@ -163,6 +182,22 @@ static int connect_step(struct origin *origin, struct error *error)
 
 /* ---- which accounts there are ---- */
 
+/* What is seen of it, which is to outlive the answer. */
+static void account_set_foreign(struct origin_account *account, const struct survey_account *theirs)
+{
+	const struct foreign_list *mailboxes = &theirs->mailboxes;
+	struct foreign_list *list = &account->mailboxes;
+
+	account->is_foreign = true;
+	account->is_shared = theirs->is_shared;
+	account->ids = mem_alloc((mailboxes->count + 1) * sizeof(*account->ids));
+	mem_grow((void **)&list->list, &list->room, mailboxes->count + 1, sizeof(*list->list));
+	for (size_t i = 0; i < mailboxes->count; i++) {
+		account->ids[i] = mailboxes->list[i].id;
+		list->list[list->count++] = mailboxes->list[i];
+	}
+}
+
 static int account_add(
 	struct origin *origin, const struct survey_account *theirs, struct error *error)
 {
@@ -173,13 +208,57 @@ static int account_add(
 	mem_grow((void **)&origin->accounts, &origin->account_room, origin->account_count + 1,
 		sizeof(*origin->accounts));
 	account = &origin->accounts[origin->account_count];
-	if (account_name_normalize(theirs->name, account->name) < 0)
+	*account = (struct origin_account){ 0 };
+	/* Of the user's own there is all, whatever the origin says. */
+	if (account_name_normalize(theirs->name, account->name) < 0 ||
+		(theirs->is_foreign && strcmp(account->name, origin->user) == 0))
 		return error_set(error, ERR_INVALID, "the origin tells of a bad account name");
+	if (theirs->is_foreign)
+		account_set_foreign(account, theirs);
 	account->sequence = theirs->sequence;
 	account->digest = theirs->digest;
 	account->highest = theirs->highest;
 	origin->account_count++;
 	return 0;
+}
+
+static void prefix_note(struct origin *origin, struct bytes prefix, char at[ORIGIN_PREFIX_SIZE])
+{
+	char text[ORIGIN_PREFIX_SIZE] = "";
+
+	if (prefix.len == 0 || prefix.len >= sizeof(text))
+		return;
+	memcpy(text, prefix.ptr, prefix.len);
+	if (strcmp(at, text) == 0)
+		return;
+	memcpy(at, text, sizeof(text));
+	origin->is_changed = true;
+}
+
+static void prefixes_note(struct origin *origin, struct bytes answer, struct arena *arena)
+{
+	struct bytes other_users, shared;
+
+	survey_prefixes(answer, arena, &other_users, &shared);
+	prefix_note(origin, other_users, origin->state.other_users_prefix);
+	prefix_note(origin, shared, origin->state.shared_prefix);
+}
+
+/* What others do not let him see any more is not here any more. */
+static int forget_unseen(struct origin *origin, struct error *error)
+{
+	const char **names;
+	int rc;
+
+	if (origin->peer.is_full)
+		return 0;
+	names = mem_alloc((origin->account_count + 1) * sizeof(*names));
+	for (size_t i = 0; i < origin->account_count; i++)
+		names[i] = origin->accounts[i].name;
+	rc = origin_foreign_forget_others(
+		origin->mail, origin->user, names, origin->account_count, error);
+	free(names);
+	return rc;
 }
 
 static int survey_step(struct origin *origin, struct error *error)
@@ -191,8 +270,10 @@ static int survey_step(struct origin *origin, struct error *error)
 	int rc;
 
 	buffer_clear(&origin->request);
-	survey_request_all(origin->cursor, &origin->request);
+	survey_request_others(origin->cursor, &origin->request);
 	rc = ask(origin, &answer, error);
+	if (rc == 0)
+		prefixes_note(origin, answer, arena);
 	if (rc == 0)
 		rc = survey_answer(answer, arena, &theirs, &count, &origin->cursor, error);
 	for (size_t i = 0; i < count && rc == 0; i++)
@@ -201,10 +282,11 @@ static int survey_step(struct origin *origin, struct error *error)
 	if (rc < 0)
 		return rc;
 	if (origin->cursor == 0) {
+		rc = forget_unseen(origin, error);
 		origin->account_next = 0;
 		origin->phase = PHASE_EXCHANGE;
 	}
-	return ORIGIN_MORE;
+	return rc < 0 ? rc : ORIGIN_MORE;
 }
 
 /* ---- one account ---- */
@@ -236,6 +318,71 @@ static void exchange_start(struct origin *origin, bool is_pull)
 		exchange_set_restricted(origin->exchange);
 }
 
+/* ---- what is seen of another's account: it is only taken in ---- */
+
+static struct origin_foreign foreign_of(const struct origin *origin)
+{
+	return (struct origin_foreign){ origin->user, origin->number,
+		&origin->accounts[origin->account_next].mailboxes };
+}
+
+static void foreign_exchange_start(struct origin *origin, bool is_anew)
+{
+	const struct origin_account *theirs = &origin->accounts[origin->account_next];
+
+	origin->is_comparing = is_anew;
+	origin->foreign = (struct view_foreign){ theirs->ids, theirs->mailboxes.count };
+	origin->filter = (struct view_filter){ .foreign = &origin->foreign };
+	exchange_start(origin, true);
+	exchange_set_filter(origin->exchange, &origin->filter);
+	if (is_anew)
+		exchange_set_anew(origin->exchange);
+}
+
+static int foreign_start(struct origin *origin, struct error *error)
+{
+	const struct origin_account *theirs = &origin->accounts[origin->account_next];
+	struct origin_foreign foreign;
+	struct local local = { 0 };
+	bool is_anew = false;
+	int rc = 0;
+
+	if (origin->options.mode != ORIGIN_PUSH) {
+		rc = origin_foreign_open(
+			origin->mail, theirs->name, theirs->is_shared, &origin->number, error);
+		foreign = foreign_of(origin);
+		if (rc == 0)
+			rc = origin_foreign_prepare(origin->mail, &foreign, &is_anew, error);
+		if (rc == 0)
+			rc = local_read(origin, &local);
+		if (rc == 0 && (is_anew || local.point.theirs != theirs->sequence)) {
+			foreign_exchange_start(origin, is_anew);
+			return ORIGIN_MORE;
+		}
+		if (rc == 0)
+			rc = origin_foreign_grant(origin->mail, &foreign, error);
+	}
+	origin->equal_count++;
+	origin->account_next++;
+	return rc < 0 ? rc : ORIGIN_MORE;
+}
+
+/* 1: it is to be listed anew, for the copies differ in what no change tells. */
+static int foreign_finish(
+	struct origin *origin, struct exchange_result *result, struct error *error)
+{
+	struct origin_foreign foreign = foreign_of(origin);
+
+	if (result->error.code != 0)
+		return 0;
+	if (result->point.mine == 0 && !origin->is_comparing)
+		return 1;
+	if (result->point.mine == 0)
+		error_set(&result->error, ERR_CORRUPT,
+			"what came is not what the origin says it shows");
+	return origin_foreign_grant(origin->mail, &foreign, error);
+}
+
 /* Begins the exchange of the next account, unless there is nothing to bring either way. */
 static int account_start(struct origin *origin, struct error *error)
 {
@@ -243,9 +390,11 @@ static int account_start(struct origin *origin, struct error *error)
 	enum origin_mode mode = origin->options.mode;
 	struct local local = { 0 };
 	bool is_mine_new, is_theirs_new;
-	int rc = mail_account_find(
-		origin->mail, bytes_of_string(theirs->name), error, &origin->number);
+	int rc;
 
+	if (theirs->is_foreign)
+		return foreign_start(origin, error);
+	rc = mail_account_find(origin->mail, bytes_of_string(theirs->name), error, &origin->number);
 	if (rc == ERR_NOT_FOUND)
 		rc = mail_account_open(
 			origin->mail, bytes_of_string(theirs->name), true, error, &origin->number);
@@ -294,23 +443,30 @@ static bool should_compare(struct origin *origin, const struct exchange_result *
 
 static int account_finish(struct origin *origin, struct error *error)
 {
-	const struct exchange_result *result = exchange_result(origin->exchange);
-	const char *name = origin->accounts[origin->account_next].name;
+	struct exchange_result result = *exchange_result(origin->exchange);
+	const struct origin_account *account = &origin->accounts[origin->account_next];
 	int rc = 0;
 
 	origin->is_changed = true;
-	if (result->point.mine != 0)
+	if (result.point.mine != 0)
 		rc = point_save(
-			origin->mail, origin->number, origin->peer.node, result->point, error);
+			origin->mail, origin->number, origin->peer.node, result.point, error);
+	if (rc == 0 && account->is_foreign)
+		rc = foreign_finish(origin, &result, error);
 	if (rc < 0)
 		return rc;
-	if (origin->options.tell != NULL)
-		origin->options.tell(origin->options.context, name, result);
-	if (result->error.code != 0 && origin->first_error.code == 0) {
-		origin->first_error = result->error;
-		error_prefix(&origin->first_error, "%s", name);
+	if (rc > 0) {
+		exchange_free(&origin->exchange);
+		foreign_exchange_start(origin, true);
+		return ORIGIN_MORE;
 	}
-	if (should_compare(origin, result)) {
+	if (origin->options.tell != NULL)
+		origin->options.tell(origin->options.context, account->name, &result);
+	if (result.error.code != 0 && origin->first_error.code == 0) {
+		origin->first_error = result.error;
+		error_prefix(&origin->first_error, "%s", account->name);
+	}
+	if (!account->is_foreign && should_compare(origin, &result)) {
 		exchange_free(&origin->exchange);
 		origin->is_comparing = true;
 		exchange_start(origin, false);
@@ -380,7 +536,7 @@ static int round_end(struct origin *origin, struct error *error)
 		return origin->first_error.code != 0 ? origin->first_error.code : ORIGIN_DONE;
 	}
 	origin->first_error = (struct error){ 0 };
-	origin->account_count = origin->account_next = 0;
+	accounts_clear(origin);
 	origin->wake_at_ms =
 		clock_monotonic_ms() + (origin->has_notify ? ORIGIN_LOOK_MS : ORIGIN_POLL_MS);
 	origin->phase = PHASE_REST;
@@ -443,7 +599,7 @@ static int step_failed(struct origin *origin, int rc, struct error *error)
 		origin->options.tell_connection(origin->options.context, error);
 	*error = (struct error){ 0 };
 	disconnect(origin);
-	origin->account_count = origin->account_next = 0;
+	accounts_clear(origin);
 	origin->cursor = 0;
 	origin->wake_at_ms = clock_monotonic_ms() + origin->pause_ms;
 	origin->pause_ms = origin->pause_ms * 2 < ORIGIN_PAUSE_MAX_MS ? origin->pause_ms * 2

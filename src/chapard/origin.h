@@ -18,6 +18,7 @@
  * itself, or not. */
 #define ORIGIN_LOOK_MS 60000
 #define ORIGIN_POLL_MS 5000
+#define ORIGIN_PREFIX_SIZE 200 /* bytes, with the NUL */
 #define ORIGIN_PAUSE_MIN_MS 1000
 #define ORIGIN_PAUSE_MAX_MS 60000 /* between two attempts to reach it */
 
@@ -70,10 +71,13 @@ struct origin_state {
 	uint64_t peer;                   /* the origin's node id */
 	uint64_t attempt_ms, success_ms; /* since 1970; 0: never */
 	char error[ERROR_TEXT_SIZE];     /* of the last attempt, "" if it succeeded */
+	/* What others' mailboxes are found under there, "" if it did not tell. */
+	char other_users_prefix[ORIGIN_PREFIX_SIZE], shared_prefix[ORIGIN_PREFIX_SIZE];
 };
 int origin_state_get(struct kv_txn *kv, struct origin_state *state_r);
 
-/* Records of an account that changed here since it was last equal to the origin's. */
+/* Records of an account that changed here since it was last equal to the origin's, and can be
+ * brought there. */
 int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t *count_r);
 
 #endif

@@ -5,25 +5,36 @@
 #include "mail/tables.h"
 #include "sync/point.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2                    /* 1 has no prefixes */
 #define STATE_KEY BYTES_LITERAL("@origin") /* no channel is called so */
+
+static int unpack_text(struct bytes *in, char *text_r, size_t size)
+{
+	struct bytes text;
+
+	if (unpack_bytes(in, &text) < 0 || text.len >= size)
+		return ERR_CORRUPT;
+	if (text.len > 0)
+		memcpy(text_r, text.ptr, text.len);
+	return 0;
+}
 
 static int state_decode(struct bytes in, struct origin_state *state)
 {
-	struct bytes text;
 	uint8_t version;
 
 	if (unpack_u8(&in, &version) < 0)
 		return ERR_CORRUPT;
-	if (version != STATE_VERSION)
+	if (version == 0 || version > STATE_VERSION)
 		return ERR_VERSION;
 	if (unpack_u64(&in, &state->peer) < 0 || unpack_varint(&in, &state->attempt_ms) < 0 ||
-		unpack_varint(&in, &state->success_ms) < 0 || unpack_bytes(&in, &text) < 0 ||
-		in.len > 0 || text.len >= sizeof(state->error))
+		unpack_varint(&in, &state->success_ms) < 0 ||
+		unpack_text(&in, state->error, sizeof(state->error)) < 0)
 		return ERR_CORRUPT;
-	if (text.len > 0)
-		memcpy(state->error, text.ptr, text.len);
-	return 0;
+	if (version > 1 && (unpack_text(&in, state->other_users_prefix, ORIGIN_PREFIX_SIZE) < 0 ||
+				   unpack_text(&in, state->shared_prefix, ORIGIN_PREFIX_SIZE) < 0))
+		return ERR_CORRUPT;
+	return in.len > 0 ? ERR_CORRUPT : 0;
 }
 
 int origin_state_get(struct kv_txn *kv, struct origin_state *state_r)
@@ -52,6 +63,8 @@ static int put_run(struct store_write *write, void *context)
 	pack_varint(&value, state->attempt_ms);
 	pack_varint(&value, state->success_ms);
 	pack_bytes(&value, bytes_of_string(state->error));
+	pack_bytes(&value, bytes_of_string(state->other_users_prefix));
+	pack_bytes(&value, bytes_of_string(state->shared_prefix));
 	rc = store_put(write, MAIL_TABLE_CHANNEL, STATE_KEY, buffer_bytes(&value));
 	buffer_deinit(&value);
 	return rc;
@@ -93,9 +106,12 @@ int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uin
 	struct arena *arena = arena_new();
 	struct common_point point;
 	uint64_t pending = 0;
-	int rc = point_get(kv, account, peer, &point);
+	bool is_foreign;
+	int rc = origin_is_foreign(kv, account, &is_foreign);
 
 	if (rc == 0)
+		rc = point_get(kv, account, peer, &point);
+	if (rc == 0 && !is_foreign)
 		rc = account_each_change(kv, account, point.mine, arena, &count, &pending);
 	arena_free(&arena);
 	if (rc == 0)

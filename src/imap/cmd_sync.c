@@ -13,6 +13,9 @@ static struct sync_session *open_sync(struct imap_session *session)
 
 	if (session->sync == NULL) {
 		memcpy(rights.account, session->identity.name, sizeof(rights.account));
+		rights.identity = session->identity;
+		rights.other_users_prefix = session->options->other_users_prefix;
+		rights.shared_prefix = session->options->shared_prefix;
 		session->sync = sync_session_new(session->mail, &rights);
 		sync_session_on_news(session->sync, news_came, session->connection);
 		if (session->options->trace != NULL)

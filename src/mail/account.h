@@ -135,6 +135,10 @@ int account_each_uid_change(struct kv_txn *kv, uint32_t account, struct id128 ma
 int account_each_uid_change_roaming(struct kv_txn *kv, uint32_t account, struct id128 mailbox,
 	uint64_t after, account_uid_function *function, void *context);
 
+/* 1 if a UID of the mailbox vanished at exactly that modseq, and that is noted still; 0 if not. */
+int account_has_vanished(
+	struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint64_t modseq);
+
 /*
  * Messages that are not shown any more, in order of instance, after *after, which is moved on. At
  * most `row_count` rows are looked at; returns 1 if there are more, or what the callback returned.

@@ -306,6 +306,32 @@ static int forget(struct account_write *write, const struct row *row)
 	return rc < 0 ? rc : store_delete(write->store, MAIL_TABLE_EXPIRY, row->key);
 }
 
+static int forget_row(struct account_write *write, struct bytes key, uint64_t gone_ms)
+{
+	struct row row = { .gone_ms = gone_ms, .key = key, .rest = key };
+	int rc;
+
+	bytes_skip(&row.rest, EXPIRY_HEAD_SIZE);
+	row.kind = key.ptr[EXPIRY_HEAD_SIZE - 1];
+	rc = gone_ms != 0 ? forget(write, &row) : ERR_CORRUPT;
+	write->is_counted = true;
+	return rc;
+}
+
+int expiry_forget_message(struct account_write *write, const struct message_record *message)
+{
+	unsigned char key[EXPIRY_KEY_SIZE];
+
+	return forget_row(write, message_row(key, write, message), message->gone_ms);
+}
+
+int expiry_forget_register(struct account_write *write, const struct register_record *record)
+{
+	unsigned char key[EXPIRY_KEY_SIZE];
+
+	return forget_row(write, register_row(key, write, record), record->gone_ms);
+}
+
 static int give_up_local_body(struct account_write *write, const struct row *row)
 {
 	struct message_record message;

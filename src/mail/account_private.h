@@ -37,6 +37,11 @@ int expiry_note_register(struct account_write *write, const struct register_reco
 	struct register_record *after);
 /* The tombstone has its row in the index. */
 bool expiry_has_message(struct kv_txn *kv, uint32_t account, const struct message_record *message);
+/* Takes a tombstone out as if its time had come. ERR_CORRUPT: it is none. */
+int expiry_forget_message(struct account_write *write, const struct message_record *message);
+int expiry_forget_register(struct account_write *write, const struct register_record *record);
+/* The INBOX that an account of that name is made with. */
+struct mailbox_record account_inbox(struct bytes account_name);
 /* Gives up the body kept for a tombstone, if any, at the end of the commit; the record stays as it
  * is. */
 int account_release_kept(struct account_write *write, const struct message_record *message);

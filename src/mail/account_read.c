@@ -594,6 +594,27 @@ int account_each_uid_change_roaming(struct kv_txn *kv, uint32_t account, struct 
 	return rc;
 }
 
+int account_has_vanished(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint64_t modseq)
+{
+	unsigned char key[MODSEQ_KEY_SIZE];
+	struct bytes start = modseq_key(key, account, mailbox, modseq, 0);
+	struct bytes prefix = bytes_of(key, MODSEQ_KEY_SIZE - 4);
+	struct kv_cursor *cursor = NULL;
+	int rc = kv_cursor_open(kv, MAIL_TABLE_MODSEQ, &cursor);
+	bool is_found = false;
+
+	if (rc < 0)
+		return rc;
+	for (rc = kv_cursor_seek(cursor, start); rc == 0 && !is_found;
+		rc = kv_cursor_next(cursor)) {
+		if (!bytes_start_with(kv_cursor_key(cursor), prefix))
+			break;
+		is_found = bytes_peek(kv_cursor_value(cursor)) == ENTRY_VANISHED;
+	}
+	kv_cursor_close(&cursor);
+	return rc < 0 && rc != ERR_NOT_FOUND ? rc : is_found;
+}
+
 struct gone_context {
 	struct each_context each;
 	struct stamp *after;

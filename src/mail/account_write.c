@@ -323,7 +323,7 @@ static int account_number_new(struct kv_txn *kv, uint32_t *number_r)
 
 /* Every node makes the same record of INBOX, so that first deliveries on two nodes are to one
  * mailbox. */
-static struct mailbox_record inbox_record(struct bytes account_name)
+struct mailbox_record account_inbox(struct bytes account_name)
 {
 	return (struct mailbox_record){ .id = id128_derive("chapar inbox", account_name),
 		.name = BYTES_LITERAL("INBOX"),
@@ -360,7 +360,7 @@ int account_create(struct store_write *store, uint64_t node, uint64_t now_ms, st
 		rc = account_feed(store, header.number);
 	if (rc < 0)
 		return rc;
-	inbox = inbox_record(name);
+	inbox = account_inbox(name);
 	rc = account_write_begin(&write, store, node, now_ms, header.number);
 	if (rc == 0)
 		rc = account_put_mailbox(&write, &inbox);

@@ -72,6 +72,18 @@ bool annotation_instance(const struct register_record *record, struct stamp *ins
 	return true;
 }
 
+bool annotation_is_shared(const struct register_record *record)
+{
+	struct bytes key = record->key;
+	struct stamp instance;
+
+	if (record->kind != RECORD_ANNOTATION)
+		return false;
+	if (annotation_instance(record, &instance))
+		bytes_skip(&key, 17);
+	return bytes_peek(key) == ANNOTATION_SHARED;
+}
+
 struct bytes annotation_prefix(unsigned char at[REGISTER_KEY_SIZE_MAX], struct stamp instance)
 {
 	struct bytes prefix =

@@ -53,6 +53,8 @@ int annotation_entry(
 
 /* The message that a register's key says it is an annotation of; false: it is none. */
 bool annotation_instance(const struct register_record *record, struct stamp *instance_r);
+/* Whether others may see it (ANNOTATION_SHARED), by its key; false: it is no annotation. */
+bool annotation_is_shared(const struct register_record *record);
 /* What the keys of a message's annotations begin with; in `at`. */
 struct bytes annotation_prefix(unsigned char at[REGISTER_KEY_SIZE_MAX], struct stamp instance);
 

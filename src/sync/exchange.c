@@ -33,6 +33,11 @@ void exchange_set_restricted(struct exchange *exchange)
 	exchange->is_restricted = true;
 }
 
+void exchange_set_anew(struct exchange *exchange)
+{
+	exchange->is_anew = true;
+}
+
 void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter)
 {
 	exchange->filter = filter;
@@ -198,12 +203,15 @@ static int begin(struct exchange *exchange)
 	memcpy(exchange->name, header.name, sizeof(exchange->name));
 	if (common_point_is_later(exchange->known, exchange->point))
 		exchange->point = exchange->known;
-	if (exchange->point.mine > header.sequence)
+	if (exchange->point.mine > header.sequence || exchange->is_anew)
 		exchange->point = (struct common_point){ 0 };
 	exchange->expect = exchange->point.theirs;
 	if (exchange->point.mine != 0)
 		return exchange->is_pull ? exchange_begin_changes(exchange)
 					 : exchange_begin_push(exchange);
+	/* Who sees something of another's account takes all of it in (exchange_foreign.c). */
+	if (exchange_is_foreign(exchange))
+		return exchange_begin_changes(exchange);
 	exchange->phase = &survey_phase;
 	return 0;
 }
@@ -436,8 +444,11 @@ static int merge_and_push(struct exchange *exchange)
 
 	if (exchange_is_comparing(exchange))
 		return exchange_repair_merge(exchange);
-	if (exchange->is_pull && has_nothing(&exchange->theirs))
+	if (exchange->is_pull && has_nothing(&exchange->theirs) && !exchange_is_foreign(exchange))
 		return exchange_finish_pull(exchange);
+	rc = exchange_forget_unlisted(exchange);
+	if (rc < 0)
+		return rc;
 	rc = exchange_merge(exchange, NULL, 0);
 	if (rc == ERR_NOT_FOUND) {
 		/* A body that was here has gone meanwhile: look again. */

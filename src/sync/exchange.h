@@ -74,6 +74,8 @@ void exchange_set_restricted(struct exchange *exchange);
  * of it. The filter and its texts stay borrowed. NULL: the whole account.
  */
 void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter);
+/* Before the first step: begins as if the copies had never been equal. */
+void exchange_set_anew(struct exchange *exchange);
 /* Frees it, at any step. Sets *exchange to NULL. A NULL *exchange is allowed. */
 void exchange_free(struct exchange **exchange);
 

@@ -76,6 +76,7 @@ struct exchange {
 	bool is_done;
 	bool is_pull;       /* nothing of ours is sent */
 	bool is_restricted; /* the peer does not merge for us */
+	bool is_anew;       /* no common point is looked for */
 	struct exchange_progress progress;
 
 	struct queued_answer *answers, **answers_end;
@@ -131,6 +132,15 @@ bool exchange_knows_theirs(const struct exchange *exchange);
 int exchange_count_refusal(struct exchange *exchange);
 /* Merges theirs into our copy; compared is not NULL in a repair (see integrate.h). */
 int exchange_merge(struct exchange *exchange, const struct change_set *compared, uint64_t expect);
+
+/* exchange_foreign.c: of what we see of another's account. */
+static inline bool exchange_is_foreign(const struct exchange *exchange)
+{
+	return exchange->filter != NULL && exchange->filter->foreign != NULL;
+}
+/* Where all that there is was listed anew, without a common point: what is not there is dropped
+ * here. Does nothing otherwise. */
+int exchange_forget_unlisted(struct exchange *exchange);
 
 /* In place of a push, of an exchange that only pulls. */
 int exchange_finish_pull(struct exchange *exchange);

@@ -79,31 +79,63 @@ bool session_has_body(
 	return rights_sees_bodies(&session->rights) && store_body_exists(kv, guid, NULL) == 0;
 }
 
-int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1])
+static int read_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1])
 {
-	const struct sync_rights *rights = &call->session->rights;
 	struct bytes name;
 
 	if (dlist_get_text(call->map, "ACCOUNT", &name) < 0 ||
 		account_name_normalize(name, name_r) < 0)
 		return error_set(call->error, ERR_INVALID, "bad or missing ACCOUNT");
-	if (!rights_sees_account(rights, name_r))
-		return error_set(call->error, ERR_REFUSED, "this account is not for you");
 	return 0;
+}
+
+static int not_for_you(struct error *error)
+{
+	return error_set(error, ERR_REFUSED, "this account is not for you");
+}
+
+int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1])
+{
+	int rc = read_account_name(call, name_r);
+
+	if (rc == 0 && !rights_sees_account(&call->session->rights, name_r))
+		rc = not_for_you(call->error);
+	return rc;
+}
+
+/* Whether there is an account that he may know nothing of is not told either. */
+int call_find(struct sync_call *call, struct kv_txn *kv, const char *name, uint32_t *number_r)
+{
+	struct foreign_list list = { 0 };
+	int rc = account_find(kv, bytes_of_string(name), number_r);
+
+	if (rights_sees_account(&call->session->rights, name))
+		return rc == ERR_NOT_FOUND ? error_set(call->error, rc, "no account %s", name) : rc;
+	if (rc == 0)
+		rc = session_foreign(call->session, kv, *number_r, &list);
+	if (rc == ERR_NOT_FOUND || (rc == 0 && list.count == 0))
+		rc = not_for_you(call->error);
+	foreign_list_deinit(&list);
+	return rc;
 }
 
 int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r)
 {
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
 	uint32_t number;
+	int rc = read_account_name(call, name);
+
+	if (rc == 0)
+		rc = call_find(call, kv, name, &number);
+	return rc < 0 ? rc : account_load(kv, number, header_r);
+}
+
+int call_whole_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r)
+{
+	char name[ACCOUNT_NAME_SIZE_MAX + 1];
 	int rc = call_account_name(call, name);
 
-	if (rc < 0)
-		return rc;
-	rc = account_find(kv, bytes_of_string(name), &number);
-	if (rc == ERR_NOT_FOUND)
-		return error_set(call->error, rc, "no account %s", name);
-	return rc < 0 ? rc : account_load(kv, number, header_r);
+	return rc < 0 ? rc : call_account(call, kv, header_r);
 }
 
 int call_number(struct sync_call *call, const char *key, uint64_t max, uint64_t *number_r)

@@ -10,6 +10,7 @@
 #ifndef CHAPAR_SYNC_RESPONDER_H
 #define CHAPAR_SYNC_RESPONDER_H
 
+#include "mail/identity.h"
 #include "mail/mail.h"
 #include "sync/account_filter.h"
 
@@ -37,8 +38,14 @@ struct sync_rights {
 	const char *mailboxes;
 	bool is_read_only; /* takes, and changes nothing */
 	bool no_delete;    /* its changes expunge nothing and delete no mailbox */
-	/* Else: his own account, as account_name_normalize() gives it. */
+	/* Else: his own account, as account_name_normalize() gives it ... */
 	char account[ACCOUNT_NAME_SIZE_MAX + 1];
+	/* ... and who he is, by whom others may have given him rights; zeroed: nobody has. What it
+	 * borrows must outlive the session. */
+	struct identity identity;
+	/* What he finds others' mailboxes under (RFC 2342), for him to find them so elsewhere;
+	 * NULL: not told. Borrowed. */
+	const char *other_users_prefix, *shared_prefix;
 	uint64_t skew_ms; /* how far in the future a modseq may lie; 0: SYNC_SKEW_MS_DEFAULT */
 };
 

@@ -11,6 +11,8 @@
  * (2) What was committed before NOTIFY was answered is told for accounts with SINCE only; what is
  *     committed later is told in any case.
  * (3) Nothing is told that CHANGES would not tell.
+ * (4) Of another user's account only marks are told, and only if something changed that the user
+ *     sees there, or what he sees (foreign.h).
  */
 #include "sync/responder_private.h"
 
@@ -26,6 +28,8 @@ struct notify_account {
 	struct watch *watch;
 	uint64_t told;
 	bool is_due; /* to be looked at, whether or not the watch says so */
+	bool is_foreign;
+	uint64_t seen; /* of a foreign one: names what the user sees there; 0: nothing */
 };
 
 /* All accounts, of a peer node: told up to a place in the feed. What was told of which account is
@@ -46,6 +50,7 @@ struct sync_notify {
 	uint64_t record_max;    /* told in one NEWS */
 	uint64_t body_size_max; /* of a body that is told with its record */
 	struct notify_all *all; /* or: */
+	struct watch *grants;   /* of what others let a user see; NULL: he did not ask */
 	struct notify_account *accounts;
 	size_t count, room;
 };
@@ -87,6 +92,59 @@ static struct notify_account *account_add(
 	return account;
 }
 
+static uint64_t name_foreign(const struct foreign_list *list)
+{
+	struct buffer text = { 0 };
+	uint64_t name;
+
+	for (size_t i = 0; i < list->count; i++) {
+		buffer_append(&text, list->list[i].id.bytes, sizeof(list->list[i].id.bytes));
+		pack_u32(&text, list->list[i].rights);
+	}
+	name = hash64(buffer_bytes(&text), 0);
+	buffer_deinit(&text);
+	return list->count == 0 ? 0 : name != 0 ? name : 1;
+}
+
+/* `header` as it is now; what is seen in it, too, so that only what changes is told. */
+static int foreign_add(const struct sync_session *session, struct kv_txn *kv,
+	struct sync_notify *notify, const struct account_header *header, bool is_news)
+{
+	struct foreign_list list = { 0 };
+	struct notify_account *account = account_of(notify, header->number);
+	int rc;
+
+	if (account != NULL || notify->count == NOTIFY_ACCOUNT_COUNT_MAX)
+		return 0;
+	rc = session_foreign(session, kv, header->number, &list);
+	if (rc == 0) {
+		account = account_add(notify, header);
+		account->is_foreign = account->is_due = true;
+		account->seen = is_news ? 0 : name_foreign(&list);
+	}
+	foreign_list_deinit(&list);
+	return rc;
+}
+
+/* All accounts that others let him see something of, and that are not watched yet. */
+static int watch_others(const struct sync_session *session, struct kv_txn *kv,
+	struct sync_notify *notify, bool is_news)
+{
+	struct foreign_list list = { 0 };
+	struct account_header header;
+	int rc = session_foreign(session, kv, 0, &list);
+
+	for (size_t i = 0; i < list.count && rc == 0; i++) {
+		if (i > 0 && list.list[i].account == list.list[i - 1].account)
+			continue;
+		rc = account_load(kv, list.list[i].account, &header);
+		if (rc == 0)
+			rc = foreign_add(session, kv, notify, &header, is_news);
+	}
+	foreign_list_deinit(&list);
+	return rc;
+}
+
 /* One member of ACCOUNTS: a name, or %(ACCOUNT name SINCE number). */
 static int watch_named(struct sync_call *call, struct kv_txn *kv, struct sync_notify *notify,
 	const struct dlist *at)
@@ -98,24 +156,22 @@ static int watch_named(struct sync_call *call, struct kv_txn *kv, struct sync_no
 	struct bytes text;
 	uint64_t since;
 	uint32_t number;
-	int rc;
+	int rc, is_foreign;
 
 	named.map = at;
 	if (at->kind == DLIST_MAP)
 		rc = call_account(&named, kv, &header);
 	else if (dlist_text(at, &text) < 0 || account_name_normalize(text, name) < 0)
 		rc = error_set(call->error, ERR_INVALID, "bad account name");
-	else if (!rights_sees_account(&call->session->rights, name))
-		rc = error_set(call->error, ERR_REFUSED, "this account is not for you");
 	else {
-		rc = account_find(kv, bytes_of_string(name), &number);
-		if (rc == ERR_NOT_FOUND)
-			error_set(call->error, rc, "no account %s", name);
+		rc = call_find(call, kv, name, &number);
 		if (rc == 0)
 			rc = account_load(kv, number, &header);
 	}
-	if (rc < 0)
-		return rc;
+	is_foreign = rc < 0 ? rc : session_is_foreign(call->session, kv, header.number);
+	if (is_foreign != 0)
+		return is_foreign < 0 ? is_foreign
+				      : foreign_add(call->session, kv, notify, &header, false);
 	account = account_add(notify, &header);
 	if (at->kind != DLIST_MAP)
 		return 0;
@@ -155,12 +211,24 @@ static int watch_own(struct sync_call *call, struct kv_txn *kv, struct sync_noti
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+static int watch_all_of_user(struct sync_call *call, struct kv_txn *kv, struct sync_notify *notify)
+{
+	uint64_t wants_others = 0;
+	int rc = watch_own(call, kv, notify);
+
+	(void)dlist_get_number(call->map, "OTHERS", 1, &wants_others);
+	if (rc < 0 || wants_others == 0)
+		return rc;
+	notify->grants = watch_add_grants(notify->set, &call->session->rights.identity);
+	return watch_others(call->session, kv, notify, false);
+}
+
 static int watch_all(struct sync_call *call, struct kv_txn *kv, struct sync_notify *notify)
 {
 	int rc;
 
 	if (!call->session->rights.is_full)
-		return watch_own(call, kv, notify);
+		return watch_all_of_user(call, kv, notify);
 	notify->all = mem_zalloc(sizeof(*notify->all));
 	notify->all->watch =
 		watch_add(notify->set, WATCH_ALL_ACCOUNTS, WATCH_ANY, (struct id128){ { 0 } });
@@ -391,6 +459,64 @@ static int tell_account(struct news *news, struct buffer *answer)
 	return rc < 0 ? rc : !is_hidden;
 }
 
+/* ---- of others' accounts ---- */
+
+/* Whether anything that he sees changed since it was told: 1, 0, or an error of reading. */
+static int has_foreign_news(
+	struct news *news, const struct foreign_list *list, const struct notify_account *account)
+{
+	struct change_set set = { 0 };
+	struct view view;
+	bool has_news;
+	int rc = session_view(news->session, news->kv, news->header.number, &view);
+
+	if (rc == 0)
+		rc = view_changes(news->kv, &news->header, &view, account->told, account->told, 1,
+			news->arena, &set);
+	has_news = set_count(&set) > 0 || name_foreign(list) != account->seen;
+	change_set_deinit(&set);
+	view_close(&view);
+	return rc < 0 ? rc : has_news;
+}
+
+static int tell_foreign(struct news *news, struct notify_account *account, struct buffer *answer)
+{
+	struct foreign_list list = { 0 };
+	struct dlist_writer writer;
+	int rc = session_foreign(news->session, news->kv, news->header.number, &list);
+
+	if (rc == 0)
+		rc = has_foreign_news(news, &list, account);
+	if (rc > 0) {
+		writer = wire_begin(answer, DLIST_ANSWER, "NEWS");
+		dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(news->header.name));
+		if (list.count == 0)
+			dlist_put_number_of(&writer, "GONE", 1);
+		else
+			dlist_put_number_of(&writer, "SEQUENCE", news->header.sequence);
+		dlist_end_map(&writer);
+	}
+	if (rc >= 0)
+		account->seen = name_foreign(&list);
+	foreign_list_deinit(&list);
+	return rc;
+}
+
+/* Accounts that he sees something of since he was granted it, and what he saw of all. */
+static int look_at_grants(struct sync_session *session)
+{
+	struct sync_notify *notify = session->notify;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(session->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = watch_others(session, kv, notify, true);
+	mail_read_end(&kv);
+	for (size_t i = 0; i < notify->count; i++)
+		notify->accounts[i].is_due |= notify->accounts[i].is_foreign;
+	return rc;
+}
+
 /* Returns 1 if there was something to tell. */
 static int tell_one(
 	struct sync_session *session, struct notify_account *account, struct buffer *answer)
@@ -403,7 +529,10 @@ static int tell_one(
 	account->is_due = false;
 	if (rc == 0)
 		rc = account_load(news.kv, account->number, &news.header);
-	if (rc == 0 && news.header.sequence != account->told) {
+	if (rc == 0 && account->is_foreign) {
+		rc = tell_foreign(&news, account, answer);
+		account->told = news.header.sequence;
+	} else if (rc == 0 && news.header.sequence != account->told) {
 		rc = tell_account(&news, answer);
 		account->told = news.header.sequence;
 	}
@@ -436,6 +565,9 @@ static int tell_accounts(struct sync_session *session, struct buffer *answer)
 		account = account_of(notify, watch_account(watch));
 		if (account != NULL)
 			account->is_due = true;
+		rc = watch == notify->grants ? look_at_grants(session) : 0;
+		if (rc < 0)
+			return rc;
 	}
 }
 

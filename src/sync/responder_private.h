@@ -4,6 +4,7 @@
 
 #include "sync/body_set.h"
 #include "sync/changes.h"
+#include "sync/foreign.h"
 #include "sync/responder.h"
 #include "sync/sync_limits.h"
 #include "sync/trace.h"
@@ -82,8 +83,14 @@ void notify_free(struct sync_notify **notify);
 
 /* The request's ACCOUNT, normalized and allowed. ERR_INVALID, ERR_REFUSED. */
 int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1]);
-/* The same, and its header as of `kv`. Also ERR_NOT_FOUND. */
+/* The same or, for a user, one in which he may see something; and its header as of `kv`. Also
+ * ERR_NOT_FOUND. */
 int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
+/* The same, but none of another user. */
+int call_whole_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
+/* Finds an account of the session by its normal name, if it may be told of: ERR_NOT_FOUND,
+ * ERR_REFUSED with its text. */
+int call_find(struct sync_call *call, struct kv_txn *kv, const char *name, uint32_t *number_r);
 /* A number that must be there. ERR_INVALID. */
 int call_number(struct sync_call *call, const char *key, uint64_t max, uint64_t *number_r);
 /* Our sequence at the common point; 0 if the request names none. ERR_INVALID. */
@@ -91,6 +98,15 @@ int call_common(struct sync_call *call, uint64_t *common_r);
 /* Reads the records of the request into *set_r, normalized. It is the caller's to deinit. */
 int call_changes(struct sync_call *call, struct change_set *set_r);
 
+/* What the session's user sees in an account that is not his own (0: in any). Also after errors
+ * foreign_list_deinit() it. */
+int session_foreign(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+	struct foreign_list *list_r);
+/* Whether that is all that he may see of it: 1, 0, or an error of reading. */
+int session_is_foreign(const struct sync_session *session, struct kv_txn *kv, uint32_t account);
+/* As HIGHEST tells it: of a foreign view, of the mailboxes in it. Stored in *header. */
+int session_highest(struct kv_txn *kv, const struct view *view, struct arena *arena,
+	struct account_header *header);
 /* The view of the session, as of `kv`. view_close() it, also after errors. */
 int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
 	struct view *view_r);

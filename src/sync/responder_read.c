@@ -1,130 +1,5 @@
-/* SYNC requests that only read: POINTS, CHANGES, LACKS, GET. */
+/* SYNC requests that only read: CHANGES, LACKS, GET. */
 #include "sync/responder_private.h"
-
-#include "sync/survey.h"
-
-#define POINTS_SEEN_COUNT_MAX 20000u /* accounts looked at in one request */
-
-/* ---- POINTS ---- */
-
-/* `header` is NULL if there is no such account. */
-static int put_point(const struct sync_session *session, struct kv_txn *kv,
-	struct dlist_writer *writer, struct bytes name, const struct account_header *header)
-{
-	struct view view = { .is_whole = true };
-	struct digest digest = { 0 };
-	int rc = 0;
-
-	if (header != NULL)
-		rc = session_view(session, kv, header->number, &view);
-	if (header != NULL && rc == 0)
-		rc = view_digest(kv, header, &view, &digest);
-	view_close(&view);
-	if (rc < 0)
-		return rc;
-	dlist_begin_map(writer);
-	dlist_put_text_of(writer, "ACCOUNT", name);
-	if (header != NULL) {
-		dlist_put_number_of(writer, "SEQUENCE", header->sequence);
-		dlist_put_number_of(writer, "HIGHEST", header->highest);
-		wire_put_digest_of(writer, "DIGEST", digest);
-	}
-	dlist_end_map(writer);
-	return 0;
-}
-
-static int put_named_points(struct sync_call *call, struct kv_txn *kv, const struct dlist *names,
-	struct dlist_writer *writer)
-{
-	const struct sync_rights *rights = &call->session->rights;
-
-	if (names->count > SURVEY_ACCOUNT_COUNT_MAX)
-		return error_set(call->error, ERR_TOO_LARGE, "too many accounts in one request");
-	for (const struct dlist *at = names->first; at != NULL; at = at->next) {
-		char name[ACCOUNT_NAME_SIZE_MAX + 1];
-		struct account_header header;
-		struct bytes text;
-		uint32_t number;
-		int rc;
-
-		if (dlist_text(at, &text) < 0 || account_name_normalize(text, name) < 0)
-			return error_set(call->error, ERR_INVALID, "bad account name");
-		if (!rights_sees_account(rights, name))
-			return error_set(call->error, ERR_REFUSED, "this account is not for you");
-		rc = account_find(kv, bytes_of_string(name), &number);
-		if (rc == 0)
-			rc = account_load(kv, number, &header);
-		if (rc < 0 && rc != ERR_NOT_FOUND)
-			return rc;
-		rc = put_point(
-			call->session, kv, writer, bytes_of_string(name), rc == 0 ? &header : NULL);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
-/* The cursor is the last account's number here; to peers it is only a number to give back. */
-static int put_all_points(struct sync_call *call, struct kv_txn *kv, uint64_t cursor,
-	struct dlist_writer *writer, uint64_t *cursor_r)
-{
-	const struct sync_rights *rights = &call->session->rights;
-	unsigned count = 0, seen_count = 0;
-
-	/* Whom few of many accounts are for comes back for the rest. */
-	while (count < SURVEY_ACCOUNT_COUNT_MAX && seen_count++ < POINTS_SEEN_COUNT_MAX) {
-		struct account_header header;
-		int rc = account_next(kv, (uint32_t)cursor, &header);
-
-		if (rc == ERR_NOT_FOUND) {
-			cursor = 0;
-			break;
-		}
-		if (rc < 0)
-			return rc;
-		cursor = header.number;
-		if (!rights_sees_account(rights, header.name))
-			continue;
-		rc = put_point(call->session, kv, writer, bytes_of_string(header.name), &header);
-		if (rc < 0)
-			return rc;
-		count++;
-	}
-	*cursor_r = cursor;
-	return 0;
-}
-
-int respond_points(struct sync_call *call)
-{
-	const struct dlist *names;
-	struct dlist_writer writer = wire_begin(call->answer, DLIST_ANSWER, "POINTS");
-	struct kv_txn *kv = NULL;
-	uint64_t cursor = 0;
-	int rc = dlist_get_list(call->map, "ACCOUNTS", &names);
-
-	if (rc == ERR_NOT_FOUND) {
-		names = NULL;
-		rc = call_number(call, "CURSOR", UINT32_MAX, &cursor);
-	} else if (rc < 0) {
-		rc = error_set(call->error, rc, "bad ACCOUNTS");
-	}
-	if (rc == 0)
-		rc = mail_read_begin(call->session->mail, 0, &kv);
-	if (rc < 0)
-		return rc;
-	dlist_put_atom(&writer, "ACCOUNTS");
-	dlist_begin_list(&writer);
-	if (names != NULL)
-		rc = put_named_points(call, kv, names, &writer);
-	else
-		rc = put_all_points(call, kv, cursor, &writer, &cursor);
-	dlist_end_list(&writer);
-	if (cursor != 0)
-		dlist_put_number_of(&writer, "CURSOR", cursor);
-	dlist_end_map(&writer);
-	mail_read_end(&kv);
-	return rc;
-}
 
 /* ---- CHANGES ---- */
 
@@ -135,7 +10,7 @@ int respond_changes(struct sync_call *call)
 	struct dlist_writer writer;
 	struct kv_txn *kv = NULL;
 	struct view view = { .is_whole = true };
-	struct digest digest;
+	struct digest digest = { 0 };
 	uint64_t since, common = 0;
 	bool is_reset;
 	int rc = call_number(call, "SINCE", UINT64_MAX, &since);
@@ -150,10 +25,13 @@ int respond_changes(struct sync_call *call)
 	if (rc == 0)
 		rc = session_view(call->session, kv, header.number, &view);
 	if (rc == 0)
-		rc = view_digest(kv, &header, &view, &digest);
+		rc = session_highest(kv, &view, call->arena, &header);
 	if (rc == 0)
 		rc = view_changes(kv, &header, &view, is_reset ? 0 : since, is_reset ? 0 : common,
 			CHANGES_COUNT_MAX, call->arena, &set);
+	/* A foreign one costs reading all of it; of the parts the last one's counts. */
+	if (rc == 0 && (!view.is_foreign || set.sequence == header.sequence))
+		rc = view_digest(kv, &header, &view, &digest);
 	view_close(&view);
 	mail_read_end(&kv);
 	if (rc == 0) {
@@ -212,7 +90,7 @@ static int put_body(struct sync_call *call, struct kv_txn *kv, const struct view
 	struct message_record message;
 	int rc = account_get_message(kv, view->account, instance, call->arena, &message);
 
-	if (rc == ERR_NOT_FOUND || (rc == 0 && message_is_shown(&message) &&
+	if (rc == ERR_NOT_FOUND || (rc == 0 && (message_is_shown(&message) || view->is_foreign) &&
 					   !session_may_see(call->session, view, message.mailbox)))
 		return 0;
 	buffer_clear(body);

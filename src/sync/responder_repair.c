@@ -109,7 +109,7 @@ int respond_range(struct sync_call *call)
 	int rc = mail_read_begin(call->session->mail, 0, &kv);
 
 	if (rc == 0)
-		rc = call_account(call, kv, &header);
+		rc = call_whole_account(call, kv, &header);
 	if (rc == 0) {
 		dlist_put_number_of(&writer, "SEQUENCE", header.sequence);
 		dlist_put_number_of(&writer, "HIGHEST", header.highest);
@@ -180,7 +180,7 @@ int respond_records(struct sync_call *call)
 	if (rc == 0)
 		rc = mail_read_begin(call->session->mail, 0, &kv);
 	if (rc == 0)
-		rc = call_account(call, kv, &header);
+		rc = call_whole_account(call, kv, &header);
 	if (rc == 0 && dlist_get(call->map, "MAILBOX") != NULL)
 		rc = collect_spans(call, kv, header.number, since, &set);
 	if (rc == 0)

@@ -3,23 +3,95 @@
 
 #include "sync/integrate.h"
 
+#include "base/mem.h"
 #include "mail/annotation.h"
+
+#include <stdlib.h>
 
 static bool is_limited(const struct sync_session *session)
 {
 	return session->filter.mine != NULL && session->filter.mine[0] != '\0';
 }
 
+/* 0: he has none. */
+static int own_account(const struct sync_session *session, struct kv_txn *kv, uint32_t *number_r)
+{
+	int rc = account_find(kv, bytes_of_string(session->rights.account), number_r);
+
+	if (rc == ERR_NOT_FOUND)
+		*number_r = 0;
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int session_is_foreign(const struct sync_session *session, struct kv_txn *kv, uint32_t account)
+{
+	uint32_t own;
+	int rc = session->rights.is_full ? 0 : own_account(session, kv, &own);
+
+	return session->rights.is_full || rc < 0 ? rc : account != own;
+}
+
+int session_foreign(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+	struct foreign_list *list_r)
+{
+	uint32_t own;
+	int rc;
+
+	*list_r = (struct foreign_list){ 0 };
+	if (session->rights.is_full || session->rights.identity.name[0] == '\0')
+		return 0;
+	rc = own_account(session, kv, &own);
+	return rc < 0 ? rc : foreign_list_read(kv, &session->rights.identity, own, account, list_r);
+}
+
+static int foreign_view(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+	struct view *view_r)
+{
+	struct foreign_list list = { 0 };
+	struct id128 *ids;
+	int rc = session_foreign(session, kv, account, &list);
+
+	ids = mem_alloc((list.count + 1) * sizeof(*ids));
+	for (size_t i = 0; i < list.count && rc == 0; i++)
+		ids[i] = list.list[i].id;
+	view_open_foreign(account, ids, rc == 0 ? list.count : 0, view_r);
+	free(ids);
+	foreign_list_deinit(&list);
+	return rc;
+}
+
+int session_highest(struct kv_txn *kv, const struct view *view, struct arena *arena,
+	struct account_header *header)
+{
+	struct mailbox_record mailbox;
+	int rc = 0;
+
+	if (!view->is_foreign)
+		return 0;
+	header->highest = 0;
+	for (size_t i = 0; i < view->id_count && rc == 0; i++) {
+		rc = account_get_mailbox(kv, view->account, view->ids[i], arena, &mailbox);
+		if (rc == 0 && mailbox.highestmodseq > header->highest)
+			header->highest = mailbox.highestmodseq;
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
 	struct view *view_r)
 {
+	int is_foreign = session_is_foreign(session, kv, account);
+
+	*view_r = (struct view){ .is_whole = true };
+	if (is_foreign != 0)
+		return is_foreign < 0 ? is_foreign : foreign_view(session, kv, account, view_r);
 	return view_open(kv, account, &session->filter, session->peer, view_r);
 }
 
 bool session_may_see(
 	const struct sync_session *session, const struct view *view, struct id128 mailbox)
 {
-	return !is_limited(session) || view_has(view, mailbox);
+	return (!is_limited(session) && !view->is_foreign) || view_has(view, mailbox);
 }
 
 int session_view_of(const struct sync_session *session, struct kv_txn *kv, uint32_t account,

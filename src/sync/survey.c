@@ -23,14 +23,77 @@ void survey_request_all(uint64_t cursor, struct buffer *request)
 	dlist_end_map(&writer);
 }
 
-static int read_account(
-	const struct dlist *map, struct survey_account *account_r, struct error *error)
+void survey_request_others(uint64_t cursor, struct buffer *request)
+{
+	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "POINTS");
+
+	dlist_put_number_of(&writer, "CURSOR", cursor);
+	dlist_put_number_of(&writer, "OTHERS", 1);
+	dlist_end_map(&writer);
+}
+
+void survey_prefixes(struct bytes answer, struct arena *arena, struct bytes *other_users_r,
+	struct bytes *shared_r)
+{
+	const struct dlist *map;
+	struct bytes verb;
+
+	*other_users_r = *shared_r = (struct bytes){ 0 };
+	if (wire_parse(answer, arena, &verb, &map, NULL) < 0)
+		return;
+	(void)dlist_get_text(map, "OTHERSPREFIX", other_users_r);
+	(void)dlist_get_text(map, "SHAREDPREFIX", shared_r);
+}
+
+/* Pairs of a mailbox's id and letters. */
+static int read_rights(
+	const struct dlist *list, struct arena *arena, struct survey_account *account)
+{
+	struct foreign_list *mailboxes = &account->mailboxes;
+
+	mailboxes->list = arena_alloc(arena, (list->count / 2 + 1) * sizeof(*mailboxes->list));
+	for (const struct dlist *at = list->first; at != NULL; at = at->next->next) {
+		struct foreign_mailbox mailbox = { 0 };
+		struct bytes letters;
+
+		if (at->next == NULL || wire_id(at, &mailbox.id) < 0 ||
+			dlist_text(at->next, &letters) < 0 ||
+			acl_parse_rights(letters, &mailbox.rights) < 0)
+			return ERR_INVALID;
+		mailboxes->list[mailboxes->count++] = mailbox;
+	}
+	return 0;
+}
+
+static int read_foreign(const struct dlist *map, struct arena *arena,
+	struct survey_account *account, struct error *error)
+{
+	const struct dlist *list;
+	uint64_t is_shared = 0;
+
+	(void)dlist_get_number(map, "SHARED", 1, &is_shared);
+	account->is_foreign = account->exists = true;
+	account->is_shared = is_shared != 0;
+	if (dlist_get_number(map, "SEQUENCE", UINT64_MAX, &account->sequence) < 0 ||
+		dlist_get_list(map, "RIGHTS", &list) < 0 || read_rights(list, arena, account) < 0)
+		return error_set(error, ERR_INVALID, "bad RIGHTS in an answer");
+	return 0;
+}
+
+static int read_account(const struct dlist *map, struct arena *arena,
+	struct survey_account *account_r, struct error *error)
 {
 	struct survey_account account = { 0 };
 	int rc;
 
 	if (dlist_get_text(map, "ACCOUNT", &account.name) < 0)
 		return error_set(error, ERR_INVALID, "bad ACCOUNT in an answer");
+	if (dlist_get(map, "RIGHTS") != NULL) {
+		rc = read_foreign(map, arena, &account, error);
+		if (rc == 0)
+			*account_r = account;
+		return rc;
+	}
 	rc = dlist_get_number(map, "SEQUENCE", UINT64_MAX, &account.sequence);
 	account.exists = rc == 0;
 	if (rc == 0)
@@ -54,7 +117,7 @@ static int read_accounts(const struct dlist *map, struct arena *arena,
 		return error_set(error, ERR_INVALID, "bad ACCOUNTS in an answer");
 	accounts = arena_alloc(arena, (list->count + 1) * sizeof(*accounts));
 	for (const struct dlist *at = list->first; at != NULL; at = at->next) {
-		int rc = read_account(at, &accounts[count++], error);
+		int rc = read_account(at, arena, &accounts[count++], error);
 
 		if (rc < 0)
 			return rc;

@@ -5,6 +5,7 @@
 #ifndef CHAPAR_SYNC_SURVEY_H
 #define CHAPAR_SYNC_SURVEY_H
 
+#include "sync/foreign.h"
 #include "sync/point.h"
 
 #define SURVEY_ACCOUNT_COUNT_MAX 1000 /* accounts in one request */
@@ -16,6 +17,10 @@ struct survey_account {
 	uint64_t sequence;
 	uint64_t highest;
 	struct digest digest;
+	/* Of another user, or of nobody (is_shared): what we may do there; digest and highest are
+	 * not told. From the arena; `account` is 0 in it. */
+	bool is_foreign, is_shared;
+	struct foreign_list mailboxes;
 };
 
 /*
@@ -34,6 +39,11 @@ void survey_request(const struct bytes *names, size_t count, struct buffer *requ
 /* Asks for the peer's own list, from `cursor` (0: the beginning, else as the last answer gave it).
  */
 void survey_request_all(uint64_t cursor, struct buffer *request);
+/* The same, of a user: with the accounts in which others let him see something. */
+void survey_request_others(uint64_t cursor, struct buffer *request);
+/* Under what names their mailboxes are shown there, as the answer to that tells; empty if not. */
+void survey_prefixes(struct bytes answer, struct arena *arena, struct bytes *other_users_r,
+	struct bytes *shared_r);
 /* *cursor_r is 0 if there are no more. ERR_INVALID, or the error that the peer answered. */
 int survey_answer(struct bytes answer, struct arena *arena, struct survey_account **accounts_r,
 	size_t *count_r, uint64_t *cursor_r, struct error *error);

@@ -22,7 +22,8 @@ static bool is_open(const char *patterns)
 
 bool view_filter_is_whole(const struct view_filter *filter)
 {
-	return filter == NULL || (is_open(filter->mine) && is_open(filter->theirs));
+	return filter == NULL ||
+	       (is_open(filter->mine) && is_open(filter->theirs) && filter->foreign == NULL);
 }
 
 /* Both sides name it alike, whichever of them has which patterns, and if both have the same. */
@@ -32,7 +33,8 @@ uint64_t view_filter_key(const struct view_filter *filter)
 	struct buffer text = { 0 };
 	uint64_t key;
 
-	if (view_filter_is_whole(filter))
+	/* Of an account that is another's, nobody exchanges the whole. */
+	if (view_filter_is_whole(filter) || filter->foreign != NULL)
 		return 0;
 	first = is_open(filter->mine) ? "" : filter->mine;
 	second = is_open(filter->theirs) ? "" : filter->theirs;
@@ -203,6 +205,11 @@ int view_open(struct kv_txn *kv, uint32_t account, const struct view_filter *fil
 	};
 	if (view_r->is_whole)
 		return 0;
+	if (filter->foreign != NULL) {
+		view_open_foreign(account, filter->foreign->ids, filter->foreign->count, view_r);
+		view_r->is_discreet = false;
+		return 0;
+	}
 	arena = arena_new();
 	rc = members_load(kv, peer, view_filter_key(filter), view_r);
 	if (rc == 0)
@@ -214,9 +221,9 @@ int view_open(struct kv_txn *kv, uint32_t account, const struct view_filter *fil
 	return rc;
 }
 
-void view_open_ids(uint32_t account, const struct id128 *ids, size_t count, struct view *view_r)
+void view_open_foreign(uint32_t account, const struct id128 *ids, size_t count, struct view *view_r)
 {
-	*view_r = (struct view){ .account = account, .is_discreet = true };
+	*view_r = (struct view){ .account = account, .is_foreign = true, .is_discreet = true };
 	for (size_t i = 0; i < count; i++)
 		add_id(view_r, ids[i]);
 }
@@ -267,7 +274,7 @@ bool view_is_common(const struct view *view, struct id128 mailbox, uint64_t comm
 {
 	const struct view_member *member;
 
-	if (view->is_whole)
+	if (view->is_whole || (view->is_foreign && !view->is_discreet))
 		return true;
 	member = view->is_discreet ? NULL : member_find(view, mailbox);
 	return member != NULL && member->since <= common;
@@ -288,7 +295,7 @@ bool view_message_is_common(
 
 bool view_is_fresh(const struct view *view, struct id128 mailbox)
 {
-	return !view->is_whole && !view->is_discreet && member_find(view, mailbox) == NULL;
+	return !view->is_whole && !view->is_foreign && member_find(view, mailbox) == NULL;
 }
 
 /* ---- which records ---- */
@@ -344,6 +351,25 @@ static int find_message(struct kv_txn *kv, const struct view *view,
 		       : ERR_NOT_FOUND;
 }
 
+/* What others may see is shared annotations, of what they see. */
+static int has_foreign_register(struct kv_txn *kv, const struct view *view,
+	const struct register_record *record, struct arena *arena)
+{
+	struct message_record message;
+	int rc;
+
+	if (!annotation_is_shared(record))
+		return 0;
+	if (!id128_is_none(record->mailbox))
+		return has_id(view, record->mailbox);
+	rc = find_message(kv, view, record, arena, &message);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	if (message_is_shown(&message))
+		return has_id(view, message.mailbox);
+	return !record->is_set && has_id(view, message.gone_from);
+}
+
 int view_has_register(struct kv_txn *kv, const struct view *view,
 	const struct register_record *record, struct arena *arena)
 {
@@ -354,6 +380,8 @@ int view_has_register(struct kv_txn *kv, const struct view *view,
 		return 1;
 	if (is_setting(record))
 		return view->has_settings;
+	if (view->is_foreign)
+		return has_foreign_register(kv, view, record, arena);
 	if (!id128_is_none(record->mailbox)) {
 		if (has_id(view, record->mailbox))
 			return 1;
@@ -441,6 +469,8 @@ int view_digest(struct kv_txn *kv, const struct account_header *header, const st
 		*digest_r = header->digest;
 		return 0;
 	}
+	if (view->is_foreign)
+		return view_foreign_digest(kv, view, digest_r);
 	sum.arena = arena_new();
 	sum.scratch = arena_new();
 	rc = account_each_mailbox(kv, view->account, sum.arena, leave_out_mailbox, &sum);
@@ -462,7 +492,7 @@ int view_digest(struct kv_txn *kv, const struct account_header *header, const st
 
 bool view_is_news(const struct view *view)
 {
-	if (view->is_whole || view->is_discreet)
+	if (view->is_whole || view->is_foreign)
 		return false;
 	for (size_t i = 0; i < view->id_count; i++)
 		if (member_find(view, view->ids[i]) == NULL)

@@ -27,6 +27,14 @@
 struct view_filter {
 	const char *mine;
 	const char *theirs;
+	/* Of another user's account, what one may see of it (foreign.h): these, whatever they are
+	 * called, and no patterns. NULL: one's own. Borrowed. */
+	const struct view_foreign *foreign;
+};
+
+struct view_foreign {
+	const struct id128 *ids;
+	size_t count;
 };
 
 /* A mailbox that was part of a common point, and our sequence at the first of these. */
@@ -40,7 +48,14 @@ struct view {
 	/* What belongs to no mailbox is in it too: settings, subscriptions, scripts, private \Seen.
 	 */
 	bool has_settings;
-	/* Nothing is said of messages that were moved out of it; digests tell. */
+	/*
+	 * What a user sees of another's account: no settings, no rights, no private annotations.
+	 * Modseqs and \Seen are not in its digest: the first are each copy's own, the second is
+	 * each user's (mail/seen.h).
+	 */
+	bool is_foreign;
+	/* Nothing is said of messages that were moved out of it; digests tell. Of a foreign one,
+	 * at the owner's: \Seen, which is the owner's, is not told. */
 	bool is_discreet;
 	uint32_t account;
 	struct id128 *ids; /* sorted, each once; deleted ones too */
@@ -63,11 +78,11 @@ uint64_t view_filter_key(const struct view_filter *filter);
 int view_open(struct kv_txn *kv, uint32_t account, const struct view_filter *filter, uint64_t peer,
 	struct view *view_r);
 /*
- * A view of the mailboxes named (what a user may see of another's account), without settings, and
- * discreet: nothing in it counts as common, and what a mailbox held before it was named is found by
- * comparing digests.
+ * The foreign view of the mailboxes named, as the one who holds the account gives it to a user:
+ * discreet, and nothing in it counts as common.
  */
-void view_open_ids(uint32_t account, const struct id128 *ids, size_t count, struct view *view_r);
+void view_open_foreign(
+	uint32_t account, const struct id128 *ids, size_t count, struct view *view_r);
 void view_close(struct view *view);
 
 /* The peer told of these: they are in the view. With what they forward to, as far as it is here. */
@@ -93,6 +108,11 @@ void view_hide(const struct view *view, struct message_record *message);
  */
 void view_unhide(
 	const struct view *view, const struct message_record *mine, struct message_record *theirs);
+/* The message as it is told to a user who sees it in another's account: without \Seen, and if it
+ * is gone without flags. */
+void view_mask(const struct view *view, struct arena *arena, struct message_record *message);
+/* view_digest() of a foreign one: reads all messages in it. */
+int view_foreign_digest(struct kv_txn *kv, const struct view *view, struct digest *digest_r);
 /* Whether the register is in the view: 1, 0, or an error of reading. */
 int view_has_register(struct kv_txn *kv, const struct view *view,
 	const struct register_record *record, struct arena *arena);

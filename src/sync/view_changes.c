@@ -48,18 +48,39 @@ static int read_mailbox(void *context, const struct mailbox_record *mailbox)
 }
 
 /*
- * What is gone may have been in the view; what was moved out of it, only if the peer can have it.
- * A message that has never been moved was not.
+ * To whom nothing is to be said of what he does not see: whether the message's last move was out of
+ * the view. The move vanished a UID there, as of its stamp; a move that a merge restamped, or one
+ * of several, is found by comparing digests.
  */
-static bool has_message(const struct view_read *read, const struct message_record *message)
+static int has_left(const struct view_read *read, const struct message_record *message)
+{
+	const struct view *view = read->view;
+	int rc = 0;
+
+	if (message->placed_sequence <= read->since ||
+		stamp_compare(message->placed, message->instance) == 0)
+		return 0;
+	for (size_t i = 0; i < view->id_count && rc == 0; i++)
+		rc = account_has_vanished(
+			read->kv, view->account, view->ids[i], message->placed.modseq);
+	return rc;
+}
+
+/*
+ * What is gone may have been in the view; what was moved out of it, only if the peer can have it.
+ * A message that has never been moved was not. 1, 0, or an error of reading.
+ */
+static int has_message(const struct view_read *read, const struct message_record *message)
 {
 	const struct view *view = read->view;
 
+	if (message_is_shown(message) && view_has(view, message->mailbox))
+		return 1;
+	if (message_is_shown(message) && view->is_discreet)
+		return has_left(read, message);
 	if (message_is_shown(message))
-		return view_has(view, message->mailbox) ||
-		       (!view->is_discreet && read->common != 0 &&
-			       message->placed_sequence > read->common &&
-			       stamp_compare(message->placed, message->instance) != 0);
+		return read->common != 0 && message->placed_sequence > read->common &&
+		       stamp_compare(message->placed, message->instance) != 0;
 	if (!id128_is_none(message->gone_from))
 		return view_has(view, message->gone_from);
 	return !view->is_discreet;
@@ -70,6 +91,7 @@ static void add_message(struct view_read *read, const struct message_record *mes
 	struct message_record told = *message;
 
 	view_hide(read->view, &told);
+	view_mask(read->view, read->arena, &told);
 	change_set_add_message(
 		read->set, &told, view_message_is_common(read->view, message, read->common));
 }
@@ -77,8 +99,8 @@ static void add_message(struct view_read *read, const struct message_record *mes
 static int read_message(void *context, const struct message_record *message)
 {
 	struct view_read *read = context;
-	bool is_seen = has_message(read, message);
-	int rc = take_room(read, message->sequence, is_seen);
+	int is_seen = has_message(read, message);
+	int rc = is_seen < 0 ? is_seen : take_room(read, message->sequence, is_seen);
 
 	if (rc == 0 && is_seen)
 		add_message(read, message);

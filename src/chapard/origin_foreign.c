@@ -1,0 +1,217 @@
+#include "chapard/origin_private.h"
+
+#include "base/mem.h"
+#include "mail/acl.h"
+#include "mail/forget.h"
+
+#include <stdlib.h>
+
+/* An account-level register, which no exchange of such an account tells. */
+#define FOREIGN_KEY BYTES_LITERAL("foreign")
+/* What can be done off line. To change what belongs to the owner's folders, or to give messages
+ * UIDs there, takes the origin. */
+#define FOREIGN_RIGHTS (ACL_LOOKUP | ACL_READ | ACL_SEEN)
+
+int origin_is_foreign(struct kv_txn *kv, uint32_t account, bool *is_foreign_r)
+{
+	struct arena *arena = arena_new();
+	struct register_record record;
+	int rc = account_get_register(
+		kv, account, RECORD_ACCOUNT, (struct id128){ { 0 } }, FOREIGN_KEY, arena, &record);
+
+	*is_foreign_r = rc == 0 && record.is_set;
+	arena_free(&arena);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int mark_run(struct account_write *write, void *context)
+{
+	struct register_record record = { .kind = RECORD_ACCOUNT,
+		.key = FOREIGN_KEY,
+		.is_set = true,
+		.value = BYTES_LITERAL("1") };
+
+	(void)context;
+	record.stamp = account_stamp(write);
+	record.modseq = record.stamp.modseq;
+	return account_put_register(write, &record);
+}
+
+static int is_marked(struct mail *mail, uint32_t number, bool *is_foreign_r, bool *is_shared_r)
+{
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(mail, mail_position(mail), &kv);
+
+	if (rc == 0)
+		rc = origin_is_foreign(kv, number, is_foreign_r);
+	if (rc == 0)
+		rc = account_is_shared(kv, number, is_shared_r);
+	mail_read_end(&kv);
+	return rc;
+}
+
+int origin_foreign_open(struct mail *mail, const char *name, bool is_shared, uint32_t *number_r,
+	struct error *error)
+{
+	bool is_foreign = false, was_shared = false;
+	int rc = mail_account_open(mail, bytes_of_string(name), true, error, number_r);
+
+	if (rc == 0)
+		rc = is_marked(mail, *number_r, &is_foreign, &was_shared);
+	if (rc == 0 && !is_foreign)
+		rc = mail_node_commit(mail, *number_r, mark_run, NULL, error, NULL);
+	if (rc == 0 && is_shared && !was_shared)
+		rc = mail_account_mark_shared(mail, *number_r, error);
+	return rc;
+}
+
+/* ---- what is here and not there, and the other way round ---- */
+
+struct id_list {
+	struct id128 *ids;
+	size_t count, room;
+};
+
+static void add_id(struct id_list *list, struct id128 id)
+{
+	mem_grow((void **)&list->ids, &list->room, list->count + 1, sizeof(*list->ids));
+	list->ids[list->count++] = id;
+}
+
+struct looking {
+	struct kv_txn *kv;
+	const struct origin_foreign *foreign;
+	struct arena *arena;
+	struct id_list *unseen;
+	size_t seen_count;
+};
+
+/* What the user may do with it here, 0 if nothing was granted yet. */
+static int granted(struct kv_txn *kv, const struct origin_foreign *foreign, struct id128 mailbox,
+	struct arena *arena, unsigned *rights_r)
+{
+	struct register_record record;
+	int rc = account_get_register(kv, foreign->number, RECORD_ACL, mailbox,
+		bytes_of_string(foreign->user), arena, &record);
+
+	*rights_r = 0;
+	if (rc == 0 && record.is_set)
+		rc = acl_parse_rights(record.value, rights_r);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int look_at_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	struct looking *looking = context;
+	unsigned rights;
+	int rc = granted(looking->kv, looking->foreign, mailbox->id, looking->arena, &rights);
+
+	if (rc < 0)
+		return rc;
+	if (foreign_rights(looking->foreign->mailboxes, 0, mailbox->id) != 0)
+		looking->seen_count += rights != 0;
+	else if (rights != 0 || mailbox->message_count > 0 ||
+		 !bytes_equal_string(mailbox->name, "INBOX"))
+		add_id(looking->unseen, mailbox->id);
+	return 0;
+}
+
+static int forget_all(
+	struct mail *mail, uint32_t account, const struct id_list *list, struct error *error)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < list->count && rc == 0; i++)
+		rc = mailbox_forget(mail, account, list->ids[i], error);
+	return rc;
+}
+
+int origin_foreign_prepare(struct mail *mail, const struct origin_foreign *foreign, bool *is_anew_r,
+	struct error *error)
+{
+	struct id_list unseen = { 0 };
+	struct looking looking = { .foreign = foreign, .arena = arena_new(), .unseen = &unseen };
+	int rc = mail_read_begin(mail, mail_position(mail), &looking.kv);
+
+	if (rc == 0)
+		rc = account_each_mailbox(
+			looking.kv, foreign->number, looking.arena, look_at_mailbox, &looking);
+	mail_read_end(&looking.kv);
+	if (rc == 0)
+		rc = forget_all(mail, foreign->number, &unseen, error);
+	*is_anew_r = looking.seen_count < foreign->mailboxes->count;
+	free(unseen.ids);
+	arena_free(&looking.arena);
+	return rc;
+}
+
+int origin_foreign_grant(
+	struct mail *mail, const struct origin_foreign *foreign, struct error *error)
+{
+	const struct foreign_list *mailboxes = foreign->mailboxes;
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = NULL;
+	uint64_t position;
+	int rc = 0;
+
+	for (size_t i = 0; i < mailboxes->count && rc == 0; i++) {
+		unsigned wanted = mailboxes->list[i].rights & FOREIGN_RIGHTS, rights = 0;
+
+		rc = mail_read_begin(mail, mail_position(mail), &kv);
+		if (rc == 0)
+			rc = granted(kv, foreign, mailboxes->list[i].id, arena, &rights);
+		mail_read_end(&kv);
+		if (rc == 0 && rights != wanted)
+			rc = acl_change(mail, foreign->number, mailboxes->list[i].id,
+				bytes_of_string(foreign->user), ACL_SET, wanted, error, &position);
+		/* It went there since it was listed. */
+		if (rc == ERR_NOT_FOUND)
+			rc = 0;
+	}
+	arena_free(&arena);
+	return rc;
+}
+
+/* ---- accounts of which nothing is seen any more ---- */
+
+static bool is_named(const char *name, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static int find_others(struct mail *mail, const char *const *names, size_t count, uint32_t after,
+	uint32_t *number_r)
+{
+	struct account_header header = { .number = after };
+	struct kv_txn *kv = NULL;
+	bool is_foreign = false;
+	int rc = mail_read_begin(mail, mail_position(mail), &kv);
+
+	while (rc == 0 && !is_foreign) {
+		rc = account_next(kv, header.number, &header);
+		if (rc == 0 && !is_named(header.name, names, count))
+			rc = origin_is_foreign(kv, header.number, &is_foreign);
+	}
+	mail_read_end(&kv);
+	*number_r = header.number;
+	return rc;
+}
+
+int origin_foreign_forget_others(struct mail *mail, const char *user, const char *const *names,
+	size_t count, struct error *error)
+{
+	static const struct foreign_list none = { 0 };
+	struct origin_foreign foreign = { .user = user, .mailboxes = &none };
+	bool is_anew;
+	int rc = 0;
+
+	while (rc == 0) {
+		rc = find_others(mail, names, count, foreign.number, &foreign.number);
+		if (rc == 0)
+			rc = origin_foreign_prepare(mail, &foreign, &is_anew, error);
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}

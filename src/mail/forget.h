@@ -1,0 +1,21 @@
+/*
+ * forget: taking things out of this copy of an account as if they had never come here. No tombstone
+ * remains, so no peer hears of it, and what is forgotten may come again as it was. For copies of
+ * what another server lets a user see (sync/foreign.h), when it lets him see it no more; clients
+ * see the messages vanish.
+ */
+#ifndef CHAPAR_MAIL_FORGET_H
+#define CHAPAR_MAIL_FORGET_H
+
+#include "mail/mail.h"
+
+#define FORGET_STEP_COUNT 500u /* messages forgotten in one commit */
+
+/* Those that are not here are passed over. In steps. */
+int message_forget(struct mail *mail, uint32_t account, const struct stamp *instances, size_t count,
+	struct error *error);
+/* With all that it shows, its rights and metadata; one that is not here is passed over. INBOX is
+ * afterwards as account_create() makes it. In steps. */
+int mailbox_forget(struct mail *mail, uint32_t account, struct id128 mailbox, struct error *error);
+
+#endif

@@ -1,0 +1,227 @@
+"""What others let a user see is in his copy, too: in the same places, with his rights and his own
+\\Seen, and it goes from there when he may see it no more."""
+
+import os
+import subprocess
+
+import chapar_test as chapar
+from chapar_test import message, wait_until
+from test_clone import Copy
+
+TEAM = "Shared/team"
+WORK = "Other Users/bob/work"
+PRIVATE = "Other Users/bob/private"
+
+
+class SharedClone(chapar.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.origin = self.node("a")
+        self.origin.certificate = chapar.make_certificate(
+            self.folder, "origin", self.origin.address
+        )
+        self.origin.extra = 'group "Office" { members = "alice carol" }'
+        self.origin.write_config()
+        for user in ("alice", "bob", "carol"):
+            self.origin.add_account(user)
+        self.origin.start()
+        self.copies = []
+        with self.origin.imap("bob") as bob:
+            bob.command("CREATE work")
+            bob.command("CREATE private")
+            bob.append("work", message("one"), "\\Seen")
+            bob.append("work", message("two"), "\\Flagged")
+            bob.append("work", message("three"))
+            bob.append("private", message("secret"))
+
+    def tearDown(self):
+        for copy in self.copies:
+            if copy.server is not None:
+                copy.server.kill()
+                copy.server.wait()
+                copy.server.stdout.close()
+        self.verify_clean(self.origin)
+        super().tearDown()
+
+    def grant(self, rights, mailbox="work", user="alice", owner="bob"):
+        with self.origin.imap(owner) as client:
+            client.command('SETACL "%s" %s "%s"' % (mailbox, user, rights))
+
+    def cloned(self):
+        copy = Copy(self.origin, os.path.join(self.folder, "copy"))
+        self.copies.append(copy)
+        copy.clone("--ca-file", self.origin.certificate[0])
+        return copy
+
+    def served(self, copy):
+        port, _ = copy.serve()
+        client = chapar.Imap("127.0.0.1", port)
+        client.login("alice")
+        return client
+
+    def look(self, client, mailbox=WORK):
+        """{UID: (subject, flags)} as that client sees it."""
+        found = {}
+        if client.select(mailbox, "EXAMINE")["exists"] == 0:
+            return found
+        for uid, items in client.fetch("1:*", "UID FLAGS ENVELOPE").items():
+            flags = sorted(flag for flag in items["FLAGS"] if flag != "\\Recent")
+            found[uid] = (items["ENVELOPE"][1].decode(), flags)
+        return found
+
+    def assert_same(self, copy, mailbox=WORK):
+        with self.origin.imap("alice") as there, self.served(copy) as here:
+            self.assertEqual(self.look(here, mailbox), self.look(there, mailbox))
+            self.assertEqual(
+                [box for box in here.mailboxes() if box != "INBOX"],
+                [box for box in there.mailboxes() if box != "INBOX"],
+            )
+        copy.end()
+        self.assertEqual(copy.run("-C", copy.folder, "verify", "--bodies")[0], 0)
+
+    def test_shared_mailboxes_are_in_the_copy_where_they_are_at_the_origin(self):
+        self.origin.tool("account", "share", "team")
+        self.origin.tool("acl", "team", "INBOX", "alice", "lrs")
+        self.grant("lrs", user="group:Office")
+        copy = self.cloned()
+        self.assert_same(copy)
+        self.assert_same(copy, TEAM)
+        with self.served(copy) as here:
+            self.assertEqual(here.mailboxes(), ["INBOX", WORK, TEAM])
+            # What he has no right to is not there, nor can he do what he may not, or not off line.
+            here.select(WORK)
+            for line in ("UID STORE 1 +FLAGS (\\Flagged)", "UID EXPUNGE 1", 'CREATE "%s/x"' % WORK):
+                self.assertEqual(here.try_command(line)[0], "NO", line)
+        copy.end()
+        # Nothing of the rest came.
+        found = subprocess.run(["grep", "-rahoE", "work|private", copy.folder + "/store"],
+                               stdout=subprocess.PIPE, encoding="utf-8", check=False).stdout
+        self.assertEqual(set(found.split()), {"work"})
+
+    def test_pulls_bring_what_changed_and_nothing_else(self):
+        self.grant("lrs")
+        copy = self.cloned()
+        self.assertIn("nothing new", copy.sync("pull")[1])
+        with self.origin.imap("bob") as bob:
+            bob.select("work")
+            bob.command("UID STORE 1 +FLAGS (\\Answered later)")
+            bob.command("UID STORE 3 +FLAGS (\\Seen)")
+            bob.command("UID STORE 2 +FLAGS (\\Deleted)")
+            bob.command("UID EXPUNGE 2")
+            bob.append("work", message("four"))
+        text = copy.sync("pull")[1]
+        self.assertIn("bob: received", text)
+        self.assert_same(copy)
+        # What is moved away, to where she does not look, is gone here.
+        with self.origin.imap("bob") as bob:
+            bob.select("work")
+            bob.command("UID MOVE 3 private")
+        copy.sync("pull")
+        self.assert_same(copy)
+        # And it comes back.
+        with self.origin.imap("bob") as bob:
+            bob.select("private")
+            bob.command("UID MOVE 2 work")
+        copy.sync("pull")
+        self.assert_same(copy)
+        # What happens where she does not look is no news.
+        with self.origin.imap("bob") as bob:
+            bob.append("private", message("secret too"))
+        self.assertIn("bob: received 0 changes", copy.sync("pull")[1])
+        self.assertIn("nothing new", copy.sync("pull")[1])
+
+    def test_her_own_seen_goes_both_ways(self):
+        self.grant("lrs")
+        copy = self.cloned()
+        with self.served(copy) as here, self.origin.imap("alice") as there:
+            self.assertEqual(self.look(here)[1], ("one", []), "the owner's \\Seen is his")
+            here.select(WORK)
+            here.command("UID STORE 1 +FLAGS (\\Seen)")
+            there.select(WORK)
+            there.command("UID STORE 2 +FLAGS (\\Seen)")
+        copy.end()
+        copy.sync()
+        copy.sync()
+        self.assert_same(copy)
+        with self.origin.imap("alice") as there:
+            self.assertEqual(self.look(there)[1], ("one", ["\\Seen"]))
+            self.assertEqual(self.look(there)[2], ("two", ["\\Flagged", "\\Seen"]))
+        with self.origin.imap("bob") as bob:
+            self.assertEqual(self.look(bob, "work")[2], ("two", ["\\Flagged"]))
+
+    def test_what_she_may_see_no_more_goes_and_is_not_deleted_there(self):
+        self.grant("lrs")
+        self.grant("lrs", "private")
+        copy = self.cloned()
+        self.assert_same(copy, PRIVATE)
+        self.grant("", "private")
+        copy.sync()
+        self.assert_same(copy)
+        with self.served(copy) as here:
+            self.assertEqual(here.mailboxes(), ["INBOX", WORK])
+        copy.end()
+        with self.origin.imap("bob") as bob:
+            self.assertEqual(len(self.look(bob, "private")), 1)
+        # Given again, it comes again, under the same UIDs.
+        self.grant("lr", "private")
+        copy.sync()
+        self.assert_same(copy, PRIVATE)
+        # Renamed there, deleted there, and all of it taken away.
+        with self.origin.imap("bob") as bob:
+            bob.command("RENAME work job")
+            bob.command("DELETE private")
+        copy.sync()
+        self.assert_same(copy, "Other Users/bob/job")
+        self.grant("", "job")
+        copy.sync()
+        with self.served(copy) as here:
+            self.assertEqual(here.mailboxes(), ["INBOX"])
+        copy.end()
+        with self.origin.imap("bob") as bob:
+            self.assertEqual(len(self.look(bob, "job")), 3)
+
+    def test_an_inbox_is_shared_too(self):
+        self.origin.deliver("bob", message("to bob"))
+        self.grant("lr", "INBOX")
+        copy = self.cloned()
+        self.assert_same(copy, "Other Users/bob")
+        self.grant("", "INBOX")
+        copy.sync()
+        self.grant("lr", "INBOX")
+        self.origin.deliver("bob", message("to bob again"))
+        copy.sync()
+        self.assert_same(copy, "Other Users/bob")
+
+    def test_watching_hears_of_changes_and_of_what_is_shared_from_now_on(self):
+        copy = self.cloned()
+        port, password = copy.serve("--local-password")
+        watcher = subprocess.Popen(
+            [chapar.CHAPAR, "sync", copy.folder, "--watch"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=copy.environment,
+            preexec_fn=chapar.end_with_parent,
+        )
+        self.addCleanup(watcher.wait)
+        self.addCleanup(watcher.kill)
+
+        def here():
+            with chapar.Imap("127.0.0.1", port) as client:
+                client.login("alice", password)
+                if WORK not in client.mailboxes():
+                    return None
+                return sorted(subject for subject, _ in self.look(client).values())
+
+        # Within less than the minute after which it would ask anyway.
+        self.grant("lr")
+        wait_until(lambda: here() == ["one", "three", "two"], 30, "what was granted is here")
+        with self.origin.imap("bob") as bob:
+            bob.append("work", message("four"))
+        wait_until(lambda: here() == ["four", "one", "three", "two"], 30, "what came is here")
+        self.grant("")
+        wait_until(lambda: here() is None, 30, "what was taken away is gone")
+
+
+if __name__ == "__main__":
+    chapar.main()

@@ -2,6 +2,7 @@
  * chapar: the command-line tool, for operators and for users with a clone. See chapar(1).
  */
 #include "base/arena.h"
+#include "chapar/tool_backup.h"
 #include "chapar/tool_bundle.h"
 #include "chapar/tool_clone.h"
 #include "chapar/tool_commands.h"
@@ -275,6 +276,9 @@ static int command_run(const struct config *config, struct node *node,
 		return account_passwd(node, options, error);
 	case TOOL_ACCOUNT_MOVE:
 		return move_run(node, options, error);
+	case TOOL_BACKUP:
+	case TOOL_RESTORE:
+		return tool_backup(node, options, error);
 	case TOOL_BUNDLE_APPLY:
 	case TOOL_BUNDLE_CREATE:
 		return tool_bundle(node, options, error);
@@ -379,6 +383,8 @@ static int config_file_find(
 /* The commands that need no node. ERR_NOT_FOUND with nothing in *error: another one. */
 static int bare_run(const struct tool_options *options, struct error *error)
 {
+	if (tool_backup_is_bare(options))
+		return tool_backup(NULL, options, error);
 	switch (options->command) {
 	case TOOL_HELP:
 		if (options->name_count == 0)

@@ -26,7 +26,10 @@ enum option_flag {
 	TAKES_MOVE = 1 << 15,
 	TAKES_CHECK = 1 << 16,
 	TAKES_PEER = 1 << 17,
-	TAKES_IMPORT = 1 << 18
+	TAKES_IMPORT = 1 << 18,
+	TAKES_BACKUP = 1 << 19,
+	TAKES_AT = 1 << 20,
+	TAKES_RESTORE = 1 << 21
 };
 
 struct tool_command {

@@ -24,6 +24,8 @@ enum tool_command_id {
 	TOOL_ACCOUNT_MOVE,
 	TOOL_ACCOUNT_SWITCH,
 	TOOL_ACL,
+	TOOL_BACKUP,
+	TOOL_BACKUP_LIST,
 	TOOL_BUNDLE_APPLY,
 	TOOL_BUNDLE_CREATE,
 	TOOL_BUNDLE_INFO,
@@ -45,6 +47,7 @@ enum tool_command_id {
 	TOOL_QUOTA,
 	TOOL_REBUILD,
 	TOOL_RENEW_ID,
+	TOOL_RESTORE,
 	TOOL_SCRIPT_ACTIVATE,
 	TOOL_SCRIPT_DELETE,
 	TOOL_SCRIPT_GET,
@@ -82,6 +85,9 @@ struct tool_options {
 	bool is_dry_run, is_over_quota, keeps_gone; /* of imports */
 	const char *peer;                           /* a channel's name; NULL: not given */
 	bool is_repair;
+	/* Of backup and restore; NULL: not given. */
+	const char *from, *into, *accounts, *cache, *at, *as, *message;
+	bool is_whole, with_expunged;
 	const char *port; /* NULL: not given */
 	bool has_local_password;
 	const char *const *names; /* what is no option */

@@ -27,8 +27,13 @@ int tool_time_parse(const char *text, uint64_t now_ms, uint64_t *ms_r, struct er
 		return 0;
 	}
 	end = strptime(text, "%Y-%m-%d", &parts);
-	if (end != NULL && *end == 'T')
-		end = strptime(end, "T%H:%M:%S", &parts);
+	if (end != NULL && (*end == 'T' || *end == ' ')) {
+		const char *time = end + 1;
+
+		end = strptime(time, "%H:%M:%S", &parts);
+		if (end == NULL)
+			end = strptime(time, "%H:%M", &parts);
+	}
 	if (end != NULL && *end == 'Z')
 		end++;
 	if (end == NULL || *end != '\0' || timegm(&parts) < 0)

@@ -16,6 +16,8 @@ struct node {
 	struct store *store;
 	struct mail *mail;
 	struct admin admin;
+	struct sync_session *sync; /* of node_sync(), where the store is open here */
+	struct buffer answer;
 };
 
 /* ERR_UNAVAILABLE, ERR_NOT_FOUND: no daemon runs. */
@@ -76,6 +78,8 @@ void node_close(struct node **node)
 	if (*node == NULL)
 		return;
 	net_client_free(&(*node)->client);
+	sync_session_free(&(*node)->sync);
+	buffer_deinit(&(*node)->answer);
 	mail_close(&(*node)->mail);
 	store_close(&(*node)->store);
 	free(*node);
@@ -150,6 +154,82 @@ int node_run(
 		explicit_bzero(request.data, request.room); /* it may hold passwords */
 	buffer_deinit(&request);
 	return rc;
+}
+
+/* ---- SYNC ---- */
+
+static int daemon_ask(struct node *node, struct bytes request, struct error *error)
+{
+	char size_line[32];
+	struct bytes line;
+	size_t size;
+	int rc;
+
+	snprintf(size_line, sizeof(size_line), "%zu\n", request.len);
+	rc = net_client_write(node->client, bytes_of_string(size_line), -1, error);
+	if (rc == 0)
+		rc = net_client_write(node->client, request, -1, error);
+	if (rc == 0)
+		rc = net_client_read_line(node->client, CONTROL_LINE_SIZE_MAX, &line, -1, error);
+	if (rc == 0 && control_size_parse(line, &size) < 0)
+		rc = error_set(error, ERR_CLOSED, "the daemon stops");
+	if (rc == 0)
+		rc = net_client_read(node->client, size, &node->answer, -1, error);
+	return rc < 0 ? error_prefix(error, "the daemon") : 0;
+}
+
+static int sync_ask(
+	void *context, struct bytes request, struct bytes *answer_r, struct error *error)
+{
+	struct node *node = context;
+	struct error told = { 0 };
+	int rc = 0;
+
+	buffer_clear(&node->answer);
+	if (node->client != NULL)
+		rc = daemon_ask(node, request, error);
+	else
+		(void)sync_respond(node->sync, request, &node->answer, &told);
+	*answer_r = buffer_bytes(&node->answer);
+	return rc;
+}
+
+static int daemon_sync_begin(struct node *node, struct error *error)
+{
+	struct bytes line;
+	int rc = net_client_write(node->client, BYTES_LITERAL(CONTROL_SYNC "\n"), -1, error);
+
+	if (rc == 0)
+		rc = net_client_read_line(node->client, CONTROL_LINE_SIZE_MAX, &line, -1, error);
+	return rc < 0 ? rc : control_result_parse(line, error);
+}
+
+int source_hello(struct backup_source *source, const struct sync_self *self, struct error *error)
+{
+	struct buffer request = { 0 };
+	struct bytes answer;
+	int rc;
+
+	sync_hello_request_as(self, NULL, &request);
+	rc = source->ask(source->context, buffer_bytes(&request), &answer, error);
+	if (rc == 0)
+		rc = sync_hello_check_as(self, NULL, answer, &source->peer, error);
+	buffer_deinit(&request);
+	return rc;
+}
+
+int node_sync(struct node *node, const struct sync_self *self, struct backup_source *source_r,
+	struct error *error)
+{
+	struct sync_rights rights = { .is_full = true };
+	int rc = 0;
+
+	if (node->client != NULL)
+		rc = daemon_sync_begin(node, error);
+	else
+		node->sync = sync_session_new(node->mail, &rights);
+	*source_r = (struct backup_source){ .ask = sync_ask, .context = node };
+	return rc < 0 ? rc : source_hello(source_r, self, error);
 }
 
 int node_rebuild(const struct config *config, bool skips_damage, FILE *out, struct error *error)

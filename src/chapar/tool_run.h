@@ -5,6 +5,7 @@
 #ifndef CHAPAR_CHAPAR_TOOL_RUN_H
 #define CHAPAR_CHAPAR_TOOL_RUN_H
 
+#include "backup/backup_source.h"
 #include "chapard/config.h"
 
 struct node;
@@ -17,6 +18,15 @@ void node_close(struct node **node); /* Sets *node to NULL. A NULL *node is allo
 /* Runs one admin request (chapard/admin.h); its output goes to `out` as it comes. */
 int node_run(
 	struct node *node, const char *const *words, size_t count, FILE *out, struct error *error);
+
+/*
+ * Lets SYNC requests be asked of the node, as those of a full peer that is `self`; after that
+ * nothing else. *source_r is usable until node_close().
+ */
+int node_sync(struct node *node, const struct sync_self *self, struct backup_source *source_r,
+	struct error *error);
+/* HELLO, as the first request to a source. */
+int source_hello(struct backup_source *source, const struct sync_self *self, struct error *error);
 
 /* Makes the index anew from the segments. ERR_UNAVAILABLE: the store is open elsewhere; those of
  * store_rebuild(). */

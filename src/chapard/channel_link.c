@@ -481,13 +481,18 @@ static int hello(struct channel_link *link, const struct channel_link_options *o
 	struct bytes answer;
 	int rc;
 
-	sync_hello_request(mail, options->mailboxes, &request);
+	if (options->self != NULL)
+		sync_hello_request_as(options->self, options->mailboxes, &request);
+	else
+		sync_hello_request(mail, options->mailboxes, &request);
 	rc = channel_link_request(link, buffer_bytes(&request), error);
 	if (rc == 0)
 		rc = channel_link_flush(link, error);
 	if (rc == 0)
 		rc = channel_link_answer(link, &answer, error);
-	if (rc == 0)
+	if (rc == 0 && options->self != NULL)
+		rc = sync_hello_check_as(options->self, options->mailboxes, answer, peer_r, error);
+	else if (rc == 0)
 		rc = sync_hello_check(mail, options->mailboxes, answer, peer_r, error);
 	buffer_deinit(&request);
 	return rc;

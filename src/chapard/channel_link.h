@@ -26,14 +26,15 @@ struct channel_link_options {
 	const char *mailboxes;  /* that SYNC requests are about (sync/view.h); NULL: all */
 	struct trace *trace;    /* what passes is told there (sync/trace.h); NULL: nowhere ... */
 	const char *trace_name; /* ... as that of this channel */
+	const struct sync_self *self; /* who says HELLO; NULL: the node whose mail it is */
 };
 
 struct channel_link;
 
 /*
- * Connects `client` (fresh, borrowed), negotiates TLS, logs in and says HELLO. Errors: those of
- * net_client.h; ERR_REFUSED: the login, the certificate, or equal node ids; ERR_UNAVAILABLE;
- * ERR_INVALID: the server does not speak the protocol.
+ * Connects `client` (fresh, borrowed), negotiates TLS, logs in and says HELLO. `mail` is NULL if
+ * the options say who does. Errors: those of net_client.h; ERR_REFUSED: the login, the certificate,
+ * or equal node ids; ERR_UNAVAILABLE; ERR_INVALID: the server does not speak the protocol.
  */
 int channel_link_open(const struct channel_link_options *options, struct mail *mail,
 	struct net_client *client, struct channel_link **link_r, struct sync_peer *peer_r,

@@ -203,6 +203,9 @@ void config_node_name(const struct config *config, struct node_name *name_r);
 struct identity_groups *config_groups_new(const struct config *config);
 void config_groups_free(struct identity_groups **groups);
 
+/* 64 hexadecimal digits, which colons may stand between. ERR_INVALID. */
+int config_pin_parse(const char *text, struct config_pin *pin_r, struct error *error);
+
 /*
  * Reads the secret in a password file, without the line's end, to *secret. ERR_INVALID: empty, too
  * long, more than one line; ERR_REFUSED: other users may read or write the file; ERR_NOT_FOUND,

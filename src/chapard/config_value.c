@@ -204,7 +204,7 @@ static int address_parse(const char *text, const char *folder, void *field, stru
 	return rc;
 }
 
-static int pin_parse(const char *text, void *field, struct error *error)
+int config_pin_parse(const char *text, struct config_pin *pin_r, struct error *error)
 {
 	struct buffer digits = { 0 }, bytes = { 0 };
 	struct config_pin pin = { .is_set = true };
@@ -219,8 +219,8 @@ static int pin_parse(const char *text, void *field, struct error *error)
 		rc = error_set(error, ERR_INVALID, "a pin is 64 hexadecimal digits");
 	else
 		memcpy(pin.bytes, bytes.data, sizeof(pin.bytes));
-	if (rc == 0 && field != NULL)
-		*(struct config_pin *)field = pin;
+	if (rc == 0 && pin_r != NULL)
+		*pin_r = pin;
 	buffer_deinit(&digits);
 	buffer_deinit(&bytes);
 	return rc;
@@ -258,7 +258,7 @@ int config_value_parse(const struct config_key *key, const char *text, const cha
 	case CONFIG_ADDRESS:
 		return address_parse(text, folder, field, error);
 	case CONFIG_PIN:
-		return pin_parse(text, field, error);
+		return config_pin_parse(text, field, error);
 	case CONFIG_PATTERNS:
 		rc = account_filter_check(text, error);
 		if (rc == 0)

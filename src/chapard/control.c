@@ -1,15 +1,19 @@
 #include "chapard/control.h"
 
 #include "base/mem.h"
+#include "sync/responder.h"
 
 #include <stdlib.h>
 
 struct control_session {
 	struct net_connection *connection;
 	struct admin *admin;
-	struct admin_call *call; /* the running command */
-	size_t scanned;          /* bytes of the input without a line's end */
+	struct admin_call *call;   /* the running command */
+	size_t scanned;            /* bytes of the input without a line's end */
+	struct sync_session *sync; /* NULL: requests are lines */
 };
+
+#define SIZE_LINE_MAX 20 /* bytes */
 
 char *control_path(const char *store_path)
 {
@@ -36,8 +40,76 @@ static void session_free(void *context)
 	struct control_session *session = context;
 
 	admin_call_free(&session->call);
+	sync_session_free(&session->sync);
 	free(session);
 }
+
+/* ---- SYNC ---- */
+
+int control_size_parse(struct bytes line, size_t *size_r)
+{
+	size_t size = 0;
+
+	if (line.len == 0 || line.len >= SIZE_LINE_MAX)
+		return ERR_INVALID;
+	for (; line.len > 0; bytes_skip(&line, 1)) {
+		int byte = bytes_peek(line);
+
+		if (byte < '0' || byte > '9')
+			return ERR_INVALID;
+		size = size * 10 + (size_t)(byte - '0');
+		if (size > SYNC_REQUEST_SIZE_MAX)
+			return ERR_TOO_LARGE;
+	}
+	*size_r = size;
+	return 0;
+}
+
+static enum net_frame sync_frame(struct bytes input, struct net_unit *unit_r)
+{
+	size_t end = bytes_find(input, '\n'), size;
+
+	if (end == input.len && input.len < SIZE_LINE_MAX)
+		return NET_FRAME_MORE;
+	if (end == input.len || control_size_parse(bytes_of(input.ptr, end), &size) < 0) {
+		unit_r->reply = BYTES_LITERAL("0\n");
+		return NET_FRAME_BAD;
+	}
+	unit_r->wanted = end + 1 + size;
+	if (input.len < unit_r->wanted)
+		return NET_FRAME_MORE;
+	unit_r->len = unit_r->wanted;
+	return NET_FRAME_READY;
+}
+
+static enum net_result sync_command(struct control_session *session, struct bytes unit)
+{
+	struct buffer answer = { 0 };
+	struct error error = { 0 };
+
+	bytes_skip(&unit, bytes_find(unit, '\n') + 1);
+	/* What was wrong is in the answer, too. */
+	(void)sync_respond(session->sync, unit, &answer, &error);
+	net_connection_printf(session->connection, "%zu\n", answer.len);
+	net_connection_write(session->connection, buffer_bytes(&answer));
+	buffer_deinit(&answer);
+	return NET_DONE;
+}
+
+static enum net_result sync_begin(struct control_session *session)
+{
+	struct sync_rights rights = { .is_full = true };
+
+	session->sync = sync_session_new(session->admin->mail, &rights);
+	if (session->admin->live != NULL && session->admin->live->trace != NULL)
+		sync_session_trace(session->sync, session->admin->live->trace, "control",
+			net_connection_peer(session->connection));
+	net_connection_set_idle_timeout(session->connection, 0);
+	net_connection_write_string(session->connection, "OK\n");
+	return NET_DONE;
+}
+
+/* ---- lines ---- */
 
 static enum net_frame session_frame(void *context, struct bytes input, struct net_unit *unit_r)
 {
@@ -45,6 +117,8 @@ static enum net_frame session_frame(void *context, struct bytes input, struct ne
 	struct bytes rest = input;
 	size_t end;
 
+	if (session->sync != NULL)
+		return sync_frame(input, unit_r);
 	bytes_skip(&rest, session->scanned);
 	end = session->scanned + bytes_find(rest, '\n');
 	if (end == input.len) {
@@ -131,10 +205,14 @@ static enum net_result session_command(void *context, struct bytes unit)
 	struct error error = { 0 };
 	int rc;
 
+	if (session->sync != NULL)
+		return sync_command(session, unit);
 	/* Whatever comes while a command waits ends that. */
 	if (session->call != NULL)
 		return session_finish(session, 0, &error);
 	unit.len--; /* the line's end */
+	if (bytes_equal_string(unit, CONTROL_SYNC))
+		return sync_begin(session);
 	rc = admin_call_new(session->admin, unit, &session->call, &error);
 	if (rc < 0)
 		return session_finish(session, rc, &error);
@@ -152,7 +230,7 @@ static void session_goodbye(void *context, enum net_goodbye reason)
 
 const struct net_protocol control_protocol = {
 	.name = "control",
-	.input_max = ADMIN_REQUEST_SIZE_MAX,
+	.input_max = SYNC_REQUEST_SIZE_MAX + SIZE_LINE_MAX,
 	.busy_text = "FAIL -14 too many connections\n",
 	.session_new = session_new,
 	.frame = session_frame,

@@ -191,10 +191,8 @@ static int same_node(struct error *error, uint64_t node)
 }
 
 /* What this node is called, where that is known. */
-static void put_name(struct dlist_writer *writer, struct mail *mail)
+static void put_name(struct dlist_writer *writer, const struct node_name *name)
 {
-	const struct node_name *name = mail_node_name(mail);
-
 	if (name->name[0] != '\0')
 		dlist_put_text_of(writer, "NAME", bytes_of_string(name->name));
 	if (name->host[0] != '\0')
@@ -207,16 +205,29 @@ static void put_patterns(struct dlist_writer *writer, const char *key, const cha
 		dlist_put_text_of(writer, key, bytes_of_string(patterns));
 }
 
-void sync_hello_request(struct mail *mail, const char *mailboxes, struct buffer *request)
+void sync_hello_request_as(
+	const struct sync_self *self, const char *mailboxes, struct buffer *request)
 {
 	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "HELLO");
 
-	wire_put_node_of(&writer, "NODE", mail_node(mail));
+	wire_put_node_of(&writer, "NODE", self->node);
 	dlist_put_number_of(&writer, "VERSION", SYNC_VERSION);
 	dlist_put_text_of(&writer, "SOFTWARE", BYTES_LITERAL(SOFTWARE));
-	put_name(&writer, mail);
+	put_name(&writer, &self->name);
 	put_patterns(&writer, "VIEW", mailboxes);
 	dlist_end_map(&writer);
+}
+
+static struct sync_self self_of(struct mail *mail)
+{
+	return (struct sync_self){ mail_node(mail), *mail_node_name(mail) };
+}
+
+void sync_hello_request(struct mail *mail, const char *mailboxes, struct buffer *request)
+{
+	struct sync_self self = self_of(mail);
+
+	sync_hello_request_as(&self, mailboxes, request);
 }
 
 static void name_read(const struct dlist *map, const char *key, char *text, size_t size)
@@ -228,7 +239,7 @@ static void name_read(const struct dlist *map, const char *key, char *text, size
 }
 
 static int hello_read(
-	const struct dlist *map, struct mail *mail, struct sync_peer *peer_r, struct error *error)
+	const struct dlist *map, uint64_t node, struct sync_peer *peer_r, struct error *error)
 {
 	uint64_t version, is_full = 0;
 
@@ -244,7 +255,7 @@ static int hello_read(
 		return error_set(error, ERR_VERSION,
 			"the peer speaks version %llu of the protocol, not %d",
 			(unsigned long long)version, SYNC_VERSION);
-	return peer_r->node == mail_node(mail) ? same_node(error, peer_r->node) : 0;
+	return peer_r->node == node ? same_node(error, peer_r->node) : 0;
 }
 
 /* Patterns that a HELLO may hold. "" if it holds none. */
@@ -283,7 +294,7 @@ static int respond_hello(struct sync_call *call)
 	struct sync_session *session = call->session;
 	struct dlist_writer writer;
 	struct sync_peer peer;
-	int rc = hello_read(call->map, session->mail, &peer, call->error);
+	int rc = hello_read(call->map, mail_node(session->mail), &peer, call->error);
 
 	if (rc < 0)
 		return rc;
@@ -298,7 +309,7 @@ static int respond_hello(struct sync_call *call)
 	dlist_put_text_of(&writer, "SOFTWARE", BYTES_LITERAL(SOFTWARE));
 	dlist_put_number_of(&writer, "BODYMAX", SYNC_BODY_SIZE_MAX);
 	dlist_put_number_of(&writer, "FULL", session->rights.is_full ? 1 : 0);
-	put_name(&writer, session->mail);
+	put_name(&writer, mail_node_name(session->mail));
 	put_patterns(&writer, "VIEW", session->filter.theirs);
 	put_patterns(&writer, "LIMIT", session->filter.mine);
 	dlist_end_map(&writer);
@@ -317,7 +328,7 @@ static int check_view(
 	return rc < 0 ? rc : view_read(map, "LIMIT", peer->mailboxes, error);
 }
 
-int sync_hello_check(struct mail *mail, const char *mailboxes, struct bytes answer,
+int sync_hello_check_as(const struct sync_self *self, const char *mailboxes, struct bytes answer,
 	struct sync_peer *peer_r, struct error *error)
 {
 	struct arena *arena = arena_new();
@@ -331,13 +342,21 @@ int sync_hello_check(struct mail *mail, const char *mailboxes, struct bytes answ
 	else if (rc == 0 && !bytes_equal_string(verb, "HELLO"))
 		rc = error_set(error, ERR_INVALID, "the peer did not answer HELLO");
 	if (rc == 0)
-		rc = hello_read(map, mail, &peer, error);
+		rc = hello_read(map, self->node, &peer, error);
 	if (rc == 0)
 		rc = check_view(map, mailboxes, &peer, error);
 	if (rc == 0)
 		*peer_r = peer;
 	arena_free(&arena);
 	return rc;
+}
+
+int sync_hello_check(struct mail *mail, const char *mailboxes, struct bytes answer,
+	struct sync_peer *peer_r, struct error *error)
+{
+	struct sync_self self = self_of(mail);
+
+	return sync_hello_check_as(&self, mailboxes, answer, peer_r, error);
 }
 
 /* ---- dispatch ---- */

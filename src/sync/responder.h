@@ -106,4 +106,14 @@ void sync_hello_request(struct mail *mail, const char *mailboxes, struct buffer 
 int sync_hello_check(struct mail *mail, const char *mailboxes, struct bytes answer,
 	struct sync_peer *peer_r, struct error *error);
 
+/* The same of who has no store, such as a backup. */
+struct sync_self {
+	uint64_t node; /* not 0 */
+	struct node_name name;
+};
+void sync_hello_request_as(
+	const struct sync_self *self, const char *mailboxes, struct buffer *request);
+int sync_hello_check_as(const struct sync_self *self, const char *mailboxes, struct bytes answer,
+	struct sync_peer *peer_r, struct error *error);
+
 #endif

@@ -21,6 +21,7 @@ LAYERS = [
     ["mail"],
     ["sync"],
     ["net"],
+    ["backup"],
     ["sieve"],
     ["imap", "lmtp", "pop3", "managesieve", "http", "csync"],
     ["foreign"],

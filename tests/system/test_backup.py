@@ -1,0 +1,349 @@
+"""Backup and restore on real nodes: what was there at a time comes back, whatever became of it."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+
+import chapar_test as chapar
+from chapar_test import message
+
+
+class BackupCase(chapar.TestCase):
+    options = ()
+
+    def setUp(self):
+        super().setUp()
+        self.a = self.node("a")
+        self.a.write_config()
+        self.target = os.path.join(self.folder, "backup")
+
+    def backup(self, *options, node=None, check=True):
+        """Backs up the node; returns what the tool says as JSON."""
+        status, text = (node or self.a).tool(
+            "backup", self.target, "--json", *self.options, *options, check=check
+        )
+        return json.loads(text) if check else (status, text)
+
+    def restore(self, node, *arguments, check=True):
+        return node.tool("restore", self.target, *arguments, *self.options, check=check)
+
+    def listed(self, *arguments):
+        return json.loads(
+            self.a.tool("backup", "list", self.target, "--json", *arguments, *self.options)[1]
+        )
+
+    def times(self):
+        """When the points were made, as --at takes it: to the second, so tests wait between them."""
+        return [entry["made"] for entry in self.listed()]
+
+    def next_second(self):
+        time.sleep(1.1)
+
+    def digests(self, node):
+        _, text = node.tool("account", "list", "--json")
+        return {entry["name"]: entry["digest"] for entry in json.loads(text)}
+
+    def fresh(self, name):
+        node = self.node(name)
+        node.write_config()
+        return node
+
+    def start_with(self, *users):
+        for user in users:
+            self.a.add_account(user)
+        self.a.start()
+
+    def bodies(self, node, user):
+        """(mailbox, flags, date, size, digest, subject) of all messages, without their UIDs."""
+        state = chapar.snapshot(node, user)
+        return sorted(
+            (mailbox,) + entry
+            for mailbox in state
+            if mailbox
+            for entry in state[mailbox][2].values()
+        )
+
+
+class Backup(BackupCase):
+    def test_the_state_at_each_point_comes_back_on_a_fresh_node(self):
+        self.start_with("alice", "bob")
+        for number in range(5):
+            self.a.deliver("alice", message("mail %d" % number, "x" * 300 * number + "\r\n"))
+        self.a.deliver("bob", message("to bob"))
+        with self.a.imap("alice") as client:
+            client.command("CREATE Work")
+            client.command("CREATE Old")
+            client.select()
+            client.command('UID STORE 1 +FLAGS (\\Seen $Later)')
+            client.command("UID COPY 2 Old")
+        first = self.backup()
+        self.assertEqual((first["seen"], first["changed"], first["failed"]), (2, 2, 0))
+        self.assertEqual(first["messages"], 6)
+        states = [{user: chapar.snapshot(self.a, user) for user in ("alice", "bob")}]
+        digests = [self.digests(self.a)]
+        self.next_second()
+        with self.a.imap("alice") as client:
+            client.select()
+            client.command("UID STORE 1 -FLAGS (\\Seen)")
+            client.command("UID STORE 2 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 2")
+            client.command("UID MOVE 3 Work")
+            client.command("DELETE Old")
+        self.a.deliver("alice", message("later"))
+        second = self.backup()
+        self.assertEqual((second["changed"], second["messages"]), (1, 1))
+        states.append({user: chapar.snapshot(self.a, user) for user in ("alice", "bob")})
+        digests.append(self.digests(self.a))
+        self.next_second()
+        self.a.tool("account", "delete", "alice")
+        with self.a.imap("bob") as client:
+            client.select()
+            client.command("UID STORE 1 +FLAGS (\\Deleted)")
+            client.command("EXPUNGE")
+        self.backup()
+        times = self.times()
+        self.assertEqual(len(times), 3)
+        for at, state, digest in zip(times, states, digests):
+            node = self.fresh("n" + str(times.index(at)))
+            node.start()
+            self.restore(node, "--at", at)
+            self.assertEqual(self.digests(node), digest)
+            for user, expected in state.items():
+                found = chapar.snapshot(node, user)
+                self.assertEqual(found, expected, chapar.describe(found, expected))
+            self.verify_clean(node)
+
+    def test_nothing_new_makes_no_point_and_asks_once_for_a_thousand_accounts(self):
+        self.a.start()
+        with self.a.lmtp() as client:
+            for begin in range(0, 1100, 100):
+                users = ["u%d" % number for number in range(begin, begin + 100)]
+                client.deliver(users, message("to all", "x" * 5000 + "\r\n"))
+        first = self.backup()
+        # Of each delivery one message is kept, however many have it.
+        self.assertEqual((first["changed"], first["messages"]), (1100, 11))
+        files = sorted(os.listdir(self.target + "/points"))
+        again = self.backup()
+        self.assertEqual((again["seen"], again["changed"], again["point"]), (1100, 0, ""))
+        self.assertEqual(again["requests"], 2)
+        self.assertEqual(sorted(os.listdir(self.target + "/points")), files)
+
+    def test_what_is_missing_comes_back_into_the_account_that_lives(self):
+        self.start_with("alice")
+        for number in range(4):
+            self.a.deliver("alice", message("mail %d" % number))
+        with self.a.imap("alice") as client:
+            client.command("CREATE Work/2026")
+            client.command('SETMETADATA Work/2026 (/shared/comment "plans")')
+            client.command("SETACL Work/2026 bob lr")
+            client.select()
+            client.command("UID STORE 1:2 +FLAGS (\\Flagged \\Seen)")
+            client.command("UID MOVE 4 Work/2026")
+        before = self.bodies(self.a, "alice")
+        self.backup()
+        at = self.times()[-1]
+        self.next_second()
+        with self.a.imap("alice") as client:
+            client.select()
+            client.command("UID STORE 1,3 +FLAGS (\\Deleted)")
+            client.command("EXPUNGE")
+            client.command("UID STORE 2 -FLAGS (\\Seen)")
+            client.command("DELETE Work/2026")
+            client.command("DELETE Work")
+        self.a.deliver("alice", message("new"))
+        self.backup()
+        lived = chapar.snapshot(self.a, "alice")["INBOX"]
+        self.assertIn("3 messages", self.restore(self.a, "alice", "--at", at)[1])
+        after = chapar.snapshot(self.a, "alice")
+        self.assertEqual(after["INBOX"][0], lived[0])
+        for uid, entry in lived[2].items():
+            self.assertEqual(after["INBOX"][2][uid], entry)
+        for uid in set(after["INBOX"][2]) - set(lived[2]):
+            self.assertGreaterEqual(uid, lived[1])
+        # What stayed is as it was left; what went is as it was.
+        expected = [e for e in before if e[5] != "mail 1"]
+        restored = [e for e in self.bodies(self.a, "alice") if e[5] not in ("mail 1", "new")]
+        self.assertEqual(restored, expected)
+        with self.a.imap("alice") as client:
+            client.command("GETMETADATA Work/2026 /shared/comment")
+            self.assertIn(b"plans", b"".join(client.untagged))
+            client.command("GETACL Work/2026")
+            self.assertIn(b"bob lr", b"".join(client.untagged))
+        digests = self.digests(self.a)
+        self.assertIn("0 messages", self.restore(self.a, "alice", "--at", at)[1])
+        self.assertEqual(self.digests(self.a), digests)
+        self.verify_clean(self.a)
+        # Deleted once more, it comes once more.
+        with self.a.imap("alice") as client:
+            client.select()
+            client.command("STORE 1:* +FLAGS (\\Deleted)")
+            client.command("EXPUNGE")
+        self.assertIn("3 messages", self.restore(self.a, "alice", "--at", at, "--mailbox", "INBOX")[1])
+        self.assertEqual([e[5] for e in self.bodies(self.a, "alice") if e[0] == "INBOX"].count("mail 0"), 1)
+
+    def test_a_mailbox_or_a_message_to_another_mailbox_account_or_node(self):
+        self.start_with("alice")
+        for number in range(3):
+            self.a.deliver("alice", message("mail %d" % number))
+        with self.a.imap("alice") as client:
+            client.command("CREATE Work")
+            client.select()
+            client.command("UID MOVE 2 Work")
+        self.backup()
+        self.assertEqual(
+            {e["mailbox"]: e["messages"] for e in self.listed("--account", "alice")},
+            {"INBOX": 2, "Work": 1},
+        )
+        entry = self.listed("--account", "alice", "--mailbox", "Work")[0]
+        self.a.tool("account", "add", "carol", "--password-file", "-", text_input="secret secret\n")
+        self.restore(self.a, "alice", "--as", "carol", "--message", entry["id"], "--to", "Found/Here")
+        self.assertEqual(
+            [(e[0], e[5]) for e in self.bodies_of(self.a, "carol")],
+            [("Found/Here", "mail 1")],
+        )
+        status, text = self.restore(self.a, "alice", "--mailbox", "Nowhere", check=False)
+        self.assertIn("no mailbox Nowhere", text)
+        self.assertNotEqual(status, 0)
+        status, text = self.restore(self.a, "nobody", check=False)
+        self.assertIn("no account nobody", text)
+
+    def bodies_of(self, node, user):
+        node.tool("account", "passwd", user, "--password-file", "-", text_input=chapar.PASSWORD + "\n")
+        return self.bodies(node, user)
+
+    def test_a_message_that_came_and_went_between_two_points_is_kept(self):
+        self.start_with("alice")
+        self.a.deliver("alice", message("stays"))
+        self.backup()
+        self.a.deliver("alice", message("brief"))
+        with self.a.imap("alice") as client:
+            client.select()
+            client.command("UID STORE 2 +FLAGS (\\Deleted)")
+            client.command("EXPUNGE")
+        self.assertEqual(self.backup()["messages"], 1)
+        self.restore(self.a, "alice", "--expunged")
+        self.assertEqual(sorted(e[5] for e in self.bodies(self.a, "alice")), ["brief", "stays"])
+
+    def test_another_machine_takes_the_backup_as_a_sync_user_that_may_only_read(self):
+        self.a.extra = 'sync-user "backup" { password-file = "%s" read-only = true }' % (
+            self.a.password_file()
+        )
+        self.a.write_config()
+        self.start_with("alice", "bob")
+        self.a.deliver("alice", message("one"))
+        url = "imap://backup@%s:%d/" % (self.a.address, self.a.imap_port)
+        text = self.remote("--from", url)
+        self.assertIn("2 of 2 accounts changed", text)
+        self.assertIn("nothing new in 2 accounts", self.remote("--from", url))
+        # Into a node elsewhere, too; not with a login that may only read.
+        status, text = self.a.tool(
+            "restore", self.target, "--into", url, "--no-tls", "--password-file",
+            self.a.password_file(), check=False,
+        )
+        self.assertNotEqual(status, 0)
+        b = self.fresh("b")
+        b.extra = 'sync-user "restorer" { password-file = "%s" }' % b.password_file()
+        b.write_config()
+        b.start()
+        b.tool(
+            "restore", self.target, "--into", "imap://restorer@%s:%d/" % (b.address, b.imap_port),
+            "--no-tls", "--password-file", b.password_file(),
+        )
+        self.assertEqual(self.digests(b), self.digests(self.a))
+
+    def remote(self, *options):
+        return subprocess.run(
+            [chapar.CHAPAR, "backup", self.target, "--no-tls", "--password-file",
+             self.a.password_file(), *options],
+            capture_output=True, encoding="utf-8", check=True, timeout=60,
+        ).stdout
+
+    def test_while_the_daemon_is_stopped_and_from_another_node_that_holds_the_same(self):
+        pair = chapar.Pair(self.folder)
+        self.addCleanup(pair.stop)
+        self.a = pair.a
+        pair.start("alice")
+        self.a.deliver("alice", message("one"))
+        pair.wait_equal("alice")
+        self.backup()
+        again = self.backup(node=pair.b)
+        self.assertEqual((again["changed"], again["messages"]), (0, 0))
+        pair.b.deliver("alice", message("two"))
+        self.assertEqual(self.backup(node=pair.b)["messages"], 1)
+        pair.wait_equal("alice")
+        pair.stop()
+        self.assertEqual(self.backup(node=pair.a)["messages"], 0)
+
+
+class Killed(BackupCase):
+    def test_a_backup_killed_at_any_moment_leaves_the_last_point_and_goes_on(self):
+        self.start_with("alice")
+        with self.a.imap("alice") as client:
+            client.select()
+            for number in range(40):
+                client.append("INBOX", message("mail %d" % number, os.urandom(150000).hex() + "\r\n"))
+        at = []
+        for delay in (0.05, 0.2, 0.4, 0.8, 1.5):
+            with subprocess.Popen(
+                [chapar.CHAPAR, "-c", self.a.config_file, "backup", self.target],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            ) as process:
+                time.sleep(delay)
+                process.send_signal(signal.SIGKILL)
+            at.append(len(os.listdir(self.target + "/points")) if os.path.isdir(self.target + "/points") else 0)
+        self.backup()
+        node = self.fresh("n")
+        self.restore(node)
+        self.assertEqual(self.digests(node), self.digests(self.a))
+        self.verify_clean(node)
+        self.assertFalse([n for _, _, names in os.walk(self.target) for n in names if n.endswith(".part")])
+
+
+class Locked(BackupCase):
+    def test_two_backups_into_one_target_are_locked_out(self):
+        self.start_with("alice")
+        self.a.deliver("alice", message("one"))
+        self.backup()
+        with open(self.target + "/lock", "r+", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            status, text = self.backup(check=False)
+            self.assertEqual(status, 69, text)
+            self.assertIn("is being written by process", text)
+        self.backup()
+
+
+class EncryptedBackup(Backup):
+    def setUp(self):
+        super().setUp()
+        key = os.path.join(self.folder, "key")
+        with open(key, "wb") as out:
+            out.write(os.urandom(32))
+        self.options = ("--key-file", key)
+
+    def remote(self, *options):
+        return super().remote(*self.options, *options)
+
+    def test_another_machine_takes_the_backup_as_a_sync_user_that_may_only_read(self):
+        self.start_with("alice")
+        self.a.deliver("alice", message("sesame sesame sesame"))
+        self.backup()
+        for folder, _, names in os.walk(self.target):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as found:
+                    text = found.read()
+                if "cache" not in folder:
+                    self.assertNotIn(b"alice", text)
+                    self.assertNotIn(b"sesame", text)
+        other = os.path.join(self.folder, "other")
+        with open(other, "wb") as out:
+            out.write(os.urandom(32))
+        status, text = self.a.tool("backup", "list", self.target, "--key-file", other, check=False)
+        self.assertIn("not the one", text)
+        self.assertEqual(status, 77, text)
+
+
+if __name__ == "__main__":
+    chapar.main()

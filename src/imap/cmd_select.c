@@ -159,6 +159,7 @@ static void put_state(struct imap_session *session, const struct select *select,
 static int open_mailbox(
 	struct imap_session *session, struct kv_txn *kv, struct select *select, struct error *error)
 {
+	struct account_header header;
 	struct imap_target target;
 	struct account_mode mode;
 	struct shared_place place;
@@ -170,14 +171,17 @@ static int open_mailbox(
 	rc = imap_target_find(session, kv, select->name, ACL_READ, &target, error);
 	if (rc < 0)
 		return rc;
-	rc = account_mode_get(kv, target.account, &mode);
+	rc = account_load(kv, target.account, &header);
+	if (rc == 0)
+		rc = account_mode_get(kv, target.account, &mode);
 	if (rc < 0)
 		return rc;
 	if (account_mode_is_replica(&mode, mail_node(session->mail)))
 		select->is_read_only = true;
 	place = imap_target_place(&target);
 	session->view = imap_view_new(&target.mailbox, &place, select->is_read_only);
-	rc = imap_view_gather(session->view, kv);
+	session->view->owner = header.id;
+	rc = imap_view_gather(session->view, session->mail, kv);
 	if (rc == 0)
 		rc = put_unseen(session, kv, &unseen_uid);
 	if (rc < 0)

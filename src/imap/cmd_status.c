@@ -144,11 +144,11 @@ int imap_status_settle(struct imap_session *session, const struct imap_target *t
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;
-	rc = seen_is_ahead(kv, target->seen_account, &target->mailbox);
+	rc = seen_is_ahead(session->mail, kv, target->seen_account, target->account);
 	mail_read_end(&kv);
 	if (rc > 0)
-		rc = seen_settle(session->mail, target->seen_account, target->account,
-			target->mailbox.id, NULL, &position);
+		rc = seen_settle(
+			session->mail, target->seen_account, target->account, NULL, &position);
 	imap_wrote(session, position);
 	return rc;
 }

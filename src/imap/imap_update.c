@@ -481,7 +481,7 @@ int imap_update_gather(struct imap_session *session, struct imap_view *view)
 		rc = imap_read_begin(session, &kv);
 		if (rc < 0)
 			return rc;
-		rc = imap_view_gather(view, kv);
+		rc = imap_view_gather(view, session->mail, kv);
 		mail_read_end(&kv);
 		if (rc != ERR_CHANGED)
 			return rc;

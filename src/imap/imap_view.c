@@ -45,8 +45,7 @@ bool imap_view_marks_seen(const struct imap_view *view)
 
 int imap_view_settle(const struct imap_view *view, struct mail *mail, uint64_t *position_r)
 {
-	return seen_settle(
-		mail, view->seen_account, view->account, view->mailbox, NULL, position_r);
+	return seen_settle(mail, view->seen_account, view->account, NULL, position_r);
 }
 
 void imap_view_free(struct imap_view **view)
@@ -197,7 +196,7 @@ int imap_view_verify(const struct imap_view *view, struct kv_txn *kv)
 	return rc;
 }
 
-int imap_view_gather(struct imap_view *view, struct kv_txn *kv)
+int imap_view_gather(struct imap_view *view, struct mail *mail, struct kv_txn *kv)
 {
 	struct gathering gathering = { .view = view };
 	struct arena *arena = arena_new();
@@ -207,7 +206,7 @@ int imap_view_gather(struct imap_view *view, struct kv_txn *kv)
 	rc = view_mailbox(view, kv, arena, &mailbox);
 	if (rc < 0)
 		goto out;
-	rc = seen_is_ahead(kv, view->seen_account, &mailbox);
+	rc = seen_is_ahead(mail, kv, view->seen_account, view->account);
 	if (rc > 0)
 		rc = ERR_CHANGED;
 	if (rc < 0)

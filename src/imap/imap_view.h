@@ -23,7 +23,8 @@ struct imap_view {
 	char *name;            /* as at selection, UTF-8, for logs */
 	uint32_t account;      /* that it belongs to; maybe not the user's own */
 	unsigned rights;       /* of enum acl_right: the user's, as of the last look */
-	uint32_t seen_account; /* where his \Seen is (mail/seen.h) */
+	uint32_t seen_account; /* where his \Seen is (mail/seen.h) ... */
+	struct id128 owner;    /* ... of messages of this account's id */
 	struct id128 mailbox;
 	uint32_t uidvalidity;
 	bool is_read_only;
@@ -81,7 +82,7 @@ void imap_view_free(struct imap_view **view);
  * Takes in what changed in the mailbox. ERR_NOT_FOUND: it was deleted, united with another, or its
  * UIDVALIDITY changed; the view is as before. ERR_CHANGED: first imap_view_settle(), then again.
  */
-int imap_view_gather(struct imap_view *view, struct kv_txn *kv);
+int imap_view_gather(struct imap_view *view, struct mail *mail, struct kv_txn *kv);
 /* ERR_NOT_FOUND as imap_view_gather() has it, else 0. */
 int imap_view_verify(const struct imap_view *view, struct kv_txn *kv);
 /* See seen_settle(). */

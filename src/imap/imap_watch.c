@@ -42,7 +42,7 @@ void imap_watch_adjust(struct imap_session *session)
 		/* His own \Seen there is in his account, and may come by replication too. */
 		if (view->seen_account != 0)
 			session->seen_watch = watch_add(imap_watch_set(session), view->seen_account,
-				WATCH_MAILBOX, view->mailbox);
+				WATCH_MAILBOX, view->owner);
 		/* What changed before the watch began is told through a wake of our own. */
 		net_connection_wake(session->connection);
 	}

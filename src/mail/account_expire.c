@@ -12,6 +12,7 @@
 #include "base/pack.h"
 #include "mail/account_private.h"
 #include "mail/mail_private.h"
+#include "mail/seen.h"
 
 #include <stdlib.h>
 
@@ -136,8 +137,8 @@ int expiry_note_register(struct account_write *write, const struct register_reco
 	int rc = 0;
 
 	after->gone_ms = 0;
-	/* Cursors of users count cleared \Seen too (mail/seen.h): those stay. */
-	if (!after->is_set && after->kind != RECORD_SEEN)
+	/* Cursors of users count cleared \Seen too, as long as there is the message. */
+	if (!after->is_set && (after->kind != RECORD_SEEN || seen_is_gone(after)))
 		after->gone_ms = before->gone_ms != 0 ? before->gone_ms
 				 : write->now_ms > 0  ? write->now_ms
 						      : 1;
@@ -374,6 +375,22 @@ static int compare_rows(const void *a, const void *b)
 	return bytes_compare(left->key, right->key);
 }
 
+/* What users of other accounts have seen of them. First: if this is cut short, the rows remain. */
+static int forget_seen(struct mail *mail, const struct rows *rows, struct error *error)
+{
+	struct stamp instances[EXPIRY_STEP_COUNT];
+	size_t count = 0;
+
+	for (size_t i = 0; i < rows->part; i++) {
+		const struct row *row = &rows->first[i];
+
+		if (row->kind == RECORD_MESSAGE &&
+			unpack_instance(row->rest, &instances[count]) == 0)
+			count++;
+	}
+	return seen_forget(mail, rows->first->account, instances, count, error);
+}
+
 /* One commit for each account among the rows. */
 static int commit_rows(struct mail *mail, struct rows *rows, struct error *error)
 {
@@ -386,7 +403,11 @@ static int commit_rows(struct mail *mail, struct rows *rows, struct error *error
 		while (at + rows->part < rows->count &&
 			rows->list[at + rows->part].account == rows->first->account)
 			rows->part++;
-		rc = mail_node_commit(mail, rows->first->account, rows_run, rows, error, NULL);
+		if (!rows->only_local_bodies)
+			rc = forget_seen(mail, rows, error);
+		if (rc == 0)
+			rc = mail_node_commit(
+				mail, rows->first->account, rows_run, rows, error, NULL);
 	}
 	return rc;
 }

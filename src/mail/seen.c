@@ -6,11 +6,29 @@
 
 #define SEEN_FLAG BYTES_LITERAL("\\Seen")
 
-static struct bytes instance_name(unsigned char at[16], struct stamp instance)
+struct bytes seen_register_key(unsigned char at[SEEN_REGISTER_KEY_SIZE], struct stamp instance)
 {
-	put_u64(at, instance.modseq);
-	put_u64(at + 8, instance.node);
-	return bytes_of(at, 16);
+	at[0] = 'm';
+	put_u64(at + 1, instance.modseq);
+	put_u64(at + 9, instance.node);
+	return bytes_of(at, SEEN_REGISTER_KEY_SIZE);
+}
+
+bool seen_instance(const struct register_record *record, struct stamp *instance_r)
+{
+	struct bytes key = record->key;
+
+	if (record->kind != RECORD_SEEN || key.len != SEEN_REGISTER_KEY_SIZE ||
+		bytes_peek(key) != 'm')
+		return false;
+	bytes_skip(&key, 1);
+	return unpack_u64(&key, &instance_r->modseq) == 0 &&
+	       unpack_u64(&key, &instance_r->node) == 0;
+}
+
+bool seen_is_gone(const struct register_record *record)
+{
+	return !record->is_set && record->value.len > 0;
 }
 
 /* ---- one message ---- */
@@ -44,17 +62,17 @@ static void replace_seen(
 	message->flag_count = count;
 }
 
-int seen_apply(struct kv_txn *kv, uint32_t seen_account, struct id128 mailbox, struct arena *arena,
+int seen_apply(struct kv_txn *kv, uint32_t seen_account, struct id128 owner, struct arena *arena,
 	struct message_record *message)
 {
 	struct register_record record;
-	unsigned char key[16];
+	unsigned char key[SEEN_REGISTER_KEY_SIZE];
 	int rc;
 
 	if (seen_account == 0)
 		return 0;
-	rc = account_get_register(kv, seen_account, RECORD_SEEN, mailbox,
-		instance_name(key, message->instance), arena, &record);
+	rc = account_get_register(kv, seen_account, RECORD_SEEN, owner,
+		seen_register_key(key, message->instance), arena, &record);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
 	replace_seen(arena, message, rc == 0 ? &record : NULL);
@@ -67,19 +85,30 @@ struct each_context {
 	struct kv_txn *kv;
 	uint32_t seen_account;
 	uint32_t account;
+	struct id128 owner;
 	struct id128 mailbox;
 	struct arena *arena;
 	account_message_function *message;
 	account_uid_function *uid;
 	void *context;
 	uint32_t seen_count;
+	uint32_t look_count, look_max; /* registers */
 };
+
+static int find_owner(struct each_context *each)
+{
+	struct account_header header;
+	int rc = account_load(each->kv, each->account, &header);
+
+	each->owner = header.id;
+	return rc;
+}
 
 static int visit_message(void *context, const struct message_record *message)
 {
 	struct each_context *each = context;
 	struct message_record shown = *message;
-	int rc = seen_apply(each->kv, each->seen_account, each->mailbox, each->arena, &shown);
+	int rc = seen_apply(each->kv, each->seen_account, each->owner, each->arena, &shown);
 
 	return rc < 0 ? rc : each->message(each->context, &shown);
 }
@@ -90,24 +119,28 @@ int seen_each_message(struct kv_txn *kv, uint32_t seen_account, uint32_t account
 {
 	struct each_context each = { .kv = kv,
 		.seen_account = seen_account,
-		.mailbox = mailbox,
+		.account = account,
 		.arena = arena,
 		.message = function,
 		.context = context };
+	int rc;
 
 	if (seen_account == 0)
 		return account_each_message(
 			kv, account, mailbox, first, last, arena, function, context);
-	return account_each_message(kv, account, mailbox, first, last, arena, visit_message, &each);
+	rc = find_owner(&each);
+	return rc < 0 ? rc
+		      : account_each_message(
+				kv, account, mailbox, first, last, arena, visit_message, &each);
 }
 
-int seen_put(struct account_write *own, struct id128 mailbox, struct stamp instance, bool is_seen,
+int seen_put(struct account_write *own, struct id128 owner, struct stamp instance, bool is_seen,
 	struct stamp stamp)
 {
-	unsigned char key[16];
+	unsigned char key[SEEN_REGISTER_KEY_SIZE];
 	struct register_record record = { .kind = RECORD_SEEN,
-		.mailbox = mailbox,
-		.key = instance_name(key, instance),
+		.mailbox = owner,
+		.key = seen_register_key(key, instance),
 		.stamp = stamp,
 		.is_set = is_seen,
 		.modseq = stamp.modseq };
@@ -121,9 +154,9 @@ int seen_put(struct account_write *own, struct id128 mailbox, struct stamp insta
 static int each_seen_change(struct each_context *each, uint64_t after, struct kv_cursor *cursor)
 {
 	unsigned char at[SEEN_KEY_SIZE], prefix_at[MAILBOX_KEY_SIZE];
-	struct bytes prefix = mailbox_key(prefix_at, each->seen_account, each->mailbox);
+	struct bytes prefix = mailbox_key(prefix_at, each->seen_account, each->owner);
 	int rc = kv_cursor_seek(cursor,
-		seen_key(at, each->seen_account, each->mailbox, after + 1, (struct stamp){ 0, 0 }));
+		seen_key(at, each->seen_account, each->owner, after + 1, (struct stamp){ 0, 0 }));
 
 	for (; rc == 0; rc = kv_cursor_next(cursor)) {
 		struct bytes key = kv_cursor_key(cursor);
@@ -138,6 +171,8 @@ static int each_seen_change(struct each_context *each, uint64_t after, struct kv
 			return ERR_CORRUPT;
 		bytes_skip(&key, MAILBOX_KEY_SIZE);
 		modseq = get_u64(key.ptr);
+		if (modseq == SEEN_ARRIVED)
+			return 0;
 		instance = (struct stamp){ get_u64(key.ptr + 8), get_u64(key.ptr + 16) };
 		rc = account_find_shown(each->kv, each->account, instance, &mailbox, &uid);
 		if (rc == 0 && id128_equal(mailbox, each->mailbox))
@@ -168,24 +203,26 @@ int seen_each_uid_change(struct kv_txn *kv, uint32_t seen_account, uint32_t acco
 		rc = account_each_uid_change(kv, account, mailbox, after, function, context);
 	if (rc != 0 || seen_account == 0 || after >= MODSEQ_MAX)
 		return rc;
-	rc = kv_cursor_open(kv, MAIL_TABLE_SEEN, &cursor);
+	rc = find_owner(&each);
+	if (rc == 0)
+		rc = kv_cursor_open(kv, MAIL_TABLE_SEEN, &cursor);
 	if (rc == 0)
 		rc = each_seen_change(&each, after, cursor);
 	kv_cursor_close(&cursor);
 	return rc;
 }
 
-static int count_seen(void *context, const struct register_record *record)
+static int count_register(void *context, const struct register_record *record)
 {
 	struct each_context *each = context;
-	struct bytes key = record->key;
 	struct id128 mailbox;
 	struct stamp instance;
 	uint32_t uid;
 	int rc;
 
-	if (!record->is_set || unpack_u64(&key, &instance.modseq) < 0 ||
-		unpack_u64(&key, &instance.node) < 0)
+	if (each->look_count++ == each->look_max)
+		return 1;
+	if (!record->is_set || !seen_instance(record, &instance))
 		return 0;
 	rc = account_find_shown(each->kv, each->account, instance, &mailbox, &uid);
 	if (rc == 0 && id128_equal(mailbox, each->mailbox))
@@ -193,78 +230,43 @@ static int count_seen(void *context, const struct register_record *record)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-int seen_count_unseen(struct kv_txn *kv, uint32_t seen_account, uint32_t account,
-	const struct mailbox_record *mailbox, uint32_t *count_r)
+static int count_message(void *context, const struct message_record *message)
 {
-	struct each_context each = {
-		.kv = kv, .account = account, .mailbox = mailbox->id, .arena = arena_new()
-	};
-	int rc = 0;
+	struct each_context *each = context;
+	struct message_record shown = *message;
+	int rc = seen_apply(each->kv, each->seen_account, each->owner, each->arena, &shown);
 
-	if (seen_account != 0)
-		rc = account_each_mailbox_register(
-			kv, seen_account, RECORD_SEEN, mailbox->id, each.arena, count_seen, &each);
-	if (rc == 0)
-		*count_r = seen_account == 0 ? mailbox->unseen_count
-					     : mailbox->message_count - each.seen_count;
-	arena_free(&each.arena);
+	each->seen_count += message_has_flag(&shown, SEEN_FLAG);
+	arena_reset(each->arena);
 	return rc;
 }
 
-/* ---- (3) ---- */
-
-/* The greatest modseq of the user's registers there; 0: there are none. */
-static int find_highest(
-	struct kv_txn *kv, uint32_t seen_account, struct id128 mailbox, uint64_t *highest_r)
+int seen_count_unseen(struct kv_txn *kv, uint32_t seen_account, uint32_t account,
+	const struct mailbox_record *mailbox, uint32_t *count_r)
 {
-	unsigned char at[SEEN_KEY_SIZE], prefix_at[MAILBOX_KEY_SIZE];
-	struct bytes prefix = mailbox_key(prefix_at, seen_account, mailbox);
-	struct kv_cursor *cursor = NULL;
-	int rc = kv_cursor_open(kv, MAIL_TABLE_SEEN, &cursor);
+	struct each_context each = { .kv = kv,
+		.seen_account = seen_account,
+		.account = account,
+		.mailbox = mailbox->id,
+		.look_max = mailbox->message_count };
+	int rc;
 
-	*highest_r = 0;
-	if (rc == 0)
-		rc = kv_cursor_seek_before(
-			cursor, seen_key(at, seen_account, mailbox, UINT64_MAX,
-					(struct stamp){ UINT64_MAX, UINT64_MAX }));
-	if (rc == 0) {
-		struct bytes key = kv_cursor_key(cursor);
-
-		if (bytes_start_with(key, prefix) && key.len == SEEN_KEY_SIZE)
-			*highest_r = get_u64(key.ptr + MAILBOX_KEY_SIZE);
+	if (seen_account == 0) {
+		*count_r = mailbox->unseen_count;
+		return 0;
 	}
-	kv_cursor_close(&cursor);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
-}
-
-int seen_is_ahead(struct kv_txn *kv, uint32_t seen_account, const struct mailbox_record *mailbox)
-{
-	uint64_t highest = 0;
-	int rc = 0;
-
-	if (seen_account != 0)
-		rc = find_highest(kv, seen_account, mailbox->id, &highest);
-	return rc < 0 ? rc : highest > mailbox->highestmodseq;
-}
-
-struct settling {
-	uint32_t seen_account;
-	struct id128 mailbox;
-};
-
-static int settle_run(struct account_write *write, void *context)
-{
-	const struct settling *settling = context;
-	uint64_t highest;
-	int rc = find_highest(write->kv, settling->seen_account, settling->mailbox, &highest);
-
-	return rc < 0 ? rc : account_announce(write, settling->mailbox, highest);
-}
-
-int seen_settle(struct mail *mail, uint32_t seen_account, uint32_t account, struct id128 mailbox,
-	struct error *error, uint64_t *position_r)
-{
-	struct settling settling = { seen_account, mailbox };
-
-	return mail_commit(mail, account, settle_run, &settling, error, position_r);
+	each.arena = arena_new();
+	rc = find_owner(&each);
+	if (rc == 0)
+		rc = account_each_mailbox_register(kv, seen_account, RECORD_SEEN, each.owner,
+			each.arena, count_register, &each);
+	if (rc > 0) {
+		each.seen_count = 0;
+		rc = account_each_message(
+			kv, account, mailbox->id, 1, UINT32_MAX, each.arena, count_message, &each);
+	}
+	if (rc == 0)
+		*count_r = mailbox->message_count - each.seen_count;
+	arena_free(&each.arena);
+	return rc;
 }

@@ -70,7 +70,7 @@ static int store_seen(const struct flags_context *store, struct account_write *w
 		return 0;
 	if (stamp_is_none(*stamp))
 		*stamp = (struct stamp){ account_tick(write, own->header.clock_last), write->node };
-	rc = seen_put(own, store->place->mailbox, shown->instance, wanted, *stamp);
+	rc = seen_put(own, write->header.id, shown->instance, wanted, *stamp);
 	return rc < 0 ? rc : account_announce(write, store->place->mailbox, stamp->modseq);
 }
 
@@ -80,7 +80,7 @@ static int store_one(struct flags_context *store, struct account_write *write,
 	struct message_record shown = *message;
 	struct stamp stamp = { 0, 0 };
 	int rc = seen_apply(
-		write->kv, store->place->seen_account, store->place->mailbox, write->arena, &shown);
+		write->kv, store->place->seen_account, write->header.id, write->arena, &shown);
 
 	if (rc < 0)
 		return rc;
@@ -175,7 +175,7 @@ static int append_private(struct accounts_write *accounts, const struct append_c
 			appending->uid + (uint32_t)i, write->arena, &message);
 		if (rc == 0 && append->seen[i])
 			rc = seen_put(
-				own, appending->mailbox, message.instance, true, message.instance);
+				own, write->header.id, message.instance, true, message.instance);
 		if (rc == 0)
 			rc = annotations_put_privately(own, write->header.id, message.instance,
 				given->annotations, given->annotation_count);
@@ -351,7 +351,8 @@ static void keep_flags(
 	message->flag_count = count;
 }
 
-/* Within one account the instance stays: a flag set elsewhere meanwhile finds the message. */
+/* Within one account the instance stays: a flag set elsewhere meanwhile finds the message, and so
+ * does what each user has seen. */
 static int move_within(
 	struct account_write *write, struct message_record *message, struct id128 to, uint32_t uid)
 {
@@ -363,48 +364,34 @@ static int move_within(
 	return account_put_message(write, message);
 }
 
-/* A message that was there before may have a register still. */
-static int carry_seen(
-	const struct copy_context *copy, const struct message_record *copied, bool is_seen)
-{
-	struct message_record there = *copied;
-	int rc = seen_apply(
-		copy->own->kv, copy->to->seen_account, copied->mailbox, copy->own->arena, &there);
-
-	if (rc < 0 || message_has_flag(&there, SEEN_FLAG) == is_seen)
-		return rc;
-	return seen_put(copy->own, copied->mailbox, copied->instance, is_seen, copied->placed);
-}
-
 static int copy_one(struct copy_context *copy, const struct message_record *message,
 	struct id128 to, uint32_t uid)
 {
 	struct account_write *target = copy->target;
 	struct message_record shown = *message, copied = *message;
-	bool is_seen;
-	int rc = seen_apply(
-		target->kv, copy->from->seen_account, copy->from->mailbox, target->arena, &shown);
+	int rc;
 
+	if (copy->is_move && copy->source == target)
+		return move_within(target, &copied, to, uid);
+	rc = seen_apply(target->kv, copy->from->seen_account, copy->source->header.id,
+		target->arena, &shown);
 	if (rc < 0)
 		return rc;
-	is_seen = message_has_flag(&shown, SEEN_FLAG) && may_set(copy->to, SEEN_FLAG);
-	if (copy->is_move && copy->source == target) {
-		rc = move_within(target, &copied, to, uid);
-	} else {
-		copied = shown;
-		keep_flags(copy, target->arena, &copied);
-		copied.uid = uid;
-		rc = message_append(target, to, &copied);
-		if (rc == 0)
-			rc = annotations_copy(
-				target, copy->source->header.number, message, &copied);
-		if (rc == 0 && copy->user != NULL)
-			rc = annotations_copy_privately(
-				copy->user, copy->source, message->instance, target, &copied);
-		if (rc == 0 && copy->is_move)
-			rc = message_remove(copy->source, message);
-	}
-	return rc < 0 || copy->own == NULL ? rc : carry_seen(copy, &copied, is_seen);
+	copied = shown;
+	keep_flags(copy, target->arena, &copied);
+	copied.uid = uid;
+	rc = message_append(target, to, &copied);
+	if (rc == 0 && copy->own != NULL && message_has_flag(&shown, SEEN_FLAG) &&
+		may_set(copy->to, SEEN_FLAG))
+		rc = seen_put(copy->own, target->header.id, copied.instance, true, copied.placed);
+	if (rc == 0)
+		rc = annotations_copy(target, copy->source->header.number, message, &copied);
+	if (rc == 0 && copy->user != NULL)
+		rc = annotations_copy_privately(
+			copy->user, copy->source, message->instance, target, &copied);
+	if (rc == 0 && copy->is_move)
+		rc = message_remove(copy->source, message);
+	return rc;
 }
 
 static int copy_step(struct copy_context *copy)

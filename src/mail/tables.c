@@ -79,14 +79,24 @@ struct bytes grant_key(unsigned char at[GRANT_KEY_SIZE], struct bytes identifier
 	return bytes_of(at, len + 4 + sizeof(mailbox.bytes));
 }
 
-struct bytes seen_key(unsigned char at[SEEN_KEY_SIZE], uint32_t account, struct id128 mailbox,
+struct bytes seen_key(unsigned char at[SEEN_KEY_SIZE], uint32_t account, struct id128 owner,
 	uint64_t modseq, struct stamp instance)
 {
-	mailbox_key(at, account, mailbox);
+	mailbox_key(at, account, owner);
 	put_u64(at + MAILBOX_KEY_SIZE, modseq);
 	put_u64(at + MAILBOX_KEY_SIZE + 8, instance.modseq);
 	put_u64(at + MAILBOX_KEY_SIZE + 16, instance.node);
 	return bytes_of(at, SEEN_KEY_SIZE);
+}
+
+struct bytes seen_by_key(unsigned char at[SEEN_BY_KEY_SIZE], struct id128 owner,
+	struct stamp instance, uint32_t account)
+{
+	memcpy(at, owner.bytes, sizeof(owner.bytes));
+	put_u64(at + 16, instance.modseq);
+	put_u64(at + 24, instance.node);
+	put_u32(at + 32, account);
+	return bytes_of(at, SEEN_BY_KEY_SIZE);
 }
 
 struct bytes name_key(

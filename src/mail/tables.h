@@ -25,7 +25,11 @@ enum mail_table {
 	MAIL_TABLE_CHANNEL,  /* channel name -> cursor in the feed, and peer node */
 	MAIL_TABLE_CONFLICT, /* ACCOUNT modseq counter -> conflict journal entry */
 	MAIL_TABLE_GRANT,    /* identifier NUL ACCOUNT MAILBOX -> nothing (acl registers) */
-	MAIL_TABLE_SEEN,     /* ACCOUNT MAILBOX modseq STAMP -> '+' or '-' (seen registers) */
+	/* ACCOUNT OWNER modseq STAMP -> '+' or '-' (seen registers of mail/seen.h; OWNER: an
+	 * account's id); under the modseq SEEN_ARRIVED those that are to be settled; under 0, and
+	 * no STAMP, OWNER's number once a cursor was told to ACCOUNT. */
+	MAIL_TABLE_SEEN,
+	MAIL_TABLE_SEEN_BY, /* OWNER STAMP ACCOUNT -> nothing (the same) */
 	MAIL_TABLE_EXPIRY =
 		STORE_TABLE_COUNT - 2 /* TIME ACCOUNT KIND key -> see account_expire.c */
 };
@@ -38,6 +42,8 @@ enum mail_table {
 #define REGISTER_KEY_SIZE (4 + 1 + 16 + REGISTER_KEY_SIZE_MAX)
 #define GRANT_KEY_SIZE (REGISTER_KEY_SIZE_MAX + 1 + 4 + 16)
 #define SEEN_KEY_SIZE 44
+#define SEEN_ARRIVED UINT64_MAX
+#define SEEN_BY_KEY_SIZE 36
 
 /* Each builds a key in `at`, which has room for the size named above, and returns it. */
 struct bytes account_key(unsigned char at[4], uint32_t account);
@@ -56,8 +62,11 @@ struct bytes register_key(unsigned char at[REGISTER_KEY_SIZE], uint32_t account,
 struct bytes grant_prefix(unsigned char at[GRANT_KEY_SIZE], struct bytes identifier);
 struct bytes grant_key(unsigned char at[GRANT_KEY_SIZE], struct bytes identifier, uint32_t account,
 	struct id128 mailbox);
-struct bytes seen_key(unsigned char at[SEEN_KEY_SIZE], uint32_t account, struct id128 mailbox,
+struct bytes seen_key(unsigned char at[SEEN_KEY_SIZE], uint32_t account, struct id128 owner,
 	uint64_t modseq, struct stamp instance);
+/* What comes before ACCOUNT has SEEN_BY_KEY_SIZE - 4 bytes. */
+struct bytes seen_by_key(unsigned char at[SEEN_BY_KEY_SIZE], struct id128 owner,
+	struct stamp instance, uint32_t account);
 /* ACCOUNT and a name of at most MAILBOX_NAME_SIZE_MAX bytes. */
 struct bytes name_key(
 	unsigned char at[4 + MAILBOX_NAME_SIZE_MAX], uint32_t account, struct bytes name);

@@ -111,9 +111,9 @@ void act_quota(struct client *client)
 		quota_resource_name((enum quota_resource)resource));
 }
 
-/* Private \Seen in a mailbox of another account, of one of a few messages. */
+/* Private \Seen of one of a few messages of another account. */
 struct seeing {
-	struct id128 mailbox;
+	struct id128 owner;
 	struct stamp instance;
 	bool is_seen;
 };
@@ -123,13 +123,14 @@ static int see_run(struct account_write *write, void *context)
 	const struct seeing *seeing = context;
 
 	return seen_put(
-		write, seeing->mailbox, seeing->instance, seeing->is_seen, account_stamp(write));
+		write, seeing->owner, seeing->instance, seeing->is_seen, account_stamp(write));
 }
 
 void act_seen(struct client *client)
 {
 	struct sim_node *node = client->node;
-	struct seeing seeing = { .mailbox = id128_derive("neighbour", BYTES_LITERAL("INBOX")),
+	struct seeing seeing = { .owner =
+					 id128_derive("chapar account", BYTES_LITERAL("neighbour")),
 		.instance = { SIM_START_MS * 1024 + sim_below(client->sim, 3), 1 },
 		.is_seen = sim_chance(client->sim, 60) };
 

@@ -92,6 +92,8 @@ class Sharing(chapar.TestCase):
             bob.command("UID EXPUNGE %d" % uid_of["bob 0"])
             bob.command("UID STORE %d +FLAGS.SILENT (\\Seen)" % uid_of["bob 1"])
             bob.append(WORK, message("apart on a"))
+            bob.command('CREATE "%s/read"' % WORK)
+            bob.command('UID MOVE 2 "%s/read"' % WORK)  # which carol has seen
             carol.select(WORK)
             carol.command("UID STORE 1 +FLAGS.SILENT (\\Seen late)")
             carol.command('CREATE "%s/done"' % WORK)
@@ -101,12 +103,13 @@ class Sharing(chapar.TestCase):
             other.command("UID STORE %d +FLAGS.SILENT (\\Seen)" % uid_of["carol 1"])
             for sign in "-+":  # later than on a: message 1 stays seen
                 other.command("UID STORE 1 %sFLAGS.SILENT (\\Seen)" % sign)
+            other.command("UID STORE 2 +FLAGS.SILENT (\\Seen)")  # moved on a before
         self.nodes.heal()
         snapshot = self.nodes.wait_equal("alice")
         state = snapshot["work"][2]
         subjects = sorted(values[4] for values in state.values())
         self.assertEqual(len(subjects), len(set(subjects)), "duplicates")
-        self.assertEqual(len(subjects), 22)
+        self.assertEqual(len(subjects), 21)
         self.assertIn("apart on a", subjects)
         self.assertIn("apart on b", subjects)
         self.assertNotIn("bob 0", subjects)
@@ -114,11 +117,16 @@ class Sharing(chapar.TestCase):
         uid_of = {values[4]: uid for uid, values in state.items()}
         # On each message each user's last act holds, and is his alone.
         self.wait_seen("bob", WORK, sorted([1, uid_of["bob 1"], uid_of["carol 1"]]))
-        carols = sorted([1, 2] + [uid_of["carol %d" % n] for n in range(1, 10)])
+        carols = sorted([1] + [uid_of["carol %d" % n] for n in range(1, 10)])
         self.wait_seen("carol", WORK, carols)
         moved = list(snapshot["work/done"][2])
         self.wait_seen("carol", WORK + "/done", moved)
         self.wait_seen("bob", WORK + "/done", [])
+        # It follows the message, whoever moved it, and whether it was seen before or since.
+        moved = list(snapshot["work/read"][2])
+        self.assertEqual(len(moved), 1)
+        self.wait_seen("carol", WORK + "/read", moved)
+        self.wait_seen("bob", WORK + "/read", moved)
         self.wait_seen("alice", "work", [])
 
     def test_of_rights_set_on_both_sides_the_later_ones_hold(self):

@@ -168,6 +168,7 @@ static void look_in_view(struct imap_look *look)
 static void tell_progress(struct imap_look *look, uint64_t now_ms)
 {
 	struct imap_session *session = look->session;
+	struct bytes tag = bytes_of_string(session->tag);
 
 	if (now_ms - look->told_ms < session->options->progress_interval_ms)
 		return;
@@ -175,7 +176,11 @@ static void tell_progress(struct imap_look *look, uint64_t now_ms)
 		return;
 	look->told_ms = now_ms;
 	imap_put(session, "* OK [INPROGRESS (");
-	imap_put_string(&session->out, bytes_of_string(session->tag));
+	/* RFC 9585, section 4. */
+	if (bytes_find(tag, ']') < tag.len)
+		imap_put(session, "NIL");
+	else
+		imap_put_string(&session->out, tag);
 	if (look->is_of_many)
 		imap_printf(session, " %llu NIL)] Looked at %llu messages\r\n",
 			(unsigned long long)look->looked_count,

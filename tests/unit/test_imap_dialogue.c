@@ -16,7 +16,10 @@
  *	append INBOX 3              client 1 puts 3 small messages there
  *	mailboxes 2 a 1000          client 2 creates a/1 to a/1000
  *	quota alice MESSAGE 5       the operator limits alice's account; what is not named is
- *unlimited
+ *				    unlimited
+ *	server tells-progress       as the first line: one that tells how far a search is whenever
+ *				    it can
+ *	server wants-tls            likewise: one that takes no passwords without TLS
  *
  * "{~}" and "{~+}" at the end of a C: line announce the L: lines that follow as a literal, without
  *the last CRLF; after them comes a C: line with the rest of the command. "{~}" waits for "+". A
@@ -337,13 +340,14 @@ static void make_shared(struct dialogue *dialogue, const char *arguments)
 
 static void append(struct dialogue *dialogue, const char *arguments)
 {
-	char mailbox[64], line[160];
+	char mailbox[64], message[40], line[160];
 	unsigned count;
 
 	assert_int_equal(sscanf(arguments, "%63s %u", mailbox, &count), 2);
 	for (unsigned i = 1; i <= count; i++) {
-		snprintf(line, sizeof(line), "append APPEND %s {19+}\r\nSubject: %02u\r\n\r\ntext",
-			mailbox, i);
+		snprintf(message, sizeof(message), "Subject: %02u\r\n\r\ntext", i);
+		snprintf(line, sizeof(line), "append APPEND %s {%zu+}\r\n%s", mailbox,
+			strlen(message), message);
 		say(dialogue, 1, line);
 		expect(dialogue, 1, "append OK ...", true);
 	}
@@ -393,6 +397,33 @@ static void limit(struct dialogue *dialogue, const char *arguments)
 	assert_int_equal(quota_set(dialogue->server.mail, account, &changes, NULL, NULL), 0);
 }
 
+static void compress(struct dialogue *dialogue, const char *arguments)
+{
+	struct net_client *client = client_of(dialogue, (unsigned)atoi(arguments));
+
+	assert_int_equal(net_client_start_compression(client, NULL), 0);
+}
+
+/* A line that begins with a word of its own; false: it is none. */
+static bool play_word(struct dialogue *dialogue)
+{
+	static const struct {
+		const char *word;
+		void (*play)(struct dialogue *dialogue, const char *arguments);
+	} words[] = { { "login ", log_in }, { "shared ", make_shared }, { "compress ", compress },
+		{ "append ", append }, { "mailboxes ", make_mailboxes }, { "quota ", limit } };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		size_t len = strlen(words[i].word);
+
+		if (strncmp(dialogue->line, words[i].word, len) == 0) {
+			words[i].play(dialogue, dialogue->line + len);
+			return true;
+		}
+	}
+	return false;
+}
+
 static void play_line(struct dialogue *dialogue)
 {
 	const char *line = dialogue->line;
@@ -400,34 +431,8 @@ static void play_line(struct dialogue *dialogue)
 	const char *rest;
 	bool skips;
 
-	if (line[0] == '\0' || line[0] == '#')
+	if (line[0] == '\0' || line[0] == '#' || play_word(dialogue))
 		return;
-	if (strncmp(line, "login ", 6) == 0) {
-		log_in(dialogue, line + 6);
-		return;
-	}
-	if (strncmp(line, "shared ", 7) == 0) {
-		make_shared(dialogue, line + 7);
-		return;
-	}
-	if (strncmp(line, "compress ", 9) == 0) {
-		assert_int_equal(net_client_start_compression(
-					 client_of(dialogue, (unsigned)atoi(line + 9)), NULL),
-			0);
-		return;
-	}
-	if (strncmp(line, "append ", 7) == 0) {
-		append(dialogue, line + 7);
-		return;
-	}
-	if (strncmp(line, "mailboxes ", 10) == 0) {
-		make_mailboxes(dialogue, line + 10);
-		return;
-	}
-	if (strncmp(line, "quota ", 6) == 0) {
-		limit(dialogue, line + 6);
-		return;
-	}
 	rest = line + 1;
 	if (isdigit((unsigned char)*rest))
 		client = (unsigned)(*rest++ - '0');
@@ -446,13 +451,25 @@ static void play_line(struct dialogue *dialogue)
 		fail_msg("%s:%u: what is this?", dialogue->path, dialogue->line_number);
 }
 
+static void start_server(struct dialogue *dialogue)
+{
+	dialogue->is_line_waiting = next_line(dialogue);
+	if (strcmp(dialogue->line, "server tells-progress") == 0)
+		imap_fixture_start_telling(&dialogue->server);
+	else
+		imap_fixture_start_with(
+			&dialogue->server, strcmp(dialogue->line, "server wants-tls") != 0, 100000);
+	if (strncmp(dialogue->line, "server ", 7) == 0)
+		dialogue->is_line_waiting = false;
+}
+
 static void play(void **state)
 {
 	struct dialogue *dialogue = *state;
 
 	dialogue->file = fopen(dialogue->path, "r");
 	assert_non_null(dialogue->file);
-	imap_fixture_start_with(&dialogue->server, true, 100000);
+	start_server(dialogue);
 	if (dialogue->is_pair)
 		dialogue_pair_start(&dialogue->pair, &dialogue->server, dialogue->path);
 	while (next_line(dialogue)) {

@@ -9,7 +9,6 @@
 #include "imap/imap_returns.h"
 #include "imap/imap_update.h"
 
-#include "base/clock.h"
 #include "base/map.h"
 #include "base/mem.h"
 
@@ -42,12 +41,12 @@ struct esearch_work {
 	struct named *named;
 	size_t named_count;
 	struct imap_returns returns;
-	struct imap_search search;
 	struct place *places;
 	size_t place_count;
 	size_t place_room;
 	struct map known;       /* of mailbox ids: each is searched once */
 	size_t at;              /* the place that is searched */
+	bool is_open;           /* the look is in it */
 	struct imap_view *view; /* its view, unless it is the selected one */
 	struct imap_look look;
 	int rc;
@@ -58,7 +57,6 @@ static void work_free(void *context)
 	struct esearch_work *work = context;
 
 	imap_look_deinit(&work->look);
-	imap_search_deinit(&work->search);
 	imap_view_free(&work->view);
 	map_deinit(&work->known);
 	free(work->places);
@@ -145,7 +143,7 @@ static int check(
 	/* RFC 7377, 2.2: of what is not selected it is not kept up to date. */
 	if ((work->returns.options & RETURN_UPDATE) != 0 && session->view == NULL)
 		return imap_parse_fail(args, ERR_INVALID, "No mailbox selected for UPDATE");
-	if (!only_selected && work->search.has_numbers)
+	if (!only_selected && work->look.search.has_numbers)
 		return imap_parse_fail(
 			args, ERR_INVALID, "Message numbers are for the selected mailbox alone");
 	return 0;
@@ -160,7 +158,7 @@ static int parse(struct imap_session *session, struct imap_parser *args, struct 
 	if (rc == 0)
 		rc = imap_parse_returns(args, &work->returns);
 	if (rc == 0)
-		rc = imap_parse_search(args, false, &work->search);
+		rc = imap_parse_search(args, false, &work->look.search);
 	if (!work->returns.is_extended) {
 		work->returns.is_extended = true;
 		work->returns.options = RETURN_ALL;
@@ -312,21 +310,16 @@ static int place_open(struct esearch_work *work, const struct place *place)
 	}
 	if (rc < 0)
 		return rc;
-	imap_search_bind(&work->search, view);
-	work->look.session = session;
-	work->look.search = &work->search;
+	imap_look_begin(&work->look, view);
+	work->is_open = true;
 	work->look.is_of_many = work->place_count > 1;
 	return 0;
 }
 
 static void place_close(struct esearch_work *work)
 {
-	uint64_t told_ms = work->look.told_ms, looked_count = work->look.looked_count;
-
-	imap_look_deinit(&work->look);
-	/* Progress is told of the whole command. */
-	work->look = (struct imap_look){ .told_ms = told_ms, .looked_count = looked_count };
 	imap_view_free(&work->view);
+	work->is_open = false;
 	work->at++;
 }
 
@@ -334,11 +327,11 @@ static void place_close(struct esearch_work *work)
 static void put_place(struct esearch_work *work, const struct place *place)
 {
 	struct imap_session *session = work->session;
-	struct imap_results results = { .view = work->search.view,
+	struct imap_results results = { .view = work->look.search.view,
 		.matches = work->look.matches,
 		.count = work->look.match_count,
 		.is_uid = true,
-		.tells_modseq = work->search.has_modseq,
+		.tells_modseq = work->look.search.has_modseq,
 		.mailbox = place->name };
 
 	if ((work->returns.options & RETURN_SAVE) != 0)
@@ -353,18 +346,13 @@ static enum net_result esearch_run(struct imap_session *session)
 
 	while (work->at < work->place_count) {
 		const struct place *place = &work->places[work->at];
-		int rc = work->look.search == NULL ? place_open(work, place) : 0;
+		enum net_result result;
+		int rc = work->is_open ? 0 : place_open(work, place);
 
 		if (rc == 0)
-			rc = imap_look_run(&work->look);
-		if (rc > 0) {
-			session->resume = esearch_run;
-			return NET_AGAIN;
-		}
-		if (net_connection_is_gone(session->connection))
-			return NET_CLOSE;
-		if (rc == 0)
-			rc = work->look.rc;
+			rc = imap_look_turn(&work->look, esearch_run, &result);
+		if (rc > 0)
+			return result;
 		if (rc == 0)
 			put_place(work, place);
 		else if (rc != ERR_NOT_FOUND && work->rc == 0)
@@ -390,15 +378,10 @@ enum net_result cmd_esearch(struct imap_session *session, struct imap_parser *ar
 	session->work = work;
 	session->work_free = work_free;
 	work->session = session;
-	work->search.session = session;
-	work->search.now_ms = clock_now_ms(clock_system());
+	imap_look_prepare(&work->look, session);
 	rc = parse(session, args, work);
-	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, IMAP_BADCHARSET);
 	if (rc < 0)
-		return imap_bad_args(session, args);
-	if (work->search.has_modseq)
-		session->is_condstore = true;
+		return imap_look_refuse(session, args, rc);
 	/* Only the selected mailbox is watched: no updates of searches in others (RFC 5267, 4.3.1).
 	 */
 	if ((work->returns.options & RETURN_UPDATE) != 0) {

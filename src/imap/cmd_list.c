@@ -8,9 +8,6 @@
 #include "imap/imap_status.h"
 #include "imap/imap_utf7.h"
 
-#define STEP_COUNT 500          /* names per snapshot */
-#define STEP_SIZE (256u * 1024) /* bytes of output after which a snapshot ends */
-
 enum list_option {
 	SELECT_SUBSCRIBED = 1,
 	SELECT_REMOTE = 2, /* there are none */
@@ -223,11 +220,14 @@ static int put_rights(
 	return rc;
 }
 
-static int put_entry(struct imap_session *session, struct kv_txn *kv, struct list_work *work,
+static int put_entry(struct imap_session *session, struct kv_txn *kv, void *context,
 	const struct imap_list_entry *entry)
 {
+	struct list_work *work = context;
 	int rc = 0;
 
+	if (!is_chosen(work, entry) || !is_matched(work, entry->name))
+		return 0;
 	imap_printf(session, "* %s (", work->is_lsub ? "LSUB" : "LIST");
 	put_attributes(session, work, entry);
 	imap_put(session, ") \"/\" ");
@@ -250,31 +250,13 @@ static int put_entry(struct imap_session *session, struct kv_txn *kv, struct lis
 static enum net_result list_run(struct imap_session *session)
 {
 	struct list_work *work = session->work;
-	int rc = 0;
+	int rc = imap_list_walk(session, &work->list, &work->next, put_entry, work);
 
-	while (work->next < work->list.count) {
-		size_t end = work->list.count - work->next > STEP_COUNT ? work->next + STEP_COUNT
-									: work->list.count;
-		struct kv_txn *kv;
-
-		rc = imap_read_begin(session, &kv);
-		if (rc < 0)
-			return imap_fail(session, rc, NULL);
-		for (; work->next < end && rc == 0 && session->out.len < STEP_SIZE; work->next++) {
-			const struct imap_list_entry *entry = &work->list.entries[work->next];
-
-			if (is_chosen(work, entry) && is_matched(work, entry->name))
-				rc = put_entry(session, kv, work, entry);
-		}
-		mail_read_end(&kv);
-		if (rc < 0)
-			return imap_fail(session, rc, NULL);
-		if (imap_is_full(session)) {
-			session->resume = list_run;
-			return NET_AGAIN;
-		}
+	if (rc > 0) {
+		session->resume = list_run;
+		return NET_AGAIN;
 	}
-	return imap_ok(session, "Listed");
+	return rc < 0 ? imap_fail(session, rc, NULL) : imap_ok(session, "Listed");
 }
 
 /* Up to its first wildcard, one must begin the other. */

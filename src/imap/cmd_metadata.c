@@ -169,53 +169,22 @@ static int parse_set(struct imap_parser *args, struct set *set)
 	return imap_parse_expect(args, ')') < 0 ? ERR_INVALID : imap_parse_end(args);
 }
 
-/* The changes of one scope, to the account that holds it. */
-static int apply_scope(struct imap_session *session, const struct set *set,
-	enum annotation_scope scope, uint32_t account, struct id128 mailbox, bool is_foreign,
-	struct error *error)
+static int set_server(struct imap_session *session, const struct set *set,
+	struct metadata_change *change, struct error *error)
 {
-	struct annotation *changes =
-		arena_alloc(session->arena, (set->count + 1) * sizeof(*changes));
-	uint64_t position = 0;
-	size_t count = 0;
-	int rc;
-
-	for (size_t i = 0; i < set->count; i++)
-		if (set->changes[i].scope == scope)
-			changes[count++] = set->changes[i];
-	if (count == 0)
+	if (!set->has[1])
 		return 0;
-	rc = metadata_set(
-		session->mail, account, mailbox, is_foreign, changes, count, error, &position);
-	imap_wrote(session, position);
-	return rc;
-}
-
-static int set_server(struct imap_session *session, const struct set *set, struct error *error)
-{
-	const struct identity *identity = &session->identity;
-	struct id128 none = { { 0 } };
-	uint32_t account = 0;
-	int rc = 0;
-
-	if (set->has[1] && !identity->is_admin)
+	if (!session->identity.is_admin)
 		return error_set(error, ERR_REFUSED, "only administrators set that");
-	if (set->has[1])
-		rc = mail_account_open(session->mail, BYTES_LITERAL(ANNOTATION_SERVER_ACCOUNT),
-			true, error, &account);
-	if (rc == 0 && set->has[1])
-		rc = apply_scope(session, set, ANNOTATION_SHARED, account, none, false, error);
-	if (rc == 0 && set->has[0])
-		rc = apply_scope(
-			session, set, ANNOTATION_PRIVATE, identity->account, none, false, error);
-	return rc;
+	return mail_account_open(session->mail, BYTES_LITERAL(ANNOTATION_SERVER_ACCOUNT), true,
+		error, &change->account);
 }
 
-static int set_mailbox(struct imap_session *session, const struct set *set, struct error *error)
+static int set_mailbox(struct imap_session *session, const struct set *set,
+	struct metadata_change *change, struct error *error)
 {
 	struct imap_target target;
 	struct kv_txn *kv = NULL;
-	uint64_t position = 0;
 	int rc;
 
 	imap_catch_up(session);
@@ -227,26 +196,9 @@ static int set_mailbox(struct imap_session *session, const struct set *set, stru
 		rc = error_set(error, ERR_REFUSED, "the mailbox is another account's");
 	if (rc < 0)
 		return rc;
-	/* What is most likely to be refused comes first. */
-	if (set->has_special_use) {
-		rc = mailbox_set_special_use(session->mail, target.account, target.mailbox.id,
-			set->special_use, error, &position);
-		imap_wrote(session, position);
-		if (rc < 0)
-			return rc;
-	}
-	if (target.is_own && set->count > 0) {
-		rc = metadata_set(session->mail, target.account, target.mailbox.id, false,
-			set->changes, set->count, error, &position);
-	} else if (set->count > 0) {
-		rc = apply_scope(session, set, ANNOTATION_SHARED, target.account, target.mailbox.id,
-			false, error);
-		if (rc == 0 && set->has[0])
-			rc = apply_scope(session, set, ANNOTATION_PRIVATE,
-				session->identity.account, target.mailbox.id, true, error);
-	}
-	imap_wrote(session, position);
-	return rc;
+	change->account = target.account;
+	change->mailbox = target.mailbox.id;
+	return 0;
 }
 
 /* What cannot be taken, in any mailbox. */
@@ -271,8 +223,10 @@ static enum net_result refuse_set(struct imap_session *session, struct set *set,
 enum net_result cmd_setmetadata(struct imap_session *session, struct imap_parser *args)
 {
 	struct set set = { .count = 0 };
+	struct metadata_change change = { .own = session->identity.account };
 	struct error error = { 0 };
 	enum net_result result;
+	uint64_t position = 0;
 	bool is_refused;
 	int rc;
 
@@ -281,8 +235,15 @@ enum net_result cmd_setmetadata(struct imap_session *session, struct imap_parser
 	result = refuse_set(session, &set, &is_refused);
 	if (is_refused)
 		return result;
-	rc = set.name.len > 0 ? set_mailbox(session, &set, &error)
-			      : set_server(session, &set, &error);
+	change.entries = set.changes;
+	change.count = set.count;
+	change.sets_special_use = set.has_special_use;
+	change.special_use = set.special_use;
+	rc = set.name.len > 0 ? set_mailbox(session, &set, &change, &error)
+			      : set_server(session, &set, &change, &error);
+	if (rc == 0)
+		rc = metadata_set(session->mail, &change, &error, &position);
+	imap_wrote(session, position);
 	if (rc == ERR_TOO_LARGE)
 		return imap_no(session, "[METADATA TOOMANY] %s", error.text);
 	if (rc == ERR_EXISTS)

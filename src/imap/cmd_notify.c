@@ -6,9 +6,6 @@
 #include "imap/imap_status.h"
 #include "imap/imap_watch.h"
 
-#define STEP_COUNT 500         /* mailboxes per snapshot */
-#define STEP_SIZE (64u * 1024) /* bytes of answers in one step */
-
 #define EVENT_NAMES                                                                                \
 	"MessageNew MessageExpunge FlagChange AnnotationChange MailboxName SubscriptionChange"     \
 	" MailboxMetadataChange ServerMetadataChange"
@@ -30,12 +27,13 @@ static void put_no_access(
 	imap_put(session, "\r\n");
 }
 
-static int put_status(
-	struct imap_session *session, struct kv_txn *kv, const struct imap_list_entry *entry)
+static int put_status(struct imap_session *session, struct kv_txn *kv, void *context,
+	const struct imap_list_entry *entry)
 {
 	const struct imap_target *target = entry->target;
 	const struct imap_view *view = session->view;
 
+	(void)context;
 	if (target == NULL)
 		return 0;
 	if ((target->rights & ACL_READ) == 0) {
@@ -56,27 +54,13 @@ static int put_status(
 static enum net_result status_run(struct imap_session *session)
 {
 	struct notify_work *work = session->work;
-	int rc = 0;
+	int rc = imap_list_walk(session, &work->list, &work->next, put_status, NULL);
 
-	while (work->next < work->list.count) {
-		size_t end = work->list.count - work->next > STEP_COUNT ? work->next + STEP_COUNT
-									: work->list.count;
-		struct kv_txn *kv;
-
-		rc = imap_read_begin(session, &kv);
-		if (rc < 0)
-			return imap_fail(session, rc, NULL);
-		for (; work->next < end && rc == 0 && session->out.len < STEP_SIZE; work->next++)
-			rc = put_status(session, kv, &work->list.entries[work->next]);
-		mail_read_end(&kv);
-		if (rc < 0)
-			return imap_fail(session, rc, NULL);
-		if (imap_is_full(session)) {
-			session->resume = status_run;
-			return NET_AGAIN;
-		}
+	if (rc > 0) {
+		session->resume = status_run;
+		return NET_AGAIN;
 	}
-	return imap_ok(session, "Notifying");
+	return rc < 0 ? imap_fail(session, rc, NULL) : imap_ok(session, "Notifying");
 }
 
 static enum net_result notify_set(struct imap_session *session, struct imap_notify *notify)

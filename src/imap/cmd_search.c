@@ -6,7 +6,6 @@
 #include "imap/imap_context.h"
 #include "imap/imap_reply.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -18,7 +17,6 @@ struct sorted {
 };
 
 struct search_work {
-	struct imap_search search;
 	struct imap_returns returns;
 	struct imap_look look;
 	struct bytes program; /* the command's text from the criteria or keys on */
@@ -35,7 +33,6 @@ static void work_free(void *context)
 	struct search_work *work = context;
 
 	imap_look_deinit(&work->look);
-	imap_search_deinit(&work->search);
 	buffer_deinit(&work->keys);
 	free(work->key_ends);
 }
@@ -46,8 +43,8 @@ static void work_free(void *context)
 static int note_key(void *context, struct kv_txn *kv, const struct message_record *message)
 {
 	struct search_work *work = context;
-	int rc = imap_sort_key(&work->sort, work->look.session, kv,
-		work->look.search->view->account, message, &work->keys);
+	int rc = imap_sort_key(&work->sort, work->look.session, kv, work->look.search.view->account,
+		message, &work->keys);
 
 	mem_grow((void **)&work->key_ends, &work->key_room, work->key_count + 1,
 		sizeof(*work->key_ends));
@@ -112,13 +109,13 @@ static enum net_result search_end(struct imap_session *session, struct search_wo
 		.matches = work->look.matches,
 		.count = work->look.match_count,
 		.is_uid = (session->command->flags & COMMAND_IS_UID) != 0,
-		.tells_modseq = work->search.has_modseq };
+		.tells_modseq = work->look.search.has_modseq };
 
 	if ((options & RETURN_SAVE) != 0)
 		imap_save_results(session, &work->returns, &results);
 	if ((options & RETURN_UPDATE) != 0)
-		imap_context_add(session, work->program, work->returns.update_items, &work->search,
-			work->is_sort, &results);
+		imap_context_add(session, work->program, work->returns.update_items,
+			&work->look.search, work->is_sort, &results);
 	if (!work->returns.is_extended)
 		put_plain(session, work, &results);
 	else if ((options & (RETURN_MIN | RETURN_MAX | RETURN_ALL | RETURN_COUNT |
@@ -130,17 +127,11 @@ static enum net_result search_end(struct imap_session *session, struct search_wo
 static enum net_result search_run(struct imap_session *session)
 {
 	struct search_work *work = session->work;
-	int rc = imap_look_run(&work->look);
+	enum net_result result;
+	int rc = imap_look_turn(&work->look, search_run, &result);
 
-	if (rc > 0) {
-		session->resume = search_run;
-		return NET_AGAIN;
-	}
-	if (net_connection_is_gone(session->connection))
-		return NET_CLOSE;
-	/* A message that cannot be read must not look as if it did not match. */
-	if (rc == 0)
-		rc = work->look.rc;
+	if (rc > 0)
+		return result;
 	if (rc < 0)
 		return search_fail(session, work, rc);
 	if (work->is_sort)
@@ -160,7 +151,7 @@ static int parse(struct imap_session *session, struct imap_parser *args, struct 
 	work->program = args->rest;
 	if (work->is_sort && (imap_parse_sort(args, &work->sort) < 0 || imap_parse_space(args) < 0))
 		return ERR_INVALID;
-	rc = imap_parse_search(args, work->is_sort, &work->search);
+	rc = imap_parse_search(args, work->is_sort, &work->look.search);
 	/* IMAP4rev2 has no SEARCH response. */
 	if (session->is_rev2 && !work->is_sort && !work->returns.is_extended) {
 		work->returns.is_extended = true;
@@ -178,21 +169,14 @@ static enum net_result search_begin(
 	session->work = work;
 	session->work_free = work_free;
 	work->is_sort = is_sort;
-	work->search.session = session;
-	work->search.now_ms = clock_now_ms(clock_system());
+	imap_look_prepare(&work->look, session);
 	rc = parse(session, args, work);
 	if (rc == ERR_NOT_FOUND && (work->returns.options & RETURN_SAVE) != 0)
 		uid_set_deinit(&session->view->saved);
-	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, IMAP_BADCHARSET);
 	/* BAD leaves "$" as it is (RFC 5182, 2.1). */
 	if (rc < 0)
-		return imap_bad_args(session, args);
-	if (work->search.has_modseq)
-		session->is_condstore = true;
-	imap_search_bind(&work->search, session->view);
-	work->look.session = session;
-	work->look.search = &work->search;
+		return imap_look_refuse(session, args, rc);
+	imap_look_begin(&work->look, session->view);
 	work->look.context = work;
 	work->look.found = is_sort ? note_key : NULL;
 	return search_run(session);

@@ -4,7 +4,6 @@
 #include "imap/imap_reply.h"
 #include "imap/imap_sort.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "mail/mime_thread.h"
 
@@ -19,7 +18,6 @@ struct noted {
 
 struct thread_work {
 	enum mime_thread_algorithm algorithm;
-	struct imap_search search;
 	struct imap_look look;
 	struct noted *noted;
 	size_t count;
@@ -35,7 +33,6 @@ static void work_free(void *context)
 	struct thread_work *work = context;
 
 	imap_look_deinit(&work->look);
-	imap_search_deinit(&work->search);
 	buffer_deinit(&work->subjects);
 	free(work->noted);
 	free(work->references);
@@ -160,16 +157,11 @@ static void put_threads(struct imap_session *session, struct thread_work *work)
 static enum net_result thread_run(struct imap_session *session)
 {
 	struct thread_work *work = session->work;
-	int rc = imap_look_run(&work->look);
+	enum net_result result;
+	int rc = imap_look_turn(&work->look, thread_run, &result);
 
-	if (rc > 0) {
-		session->resume = thread_run;
-		return NET_AGAIN;
-	}
-	if (net_connection_is_gone(session->connection))
-		return NET_CLOSE;
-	if (rc == 0)
-		rc = work->look.rc;
+	if (rc > 0)
+		return result;
 	if (rc < 0)
 		return imap_fail(session, rc, NULL);
 	put_threads(session, work);
@@ -194,7 +186,7 @@ static int parse(struct imap_parser *args, struct thread_work *work)
 	work->algorithm = names[i].algorithm;
 	if (imap_parse_space(args) < 0)
 		return ERR_INVALID;
-	return imap_parse_search(args, true, &work->search);
+	return imap_parse_search(args, true, &work->look.search);
 }
 
 enum net_result cmd_thread(struct imap_session *session, struct imap_parser *args)
@@ -204,18 +196,11 @@ enum net_result cmd_thread(struct imap_session *session, struct imap_parser *arg
 
 	session->work = work;
 	session->work_free = work_free;
-	work->search.session = session;
-	work->search.now_ms = clock_now_ms(clock_system());
+	imap_look_prepare(&work->look, session);
 	rc = parse(args, work);
-	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, IMAP_BADCHARSET);
 	if (rc < 0)
-		return imap_bad_args(session, args);
-	if (work->search.has_modseq)
-		session->is_condstore = true;
-	imap_search_bind(&work->search, session->view);
-	work->look.session = session;
-	work->look.search = &work->search;
+		return imap_look_refuse(session, args, rc);
+	imap_look_begin(&work->look, session->view);
 	work->look.context = work;
 	work->look.found = found;
 	return thread_run(session);

@@ -1,8 +1,13 @@
 #include "imap/imap_list_private.h"
 
+#include "imap/imap_reply.h"
+
 #include "base/mem.h"
 
 #include <stdlib.h>
+
+#define STEP_COUNT 500          /* names per snapshot */
+#define STEP_SIZE (256u * 1024) /* bytes of output after which a snapshot ends */
 
 struct imap_list_entry *imap_list_add(struct imap_list_reading *reading, struct bytes name)
 {
@@ -159,4 +164,27 @@ int imap_list_read(struct imap_session *session, struct kv_txn *kv, bool with_fo
 	}
 	free(reading.entries);
 	return rc;
+}
+
+/* ---- going through it ---- */
+
+int imap_list_walk(struct imap_session *session, const struct imap_list *list, size_t *next,
+	imap_list_function *function, void *context)
+{
+	while (*next < list->count) {
+		size_t end = list->count - *next > STEP_COUNT ? *next + STEP_COUNT : list->count;
+		struct kv_txn *kv;
+		int rc = imap_read_begin(session, &kv);
+
+		if (rc < 0)
+			return rc;
+		for (; *next < end && rc == 0 && session->out.len < STEP_SIZE; ++*next)
+			rc = function(session, kv, context, &list->entries[*next]);
+		mail_read_end(&kv);
+		if (rc < 0)
+			return rc;
+		if (imap_is_full(session))
+			return 1;
+	}
+	return 0;
 }

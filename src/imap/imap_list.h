@@ -25,4 +25,14 @@ struct imap_list {
 int imap_list_read(struct imap_session *session, struct kv_txn *kv, bool with_foreign,
 	struct imap_list *list_r);
 
+/* Puts out what is to be said of one name, if anything; an error ends the walk. */
+typedef int imap_list_function(struct imap_session *session, struct kv_txn *kv, void *context,
+	const struct imap_list_entry *entry);
+/*
+ * Goes through the list from *next on, in short snapshots. 0: to its end; 1: the client has to take
+ * what was put out, then call again; or an error, of `function` or of reading.
+ */
+int imap_list_walk(struct imap_session *session, const struct imap_list *list, size_t *next,
+	imap_list_function *function, void *context);
+
 #endif

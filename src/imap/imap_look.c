@@ -50,7 +50,7 @@ static int uid_order(const void *a, const void *b)
 
 static int scope_of_modseq(struct imap_look *look, uint64_t modseq)
 {
-	const struct imap_view *view = look->search->view;
+	const struct imap_view *view = look->search.view;
 	struct changed_list list = { 0 };
 	struct kv_txn *kv;
 	int rc = imap_read_begin(look->session, &kv);
@@ -71,9 +71,9 @@ static int scope_of_modseq(struct imap_look *look, uint64_t modseq)
 /* One set or MODSEQ that all matches must have bounds what is looked at. */
 static int find_scope(struct imap_look *look)
 {
-	const struct imap_view *view = look->search->view;
+	const struct imap_view *view = look->search.view;
 
-	for (const struct imap_search_key *key = look->search->root->children; key != NULL;
+	for (const struct imap_search_key *key = look->search.root->children; key != NULL;
 		key = key->next) {
 		if (key->kind == SEARCH_SET) {
 			for (size_t i = 0; i < key->uids.count; i++)
@@ -98,8 +98,8 @@ static int look_at(void *context, const struct message_record *message)
 
 	look->next_uid = (uint64_t)message->uid + 1;
 	look->step_count++;
-	if (imap_view_has(look->search->view, message->uid, &index)) {
-		int rc = imap_search_match(look->search, look->kv, message);
+	if (imap_view_has(look->search.view, message->uid, &index)) {
+		int rc = imap_search_match(&look->search, look->kv, message);
 
 		look->looked_count++;
 		if (rc > 0) {
@@ -111,17 +111,17 @@ static int look_at(void *context, const struct message_record *message)
 			look->rc = rc;
 	}
 	return look->step_count >= STEP_COUNT ||
-			       look->search->body_bytes - look->step_body_bytes >= STEP_BODY_SIZE
+			       look->search.body_bytes - look->step_body_bytes >= STEP_BODY_SIZE
 		       ? 1
 		       : 0;
 }
 
 static int look_in_scope(struct imap_look *look, struct arena *arena)
 {
-	const struct imap_view *view = look->search->view;
+	const struct imap_view *view = look->search.view;
 
 	look->step_count = 0;
-	look->step_body_bytes = look->search->body_bytes;
+	look->step_body_bytes = look->search.body_bytes;
 	for (size_t i = 0; i < look->scope.count; i++) {
 		const struct uid_range *range = &look->scope.ranges[i];
 		uint64_t first = range->first > look->next_uid ? range->first : look->next_uid;
@@ -154,13 +154,13 @@ static int look_step(struct imap_look *look)
 /* What the UIDs alone decide. */
 static void look_in_view(struct imap_look *look)
 {
-	const struct imap_view *view = look->search->view;
+	const struct imap_view *view = look->search.view;
 
 	for (size_t i = 0; i < view->count; i++) {
 		struct message_record message = { .uid = view->uids[i] };
 
 		if (!uid_set_has(&view->vanished, message.uid) &&
-			imap_search_match(look->search, NULL, &message) > 0)
+			imap_search_match(&look->search, NULL, &message) > 0)
 			add_match(look, &message);
 	}
 }
@@ -193,7 +193,7 @@ static void tell_progress(struct imap_look *look, uint64_t now_ms)
 			(unsigned long long)look->scope_count);
 }
 
-static int look_begin(struct imap_look *look)
+static int find_out_scope(struct imap_look *look)
 {
 	int rc;
 
@@ -201,18 +201,18 @@ static int look_begin(struct imap_look *look)
 	if (look->told_ms == 0)
 		look->told_ms = clock_now_ms(clock_system());
 	rc = find_scope(look);
-	look->scope_count = imap_view_count_in(look->search->view, &look->scope);
-	if (rc == 0 && look->search->root->cost == SEARCH_NEEDS_NOTHING && look->found == NULL) {
+	look->scope_count = imap_view_count_in(look->search.view, &look->scope);
+	if (rc == 0 && look->search.root->cost == SEARCH_NEEDS_NOTHING && look->found == NULL) {
 		look_in_view(look);
 		look->is_done = true;
 	}
 	return rc;
 }
 
-int imap_look_run(struct imap_look *look)
+static int look_run(struct imap_look *look)
 {
 	uint64_t began_ms = clock_now_ms(clock_system()), now_ms = began_ms;
-	int rc = look->has_scope ? 0 : look_begin(look);
+	int rc = look->has_scope ? 0 : find_out_scope(look);
 
 	while (rc == 0 && !look->is_done) {
 		if (net_connection_is_gone(look->session->connection))
@@ -231,9 +231,55 @@ int imap_look_run(struct imap_look *look)
 	return rc;
 }
 
-void imap_look_deinit(struct imap_look *look)
+/* ---- as a part of a command ---- */
+
+void imap_look_prepare(struct imap_look *look, struct imap_session *session)
+{
+	look->session = session;
+	look->search.session = session;
+	look->search.now_ms = clock_now_ms(clock_system());
+}
+
+enum net_result imap_look_refuse(
+	struct imap_session *session, const struct imap_parser *args, int rc)
+{
+	return rc == ERR_NOT_FOUND ? imap_no(session, IMAP_BADCHARSET)
+				   : imap_bad_args(session, args);
+}
+
+static void forget_view(struct imap_look *look)
 {
 	uid_set_deinit(&look->scope);
 	free(look->matches);
 	look->matches = NULL;
+	look->match_count = look->match_room = 0;
+	look->has_scope = look->is_done = false;
+	look->next_uid = 0;
+	look->rc = 0;
+}
+
+void imap_look_begin(struct imap_look *look, const struct imap_view *view)
+{
+	forget_view(look);
+	if (look->search.has_modseq)
+		look->session->is_condstore = true;
+	imap_search_bind(&look->search, view);
+}
+
+int imap_look_turn(struct imap_look *look, enum net_result (*resume)(struct imap_session *session),
+	enum net_result *result_r)
+{
+	int rc = look_run(look);
+
+	if (rc <= 0 && !net_connection_is_gone(look->session->connection))
+		return rc == 0 ? look->rc : rc;
+	look->session->resume = resume;
+	*result_r = rc > 0 ? NET_AGAIN : NET_CLOSE;
+	return 1;
+}
+
+void imap_look_deinit(struct imap_look *look)
+{
+	forget_view(look);
+	imap_search_deinit(&look->search);
 }

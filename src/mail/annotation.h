@@ -77,10 +77,25 @@ int message_annotation_each(struct kv_txn *kv, uint32_t account, struct id128 ow
 
 /* ---- changing: each call one durable commit, but for steps ---- */
 
-/* All or none. ERR_TOO_LARGE: too many, or too much in all. ERR_NOT_FOUND: the mailbox is gone;
- * `is_foreign`: it is another account's, and not looked for. */
-int metadata_set(struct mail *mail, uint32_t account, struct id128 mailbox, bool is_foreign,
-	const struct annotation *changes, size_t count, struct error *error, uint64_t *position_r);
+/* What one SETMETADATA changes. */
+struct metadata_change {
+	uint32_t account; /* the mailbox's, or that holds the server's; shared entries go there ...
+			   */
+	uint32_t own;     /* ... and private ones here: maybe the same */
+	struct id128 mailbox; /* none: the server */
+	const struct annotation *entries;
+	size_t count;
+	bool sets_special_use; /* of the mailbox, as mailbox_set_special_use() does */
+	struct bytes special_use;
+};
+
+/*
+ * All or none, in both accounts. ERR_TOO_LARGE: too many, or too much in all. ERR_NOT_FOUND: the
+ * mailbox is gone (which is not looked at for private entries in another account). ERR_EXISTS:
+ * another mailbox has the special use.
+ */
+int metadata_set(struct mail *mail, const struct metadata_change *change, struct error *error,
+	uint64_t *position_r);
 
 /*
  * Annotates the shown UIDs of the set, in steps like message_store(), with which it shares

@@ -69,55 +69,91 @@ static bool sets_any(const struct annotation *changes, size_t count)
 
 /* ---- metadata ---- */
 
-struct metadata_context {
-	struct id128 mailbox;
-	bool is_foreign;
-	const struct annotation *changes;
-	size_t count;
-};
+static uint32_t metadata_home(const struct metadata_change *change, const struct annotation *entry)
+{
+	return entry->scope == ANNOTATION_SHARED ? change->account : change->own;
+}
 
-static int metadata_run(struct account_write *write, void *context)
+/* The entries that are kept in one of the accounts. */
+static int set_entries(struct account_write *write, const struct metadata_change *change)
 {
 	static const enum annotation_scope scopes[] = { ANNOTATION_PRIVATE, ANNOTATION_SHARED };
-	const struct metadata_context *set = context;
 	uint32_t account = write->header.number;
 	struct stamp stamp = { 0, 0 };
-	struct mailbox_record mailbox;
 	struct tally tally = { 0 };
 	bool is_changed = false;
 	int rc = 0;
 
-	if (!set->is_foreign && !id128_is_none(set->mailbox))
-		rc = account_get_mailbox(write->kv, account, set->mailbox, write->arena, &mailbox);
-	if (rc == 0 && !set->is_foreign && !id128_is_none(set->mailbox) &&
-		!mailbox_is_live(&mailbox))
-		rc = ERR_NOT_FOUND;
-	for (size_t i = 0; i < set->count && rc == 0; i++) {
+	for (size_t i = 0; i < change->count && rc == 0; i++) {
+		const struct annotation *entry = &change->entries[i];
 		unsigned char at[REGISTER_KEY_SIZE_MAX];
 
-		rc = put_one(write, set->mailbox,
-			metadata_key(at, set->changes[i].scope, set->changes[i].entry),
-			&set->changes[i], &stamp, &is_changed);
+		if (metadata_home(change, entry) == account)
+			rc = put_one(write, change->mailbox,
+				metadata_key(at, entry->scope, entry->entry), entry, &stamp,
+				&is_changed);
 	}
-	if (rc < 0 || !sets_any(set->changes, set->count))
+	if (rc < 0 || !sets_any(change->entries, change->count))
 		return rc;
 	for (int i = 0; i < 2 && rc == 0; i++)
-		rc = metadata_each(write->kv, account, set->mailbox, scopes[i], bytes_of(NULL, 0),
-			write->arena, tally_one, &tally);
+		rc = metadata_each(write->kv, account, change->mailbox, scopes[i],
+			bytes_of(NULL, 0), write->arena, tally_one, &tally);
 	return rc == 0 && is_over(&tally, ANNOTATION_COUNT_MAX) ? ERR_TOO_LARGE : rc;
 }
 
-int metadata_set(struct mail *mail, uint32_t account, struct id128 mailbox, bool is_foreign,
-	const struct annotation *changes, size_t count, struct error *error, uint64_t *position_r)
+static bool has_entries_in(const struct metadata_change *change, uint32_t account)
 {
-	struct metadata_context set = { mailbox, is_foreign, changes, count };
-	int rc = mail_commit(mail, account, metadata_run, &set, error, position_r);
+	for (size_t i = 0; i < change->count; i++) {
+		if (metadata_home(change, &change->entries[i]) == account)
+			return true;
+	}
+	return false;
+}
+
+/* In the account of the mailbox, or of the server. */
+static int set_there(struct accounts_write *accounts, const struct metadata_change *change)
+{
+	struct mailbox_record mailbox;
+	struct account_write *write;
+	int rc = accounts_write_get(accounts, change->account, &write);
+
+	if (rc < 0)
+		return rc;
+	if (!id128_is_none(change->mailbox)) {
+		rc = account_get_mailbox(
+			write->kv, change->account, change->mailbox, write->arena, &mailbox);
+		if (rc < 0 || !mailbox_is_live(&mailbox))
+			return rc < 0 ? rc : ERR_NOT_FOUND;
+	}
+	if (change->sets_special_use)
+		rc = mailbox_put_special_use(write, change->mailbox, change->special_use);
+	return rc < 0 ? rc : set_entries(write, change);
+}
+
+static int metadata_run(struct accounts_write *accounts, void *context)
+{
+	const struct metadata_change *change = context;
+	struct account_write *own;
+	int rc = 0;
+
+	if (change->sets_special_use || has_entries_in(change, change->account))
+		rc = set_there(accounts, change);
+	if (rc < 0 || change->own == change->account || !has_entries_in(change, change->own))
+		return rc;
+	rc = accounts_write_get(accounts, change->own, &own);
+	return rc < 0 ? rc : set_entries(own, change);
+}
+
+int metadata_set(struct mail *mail, const struct metadata_change *change, struct error *error,
+	uint64_t *position_r)
+{
+	int rc = accounts_commit(mail, metadata_run, (void *)change, error, position_r);
 
 	if (rc == ERR_NOT_FOUND)
 		return error_set(error, rc, "the mailbox does not exist any more");
 	if (rc == ERR_TOO_LARGE)
 		return error_set(error, rc, "too many annotations, or too much in them");
-	return rc;
+	return rc == ERR_EXISTS ? error_set(error, rc, "another mailbox has that special use") : rc;
 }
 
 struct metadata_copy {

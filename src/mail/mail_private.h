@@ -115,6 +115,10 @@ int mailbox_make_as(struct account_write *write, struct mailbox_record *mailbox)
 int mailbox_remove_at(
 	struct account_write *write, struct mailbox_record *mailbox, struct stamp stamp);
 
+/* Within a commit, as mailbox_set_special_use(); without texts. */
+int mailbox_put_special_use(
+	struct account_write *write, struct id128 mailbox, struct bytes special_use);
+
 /* deletion.c: the register that says that an account is being deleted. */
 bool deletion_is_mark(const struct register_record *record);
 

@@ -385,26 +385,32 @@ static int find_special_use(void *context, const struct mailbox_record *mailbox)
 	       bytes_equal(mailbox->special_use, change->to);
 }
 
-static int special_use_run(struct account_write *write, void *context)
+int mailbox_put_special_use(struct account_write *write, struct id128 id, struct bytes special_use)
 {
-	struct mailbox_context *change = context;
+	struct mailbox_context change = { .id = id, .to = special_use };
 	struct mailbox_record mailbox;
-	int rc = account_get_mailbox(
-		write->kv, write->header.number, change->id, write->arena, &mailbox);
+	int rc = account_get_mailbox(write->kv, write->header.number, id, write->arena, &mailbox);
 
 	if (rc < 0 || !mailbox_is_live(&mailbox))
 		return rc < 0 ? rc : ERR_NOT_FOUND;
-	if (bytes_equal(mailbox.special_use, change->to))
+	if (bytes_equal(mailbox.special_use, special_use))
 		return 0;
-	if (change->to.len > 0)
+	if (special_use.len > 0)
 		rc = account_each_mailbox(
-			write->kv, write->header.number, write->arena, find_special_use, change);
+			write->kv, write->header.number, write->arena, find_special_use, &change);
 	if (rc != 0)
 		return rc < 0 ? rc : ERR_EXISTS;
-	mailbox.special_use = change->to;
+	mailbox.special_use = special_use;
 	mailbox.special_use_stamp = account_stamp(write);
 	mailbox.modseq = mailbox.special_use_stamp.modseq;
 	return account_put_mailbox(write, &mailbox);
+}
+
+static int special_use_run(struct account_write *write, void *context)
+{
+	const struct mailbox_context *change = context;
+
+	return mailbox_put_special_use(write, change->id, change->to);
 }
 
 int mailbox_set_special_use(struct mail *mail, uint32_t account, struct id128 mailbox,

@@ -24,7 +24,7 @@ static bool is_plain(const struct shared_place *place)
 	return place->seen_account == 0 && (place->rights & FLAG_RIGHTS) == FLAG_RIGHTS;
 }
 
-static bool may_set(const struct shared_place *place, struct bytes flag)
+bool shared_may_set(const struct shared_place *place, struct bytes flag)
 {
 	return (place->rights & acl_right_for_flag(flag)) != 0;
 }
@@ -45,7 +45,8 @@ static bool may_change(void *context, struct bytes name)
 {
 	const struct shared_place *place = context;
 
-	return may_set(place, name) && (place->seen_account == 0 || !bytes_equal(name, SEEN_FLAG));
+	return shared_may_set(place, name) &&
+	       (place->seen_account == 0 || !bytes_equal(name, SEEN_FLAG));
 }
 
 /* What becomes of \Seen. */
@@ -53,7 +54,7 @@ static bool wanted_seen(const struct flags_context *store, bool is_seen)
 {
 	bool is_named = flag_is_named(&store->edit, SEEN_FLAG);
 
-	if (!may_set(store->place, SEEN_FLAG))
+	if (!shared_may_set(store->place, SEEN_FLAG))
 		return is_seen;
 	if (store->edit.operation == FLAGS_REPLACE)
 		return is_named;
@@ -210,7 +211,7 @@ static bool take_allowed(const struct shared_place *place, const struct append_m
 	for (size_t i = 0; i < from->flag_count; i++) {
 		struct bytes flag = flag_canonical(from->flags[i]);
 
-		if (!may_set(place, flag))
+		if (!shared_may_set(place, flag))
 			continue;
 		if (place->seen_account != 0 && bytes_equal(flag, SEEN_FLAG))
 			is_seen = true;
@@ -316,155 +317,5 @@ int shared_replace(struct mail *mail, const struct shared_place *from, uint32_t 
 		return rc;
 	*uidvalidity_r = replace.append.appending.uidvalidity;
 	*uid_r = replace.append.appending.uid;
-	return 0;
-}
-
-/* ---- COPY and MOVE ---- */
-
-struct copy_context {
-	const struct shared_place *from;
-	const struct shared_place *to;
-	struct account_write *source, *target;
-	struct account_write *own;  /* that holds \Seen in the target; NULL: its messages do */
-	struct account_write *user; /* what is private to him; NULL: both accounts are his own */
-	struct message_step step;
-	bool is_move;
-	struct copy_result result;
-	size_t room;
-};
-
-/* The flags that are set, so far as they may be in the target; \Seen is put back by the caller. */
-static void keep_flags(
-	const struct copy_context *copy, struct arena *arena, struct message_record *message)
-{
-	struct flag_state *flags = arena_alloc(arena, (message->flag_count + 1) * sizeof(*flags));
-	size_t count = 0;
-
-	for (size_t i = 0; i < message->flag_count; i++) {
-		const struct flag_state *flag = &message->flags[i];
-
-		if (flag->is_set && may_set(copy->to, flag->name) &&
-			(copy->own == NULL || !bytes_equal(flag->name, SEEN_FLAG)))
-			flags[count++] = *flag;
-	}
-	message->flags = flags;
-	message->flag_count = count;
-}
-
-/* Within one account the instance stays: a flag set elsewhere meanwhile finds the message, and so
- * does what each user has seen. */
-static int move_within(
-	struct account_write *write, struct message_record *message, struct id128 to, uint32_t uid)
-{
-	message->uid = uid;
-	message->placed = account_stamp(write);
-	message->placed_in = message->mailbox = to;
-	message->modseq = message->placed.modseq;
-	message->savedate_ms = write->now_ms;
-	return account_put_message(write, message);
-}
-
-static int copy_one(struct copy_context *copy, const struct message_record *message,
-	struct id128 to, uint32_t uid)
-{
-	struct account_write *target = copy->target;
-	struct message_record shown = *message, copied = *message;
-	int rc;
-
-	if (copy->is_move && copy->source == target)
-		return move_within(target, &copied, to, uid);
-	rc = seen_apply(target->kv, copy->from->seen_account, copy->source->header.id,
-		target->arena, &shown);
-	if (rc < 0)
-		return rc;
-	copied = shown;
-	keep_flags(copy, target->arena, &copied);
-	copied.uid = uid;
-	rc = message_append(target, to, &copied);
-	if (rc == 0 && copy->own != NULL && message_has_flag(&shown, SEEN_FLAG) &&
-		may_set(copy->to, SEEN_FLAG))
-		rc = seen_put(copy->own, target->header.id, copied.instance, true, copied.placed);
-	if (rc == 0)
-		rc = annotations_copy(target, copy->source->header.number, message, &copied);
-	if (rc == 0 && copy->user != NULL)
-		rc = annotations_copy_privately(
-			copy->user, copy->source, message->instance, target, &copied);
-	if (rc == 0 && copy->is_move)
-		rc = message_remove(copy->source, message);
-	return rc;
-}
-
-static int copy_step(struct copy_context *copy)
-{
-	struct mailbox_record to;
-	int rc = message_target_find(copy->target, copy->to->mailbox, &to);
-
-	if (rc == 0)
-		rc = message_step_read(copy->source, &copy->step);
-	if (rc < 0)
-		return rc;
-	copy->result.uidvalidity = to.uidvalidity;
-	for (size_t i = 0; i < copy->step.count && rc == 0; i++) {
-		uint32_t uid = to.uidnext + (uint32_t)i;
-		void *pairs = copy->result.pairs;
-
-		mem_grow(&pairs, &copy->room, copy->result.count + 1, sizeof(*copy->result.pairs));
-		copy->result.pairs = pairs;
-		copy->result.pairs[copy->result.count++] =
-			(struct uid_pair){ copy->step.messages[i].uid, uid };
-		rc = copy_one(copy, &copy->step.messages[i], to.id, uid);
-	}
-	return rc;
-}
-
-/* COPY is all or nothing: all steps in the one commit. */
-static int copy_run(struct accounts_write *accounts, void *context)
-{
-	struct copy_context *copy = context;
-	int rc = accounts_write_get(accounts, copy->from->account, &copy->source);
-
-	if (rc == 0)
-		rc = accounts_write_get(accounts, copy->to->account, &copy->target);
-	if (rc == 0 && copy->to->seen_account != 0)
-		rc = accounts_write_get(accounts, copy->to->seen_account, &copy->own);
-	if (rc == 0 && (copy->from->seen_account != 0 || copy->to->seen_account != 0))
-		rc = accounts_write_get(accounts,
-			copy->from->seen_account != 0 ? copy->from->seen_account
-						      : copy->to->seen_account,
-			&copy->user);
-	do {
-		if (rc == 0)
-			rc = copy_step(copy);
-		if (rc == 0)
-			rc = account_write_flush(copy->target);
-	} while (rc == 0 && !copy->is_move && !copy->step.is_done);
-	return rc;
-}
-
-int shared_copy(struct mail *mail, const struct shared_place *from, const struct shared_place *to,
-	const struct uid_set *uids, bool is_move, struct error *error, struct copy_result *result_r,
-	uint64_t *position_r)
-{
-	struct copy_context copy = { .from = from,
-		.to = to,
-		.step = { .mailbox = from->mailbox, .uids = uids },
-		.is_move = is_move };
-	int rc = 0;
-
-	if (from->account == to->account && is_plain(from) && is_plain(to))
-		return message_copy(mail, from->account, from->mailbox, to->mailbox, uids, is_move,
-			error, result_r, position_r);
-	while (rc == 0 && !copy.step.is_done) {
-		copy.own = copy.user = NULL;
-		rc = accounts_commit(mail, copy_run, &copy, error, position_r);
-	}
-	free(copy.step.messages);
-	if (rc == ERR_NOT_FOUND)
-		rc = error_set(error, rc, "the target mailbox does not exist");
-	if (rc < 0) {
-		free(copy.result.pairs);
-		return rc;
-	}
-	*result_r = copy.result;
 	return 0;
 }

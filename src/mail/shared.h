@@ -21,6 +21,7 @@ struct shared_place {
 
 /* The right that it takes to set or clear the flag. */
 enum acl_right acl_right_for_flag(struct bytes flag);
+bool shared_may_set(const struct shared_place *place, struct bytes flag);
 
 int shared_store(struct mail *mail, const struct shared_place *place, const struct uid_set *uids,
 	enum flag_operation operation, const struct bytes *flags, size_t flag_count,

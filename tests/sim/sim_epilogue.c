@@ -169,11 +169,15 @@ static void set_metadata(struct scene *scene, size_t node, bool is_set)
 		.entry = BYTES_LITERAL("/scene"),
 		.is_set = is_set,
 		.value = BYTES_LITERAL("played") };
+	struct metadata_change metadata = { .account = own->account,
+		.own = own->account,
+		.mailbox = inbox_of(scene, node),
+		.entries = &change,
+		.count = 1 };
 
 	at(scene, node);
 	client_expect(&scene->client,
-		metadata_set(own->mail, own->account, inbox_of(scene, node), false, &change, 1,
-			&scene->client.error, &own->position),
+		metadata_set(own->mail, &metadata, &scene->client.error, &own->position),
 		"set metadata");
 	done(scene);
 }

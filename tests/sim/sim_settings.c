@@ -52,6 +52,11 @@ void act_annotate(struct client *client)
 									  : ANNOTATION_PRIVATE,
 		.is_set = sim_chance(client->sim, 70) };
 	bool is_of_server = sim_chance(client->sim, 30);
+	struct metadata_change metadata = { .account = node->account,
+		.own = node->account,
+		.mailbox = is_of_server ? (struct id128){ { 0 } } : mailbox->id,
+		.entries = &change,
+		.count = 1 };
 
 	change.entry =
 		sim_chance(client->sim, 50) ? BYTES_LITERAL("/comment") : BYTES_LITERAL("/color");
@@ -61,9 +66,7 @@ void act_annotate(struct client *client)
 		act_annotate_messages(client, &change);
 	} else if (sim_chance(client->sim, 50)) {
 		client_expect(client,
-			metadata_set(node->mail, node->account,
-				is_of_server ? (struct id128){ { 0 } } : mailbox->id, false,
-				&change, 1, &client->error, &node->position),
+			metadata_set(node->mail, &metadata, &client->error, &node->position),
 			"set metadata");
 	} else {
 		client_expect(client,

@@ -1,0 +1,172 @@
+/* COPY and MOVE, within an account or between two (mail/shared.h). */
+#include "mail/shared.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "mail/annotation.h"
+#include "mail/mail_private.h"
+#include "mail/seen.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#define SEEN_FLAG BYTES_LITERAL("\\Seen")
+
+struct copy_context {
+	const struct shared_place *from;
+	const struct shared_place *to;
+	struct account_write *source, *target;
+	struct account_write *own;  /* that holds \Seen in the target; NULL: its messages do */
+	struct account_write *user; /* what is private to him; NULL: both accounts are his own */
+	struct message_step step;
+	bool is_move;
+	struct copy_result result;
+	size_t room;
+};
+
+/* The flags that are set, so far as they may be in the target; \Seen is put back by the caller. */
+static void keep_flags(
+	const struct copy_context *copy, struct arena *arena, struct message_record *message)
+{
+	struct flag_state *flags = arena_alloc(arena, (message->flag_count + 1) * sizeof(*flags));
+	size_t count = 0;
+
+	for (size_t i = 0; i < message->flag_count; i++) {
+		const struct flag_state *flag = &message->flags[i];
+
+		if (flag->is_set && shared_may_set(copy->to, flag->name) &&
+			(copy->own == NULL || !bytes_equal(flag->name, SEEN_FLAG)))
+			flags[count++] = *flag;
+	}
+	message->flags = flags;
+	message->flag_count = count;
+}
+
+/* Within one account the instance stays: a flag set elsewhere meanwhile finds the message, and so
+ * does what each user has seen. */
+static int move_within(
+	struct account_write *write, struct message_record *message, struct id128 to, uint32_t uid)
+{
+	message->uid = uid;
+	message->placed = account_stamp(write);
+	message->placed_in = message->mailbox = to;
+	message->modseq = message->placed.modseq;
+	message->savedate_ms = write->now_ms;
+	return account_put_message(write, message);
+}
+
+static int copy_one(struct copy_context *copy, const struct message_record *message,
+	struct id128 to, uint32_t uid)
+{
+	struct account_write *target = copy->target;
+	struct message_record shown = *message, copied = *message;
+	int rc;
+
+	if (copy->is_move && copy->source == target)
+		return move_within(target, &copied, to, uid);
+	rc = seen_apply(target->kv, copy->from->seen_account, copy->source->header.id,
+		target->arena, &shown);
+	if (rc < 0)
+		return rc;
+	copied = shown;
+	keep_flags(copy, target->arena, &copied);
+	copied.uid = uid;
+	rc = message_append(target, to, &copied);
+	if (rc == 0 && copy->own != NULL && message_has_flag(&shown, SEEN_FLAG) &&
+		shared_may_set(copy->to, SEEN_FLAG))
+		rc = seen_put(copy->own, target->header.id, copied.instance, true, copied.placed);
+	if (rc == 0)
+		rc = annotations_copy(target, copy->source->header.number, message, &copied);
+	if (rc == 0 && copy->user != NULL)
+		rc = annotations_copy_privately(
+			copy->user, copy->source, message->instance, target, &copied);
+	if (rc == 0 && copy->is_move)
+		rc = message_remove(copy->source, message);
+	return rc;
+}
+
+static int copy_step(struct copy_context *copy)
+{
+	struct mailbox_record to;
+	int rc = message_target_find(copy->target, copy->to->mailbox, &to);
+
+	if (rc == 0)
+		rc = message_step_read(copy->source, &copy->step);
+	if (rc < 0)
+		return rc;
+	copy->result.uidvalidity = to.uidvalidity;
+	for (size_t i = 0; i < copy->step.count && rc == 0; i++) {
+		uint32_t uid = to.uidnext + (uint32_t)i;
+		void *pairs = copy->result.pairs;
+
+		mem_grow(&pairs, &copy->room, copy->result.count + 1, sizeof(*copy->result.pairs));
+		copy->result.pairs = pairs;
+		copy->result.pairs[copy->result.count++] =
+			(struct uid_pair){ copy->step.messages[i].uid, uid };
+		rc = copy_one(copy, &copy->step.messages[i], to.id, uid);
+	}
+	return rc;
+}
+
+/* COPY is all or nothing (RFC 3501, section 6.4.7): all steps in the one commit. */
+static int copy_run(struct accounts_write *accounts, void *context)
+{
+	struct copy_context *copy = context;
+	int rc = accounts_write_get(accounts, copy->from->account, &copy->source);
+
+	if (rc == 0)
+		rc = accounts_write_get(accounts, copy->to->account, &copy->target);
+	if (rc == 0 && copy->to->seen_account != 0)
+		rc = accounts_write_get(accounts, copy->to->seen_account, &copy->own);
+	if (rc == 0 && (copy->from->seen_account != 0 || copy->to->seen_account != 0))
+		rc = accounts_write_get(accounts,
+			copy->from->seen_account != 0 ? copy->from->seen_account
+						      : copy->to->seen_account,
+			&copy->user);
+	do {
+		if (rc == 0)
+			rc = copy_step(copy);
+		if (rc == 0)
+			rc = account_write_flush(copy->target);
+	} while (rc == 0 && !copy->is_move && !copy->step.is_done);
+	return rc;
+}
+
+int shared_copy(struct mail *mail, const struct shared_place *from, const struct shared_place *to,
+	const struct uid_set *uids, bool is_move, struct error *error, struct copy_result *result_r,
+	uint64_t *position_r)
+{
+	struct copy_context copy = { .from = from,
+		.to = to,
+		.step = { .mailbox = from->mailbox, .uids = uids },
+		.is_move = is_move };
+	int rc = 0;
+
+	while (rc == 0 && !copy.step.is_done) {
+		copy.own = copy.user = NULL;
+		rc = accounts_commit(mail, copy_run, &copy, error, position_r);
+	}
+	free(copy.step.messages);
+	if (rc == ERR_NOT_FOUND)
+		rc = error_set(error, rc, "the target mailbox does not exist");
+	if (rc < 0) {
+		free(copy.result.pairs);
+		return rc;
+	}
+	*result_r = copy.result;
+	return 0;
+}
+
+int message_copy(struct mail *mail, uint32_t account, struct id128 from, struct id128 to,
+	const struct uid_set *uids, bool is_move, struct error *error, struct copy_result *result_r,
+	uint64_t *position_r)
+{
+	const struct shared_place source = {
+		.account = account, .mailbox = from, .rights = UINT_MAX
+	};
+	const struct shared_place target = {
+		.account = account, .mailbox = to, .rights = UINT_MAX
+	};
+
+	return shared_copy(mail, &source, &target, uids, is_move, error, result_r, position_r);
+}

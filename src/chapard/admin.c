@@ -43,7 +43,7 @@ static const struct admin_command commands[] = {
 	{ "script-list", ADMIN_OPTION_JSON, 1, 1, admin_script_list },
 	{ "script-put", 0, 3, 3, admin_script_put }, /* NAME SCRIPT TEXT */
 	/* ACCOUNT SOURCE [dry-run] [over-quota] [keep] [KEY=VALUE …] */
-	{ "import", ADMIN_OPTION_JSON, 2, 12, admin_import },
+	{ "import", ADMIN_OPTION_JSON, 2, 16, admin_import },
 	{ "origin-sync", ADMIN_OPTION_JSON, 2, 3, admin_origin_sync }, /* MODE PASSWORD [watch] */
 	{ "origin-met", 0, 0, 0, admin_origin_met }, /* whether anything came from there */
 	{ "trace", 0, 0, 1, admin_trace },           /* [ACCOUNT|USER|PEER] */

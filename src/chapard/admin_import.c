@@ -16,6 +16,7 @@ struct import_call {
 	bool is_json;
 	uint64_t line_count;
 	struct import_counts sum;
+	uint64_t deleted_count;
 };
 
 static void call_free(void *context)
@@ -40,6 +41,7 @@ static void tell_json(struct import_call *run, const struct import_result *resul
 	json_member_number(out, ",", "expunged", result->counts.gone_count);
 	json_member_number(out, ",", "renumbered", result->counts.renumbered_count);
 	json_member_number(out, ",", "left-out", result->left_out_count);
+	json_member_number(out, ",", "deleted", result->deleted_count);
 	json_member_number(out, ",", "uidvalidity-there", result->uidvalidity);
 	json_member_number(out, ",", "uidvalidity", result->uidvalidity_here);
 	json_member_bool(out, ",", "deleted-here", result->is_deleted_here);
@@ -99,6 +101,7 @@ static void tell(void *context, const struct import_result *result)
 	run->sum.new_count += result->counts.new_count;
 	run->sum.changed_count += result->counts.changed_count;
 	run->sum.gone_count += result->counts.gone_count;
+	run->deleted_count += result->deleted_count;
 	if (!run->is_json) {
 		tell_text(run, result);
 		return;
@@ -123,6 +126,11 @@ static void end(struct import_call *run, bool is_dry_run, struct buffer *out)
 		(unsigned long long)run->sum.new_count, (unsigned long long)run->sum.changed_count,
 		(unsigned long long)run->sum.gone_count,
 		(unsigned long long)progress.subscription_count);
+	if (run->deleted_count > 0)
+		buffer_printf(out,
+			"%llu messages were deleted here, and stay so (chapar undelete brings them "
+			"back)\n",
+			(unsigned long long)run->deleted_count);
 }
 
 /* ---- the command ---- */

@@ -57,6 +57,8 @@ struct import {
 	struct import_point *lost_points;
 	size_t lost_count, lost_room, lost_point_room, lost_next;
 	bool is_lost;
+	struct bytes *unlisted; /* names that were subscribed to */
+	size_t unlisted_count, unlisted_room;
 
 	uint64_t mailbox_count, subscription_count;
 	struct error first_error;
@@ -85,6 +87,7 @@ void import_free(struct import **import)
 	free((*import)->gone.list);
 	free((*import)->lost);
 	free((*import)->lost_points);
+	free((*import)->unlisted);
 	arena_free(&(*import)->list_arena);
 	arena_free(&(*import)->arena);
 	arena_free(&(*import)->scratch);
@@ -339,6 +342,8 @@ static int mailbox_step(struct import *import, struct error *error)
 		number_add(&import->gone, import->state.gone[i]);
 	for (size_t i = 0; i < import->state.count && !import->state.is_difference; i++)
 		number_add(&import->keys, import->state.messages[i].key);
+	for (size_t i = 0; i < import->state.key_count; i++)
+		number_add(&import->keys, import->state.keys[i]);
 	if (import->keys.count > 1)
 		qsort(import->keys.list, import->keys.count, sizeof(uint64_t), number_order);
 	import->phase = PHASE_LOOK;
@@ -369,9 +374,13 @@ static int look_step(struct import *import, struct error *error)
 		enum import_state state;
 
 		rc = import_look(kv, &import->target, &message, import->scratch, &state);
-		if (rc == 0 && state != IMPORT_SAME)
-			number_add(state == IMPORT_NEW ? &import->fresh : &import->changed,
-				import->look_next);
+		if (rc < 0)
+			break;
+		if (state == IMPORT_NEW)
+			number_add(&import->fresh, import->look_next);
+		else if (state == IMPORT_CHANGED)
+			number_add(&import->changed, import->look_next);
+		import->result.deleted_count += state == IMPORT_GONE;
 	}
 	mail_read_end(&kv);
 	arena_reset(import->scratch);
@@ -481,6 +490,12 @@ static int copy_step(struct import *import, struct error *error)
 
 /* ---- flags, and what is gone ---- */
 
+/* Else what came from there is compared with what is there. */
+static bool tells_gone(const struct import *import)
+{
+	return import->state.is_difference && import->state.keys == NULL;
+}
+
 static int change_step(struct import *import, struct error *error)
 {
 	struct import_message messages[CHANGE_COUNT_MAX];
@@ -492,9 +507,9 @@ static int change_step(struct import *import, struct error *error)
 		import->change_next = import->changed.count;
 	}
 	if (import->change_next == import->changed.count) {
-		import->phase = import->options.keeps_gone    ? PHASE_FINISH
-				: import->state.is_difference ? PHASE_GONE
-							      : PHASE_GONE_LOOK;
+		import->phase = import->options.keeps_gone ? PHASE_FINISH
+				: tells_gone(import)       ? PHASE_GONE
+							   : PHASE_GONE_LOOK;
 		return IMPORT_MORE;
 	}
 	while (count < CHANGE_COUNT_MAX && import->change_next < import->changed.count)
@@ -607,25 +622,63 @@ static int finish_step(struct import *import, struct error *error)
 
 /* ---- what belongs to no mailbox ---- */
 
-static int subscribe_step(struct import *import, struct error *error)
+static void unlisted_add(void *context, struct bytes name)
 {
-	const struct source_mailbox *mailbox;
+	struct import *import = context;
+
+	if (listed(import, name) != NULL)
+		return;
+	mem_grow((void **)&import->unlisted, &import->unlisted_room, import->unlisted_count + 1,
+		sizeof(*import->unlisted));
+	import->unlisted[import->unlisted_count++] = arena_copy(import->list_arena, name);
+}
+
+static int subscribe(
+	struct import *import, struct bytes name, bool is_subscribed, struct error *error)
+{
 	bool is_changed = false;
 	int rc;
 
-	if (import->index == import->list.count || import->options.is_dry_run) {
-		import->phase = PHASE_LOST;
-		import->is_lost = true;
-		return IMPORT_MORE;
-	}
-	mailbox = &import->list.mailboxes[import->index++];
-	import->target.name = mailbox->name;
-	rc = import_subscribe(&import->target, mailbox->is_subscribed, &is_changed, error);
+	import->target.name = name;
+	rc = import_subscribe(&import->target, is_subscribed, &is_changed, error);
 	import->subscription_count += is_changed;
 	if (rc == ERR_INVALID) {
 		rc = 0; /* no name of a mailbox; told already if there was mail */
 		*error = (struct error){ 0 };
 	}
+	return rc;
+}
+
+/* Names that are not listed any more, of those that were subscribed to. */
+static int unsubscribe(struct import *import, struct error *error)
+{
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = NULL;
+	int rc = snapshot(import, &kv);
+
+	if (rc == 0)
+		rc = import_each_subscription(kv, &import->target, arena, unlisted_add, import);
+	mail_read_end(&kv);
+	arena_free(&arena);
+	for (size_t i = 0; i < import->unlisted_count && rc == 0; i++)
+		rc = subscribe(import, import->unlisted[i], false, error);
+	return rc;
+}
+
+static int subscribe_step(struct import *import, struct error *error)
+{
+	int rc = 0;
+
+	if (import->index < import->list.count && !import->options.is_dry_run) {
+		const struct source_mailbox *mailbox = &import->list.mailboxes[import->index++];
+
+		rc = subscribe(import, mailbox->name, mailbox->is_subscribed, error);
+		return rc < 0 ? rc : IMPORT_MORE;
+	}
+	if (!import->options.is_dry_run)
+		rc = unsubscribe(import, error);
+	import->phase = PHASE_LOST;
+	import->is_lost = true;
 	return rc < 0 ? rc : IMPORT_MORE;
 }
 

@@ -17,6 +17,7 @@ struct import_result {     /* of one mailbox */
 	struct import_counts counts;
 	uint64_t message_count;  /* there */
 	uint64_t left_out_count; /* they could not be read, or are too large */
+	uint64_t deleted_count;  /* deleted here, and left so */
 	bool is_deleted_here;    /* a user has deleted it; nothing was done */
 	bool is_gone_there;      /* the source has it no more */
 	bool has_other_uidvalidity;

@@ -61,7 +61,7 @@ struct listing {
 	size_t count, room;
 	struct buffer path; /* of the folder looked at */
 	int depth;
-	struct map subscribed; /* by name */
+	struct map by_name;
 };
 
 static bool is_mailbox(struct listing *listing, struct bytes path)
@@ -128,11 +128,32 @@ static int folder_look(void *context, const char *name)
 	return rc;
 }
 
+/* The mailboxes listed so far, by name; the value's length is the index. */
+static void names_map(struct listing *listing)
+{
+	for (size_t i = 0; i < listing->count; i++) {
+		struct bytes *index = arena_zalloc(listing->arena, sizeof(*index));
+
+		index->len = i;
+		map_put(&listing->by_name, listing->mailboxes[i].name, index);
+	}
+}
+
+/* There may be none of that name. */
 static void subscription_add(void *context, struct bytes name)
 {
 	struct listing *listing = context;
+	struct bytes *index = map_get(&listing->by_name, name);
 
-	map_put(&listing->subscribed, name, listing);
+	if (index == NULL) {
+		if (mailbox_add(listing, bytes_of(NULL, 0), name) < 0)
+			return;
+		index = arena_zalloc(listing->arena, sizeof(*index));
+		index->len = listing->count - 1;
+		map_put(&listing->by_name, name, index);
+		listing->mailboxes[index->len].has_mail = false;
+	}
+	listing->mailboxes[index->len].is_subscribed = true;
 }
 
 static void subscriptions_read(struct listing *listing, const char *file, bool is_courier)
@@ -163,17 +184,15 @@ static int maildir_list(
 		error_set(error, rc, "%s cannot be listed: %s", listing.maildir->path,
 			error_name(rc));
 	} else {
+		names_map(&listing);
 		subscriptions_read(&listing, "subscriptions", false);
 		subscriptions_read(&listing, "courierimapsubscribed", true);
-		for (size_t i = 0; i < listing.count; i++)
-			listing.mailboxes[i].is_subscribed =
-				map_get(&listing.subscribed, listing.mailboxes[i].name) != NULL;
 		list_r->mailboxes = arena_alloc(arena, listing.count * sizeof(*list_r->mailboxes));
 		memcpy(list_r->mailboxes, listing.mailboxes,
 			listing.count * sizeof(*list_r->mailboxes));
 		list_r->count = listing.count;
 	}
-	map_deinit(&listing.subscribed);
+	map_deinit(&listing.by_name);
 	buffer_deinit(&listing.path);
 	free(listing.mailboxes);
 	return rc;

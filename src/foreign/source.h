@@ -60,6 +60,10 @@ struct source_state {
 	bool is_difference;
 	uint64_t *gone;
 	size_t gone_count;
+	/* Of a difference that does not tell what went: the keys of all that is there. NULL: it
+	 * does. */
+	uint64_t *keys;
+	size_t key_count;
 };
 
 struct source;

@@ -66,7 +66,8 @@ struct import_message {
 
 enum import_state {
 	IMPORT_NEW,
-	IMPORT_SAME,    /* it is here, or was: there is nothing to do */
+	IMPORT_SAME,
+	IMPORT_GONE,    /* it was here, and is deleted: so it stays */
 	IMPORT_CHANGED, /* its flags are to be changed */
 };
 
@@ -118,6 +119,9 @@ int import_each_point(struct kv_txn *kv, const struct import_target *target, str
  * it is still what the source made. */
 int import_forget(const struct import_target *target, struct error *error);
 
+/* The names that the source has subscribed to. */
+int import_each_subscription(struct kv_txn *kv, const struct import_target *target,
+	struct arena *arena, void (*function)(void *context, struct bytes name), void *context);
 /* Subscribes to the name, or the contrary, unless a user has decided about it here. */
 int import_subscribe(const struct import_target *target, bool is_subscribed, bool *is_changed_r,
 	struct error *error);

@@ -336,10 +336,12 @@ int import_look(struct kv_txn *kv, const struct import_target *target,
 		return 0;
 	if (rc < 0)
 		return rc;
-	*state_r = message_is_shown(&found) && flags_differ(&found, message,
-						       changes_alloc(arena, &found, message)) > 0
-			   ? IMPORT_CHANGED
-			   : IMPORT_SAME;
+	if (!message_is_shown(&found))
+		*state_r = IMPORT_GONE;
+	else if (flags_differ(&found, message, changes_alloc(arena, &found, message)) > 0)
+		*state_r = IMPORT_CHANGED;
+	else
+		*state_r = IMPORT_SAME;
 	return 0;
 }
 
@@ -766,4 +768,28 @@ int import_subscribe(const struct import_target *target, bool is_subscribed, boo
 	if (rc == 0)
 		*is_changed_r = subscribe.is_changed;
 	return rc;
+}
+
+struct subscription_walk {
+	uint64_t node;
+	void (*function)(void *context, struct bytes name);
+	void *context;
+};
+
+static int subscription_tell(void *context, const struct register_record *record)
+{
+	const struct subscription_walk *walk = context;
+
+	if (record->is_set && record->stamp.node == walk->node)
+		walk->function(walk->context, record->key);
+	return 0;
+}
+
+int import_each_subscription(struct kv_txn *kv, const struct import_target *target,
+	struct arena *arena, void (*function)(void *context, struct bytes name), void *context)
+{
+	struct subscription_walk walk = { source_node(target), function, context };
+
+	return account_each_register(
+		kv, target->account, RECORD_SUBSCRIPTION, arena, subscription_tell, &walk);
 }

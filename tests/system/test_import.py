@@ -4,6 +4,7 @@ client can see differs; runs are incremental, can be interrupted anywhere, and c
 
 import json
 import os
+import subprocess
 import time
 
 import chapar_test as chapar
@@ -176,10 +177,10 @@ class Maildir(ImportTest):
                     foreign.append(client, name, chapar.message("%s %d" % (name, number)))
         self.here.stop()
         for delay in (0.3, 0.5, 0.7, 0.9):
-            process = chapar.subprocess.Popen(
+            process = subprocess.Popen(
                 [chapar.CHAPAR, "-c", self.here.config_file, "import", "anna", self.source(server)],
-                stdin=chapar.subprocess.DEVNULL,
-                stdout=chapar.subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
                 preexec_fn=chapar.end_with_parent,
             )
             time.sleep(delay)
@@ -255,6 +256,157 @@ class Maildir(ImportTest):
         self.assertEqual(
             [], [uid for uid, m in view(self.here, "anna")[0]["INBOX"][2].items() if m[2] == 25]
         )
+
+
+class FromServer(ImportTest):
+    """By IMAP, as any client."""
+
+    def source(self, server, user="anna"):
+        return "imaps://%s@%s:%d/" % (user, server.address, server.tls_port)
+
+    def certified(self, **options):
+        certificate = chapar.make_certificate(self.folder, "dovecot", "127.0.0.1")
+        server = self.dovecot(certificate=certificate, **options)
+        self.pinned = (
+            "--pin",
+            subprocess.run(
+                "openssl x509 -in %s -outform der | sha256sum | cut -c 1-64" % certificate[0],
+                shell=True,
+                check=True,
+                stdout=subprocess.PIPE,
+                encoding="ascii",
+            ).stdout.strip(),
+        )
+        return server
+
+    def take(self, *arguments, check=True):
+        path = os.path.join(self.folder, "password")
+        with open(path, "w", encoding="ascii") as out:
+            out.write((self.password or chapar.PASSWORD) + "\n")
+        return super().take(*arguments, *self.pinned, "--password-file", path, check=check)
+
+    password = None
+    pinned = ()
+
+    def assert_all_is_taken(self, server):
+        with server.imap("anna") as client:
+            foreign.fill(client, server.separator)
+        told = self.take(self.source(server))
+        self.set_password()
+        self.assert_same(server)
+        self.assertEqual(0, sum(entry["renumbered"] for entry in told.values()))
+        self.assert_nothing_new(self.take(self.source(server)))
+        self.assert_same(server)
+
+    def change(self, server):
+        with server.imap("anna") as client:
+            foreign.append(client, "INBOX", chapar.message("later"), "\\Flagged new-keyword")
+            client.command("CREATE later")
+            client.command("SUBSCRIBE later")
+            foreign.append(client, "later", chapar.message("there"))
+            client.command('DELETE "a &- b"')
+            client.command('UNSUBSCRIBE "a &- b"')
+            client.select("Sent")
+            client.command("UID STORE 1 FLAGS (\\Answered changed)")
+            client.command("UID STORE 2 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 2")
+            client.command("UID STORE 3 -FLAGS (\\Flagged \\Answered \\Seen)")
+            client.command("UID COPY 4 trash")
+
+    def assert_changes_come(self, server):
+        self.change(server)
+        told = self.take(self.source(server))
+        self.assertEqual((1, 0), (told["INBOX"]["new"], told["INBOX"]["expunged"]))
+        self.assertEqual(1, told["Sent"]["expunged"])
+        self.assertTrue(told["a & b"]["gone-there"])
+        self.assert_same(server)
+        self.assert_nothing_new(self.take(self.source(server)))
+
+    def test_all_that_a_client_sees_is_the_same_and_changes_come(self):
+        server = self.certified()
+        self.assert_all_is_taken(server)
+        self.assert_changes_come(server)
+
+    def poor(self, capability):
+        """A server that offers little, and has dots between levels."""
+        server = foreign.Dovecot(os.path.join(self.folder, "d"), separator=".")
+        self.addCleanup(server.stop)
+        server.extra = "imap_capability = %s" % capability
+        server.start()
+        self.pinned = ("--no-tls",)
+        self.source = lambda s: "imap://anna@%s:%d/" % (s.address, s.port)
+        return server
+
+    def test_with_condstore_alone_uids_are_compared(self):
+        server = self.poor("IMAP4rev1 LITERAL+ UIDPLUS MOVE CONDSTORE")
+        self.assert_all_is_taken(server)
+        self.assert_changes_come(server)
+
+    def test_without_condstore_flags_and_uids_are_compared(self):
+        server = self.poor("IMAP4rev1")
+        self.assert_all_is_taken(server)
+        self.assert_changes_come(server)
+
+    def test_an_administrator_logs_in_for_a_user(self):
+        server = self.certified()
+        with server.imap("anna") as client:
+            foreign.append(client, "INBOX", chapar.message("one"))
+        self.password = "master-secret"
+        self.take(self.source(server), "--login", "admin")
+        self.set_password()
+        self.assert_same(server)
+
+    def test_who_the_server_is_and_who_logs_in_is_checked(self):
+        server = self.certified()
+        self.password = "wrong"
+        status, text = self.take(self.source(server), check=False)
+        self.assertEqual(77, status, text)
+        self.password = None
+        for pinned in ((), ("--pin", "00" * 32)):
+            self.pinned = pinned
+            status, text = self.take(self.source(server), check=False)
+            self.assertEqual(77, status, text)
+        self.pinned = ()
+        status, text = self.take("imaps://anna:secret@127.0.0.1/", check=False)
+        self.assertEqual(65, status, text)
+        status, text = self.take("imap://anna@mail.example.org/", "--no-tls", check=False)
+        self.assertEqual(65, status, text)
+
+    def test_a_connection_that_breaks_anywhere_and_the_next_run_goes_on(self):
+        server = self.certified()
+        with server.imap("anna") as client:
+            foreign.fill(client)
+            for number in range(300):
+                foreign.append(client, "INBOX", chapar.message("more %d" % number, "x" * 2000))
+        wire = chapar.Wire("127.0.0.1", server.tls_port + 1, (server.address, server.tls_port))
+        wire.heal()
+        self.addCleanup(wire.cut)
+        source = "imaps://anna@127.0.0.1:%d/" % (server.tls_port + 1)
+        breaks = 0
+        for size in (3000, 20000, 60000, 150000, 300000, 500000):
+            wire.cut()
+            wire.heal()
+            wire.bytes_until_cut = size
+            status, _ = self.take(source, check=False)
+            breaks += status != 0 if isinstance(status, int) else 0
+        self.assertGreaterEqual(breaks, 4)
+        wire.cut()
+        wire.heal()
+        wire.bytes_until_cut = None
+        self.take(source)
+        self.set_password()
+        self.assert_same(server)
+        self.assert_nothing_new(self.take(source))
+
+    def test_what_came_by_files_is_not_taken_again(self):
+        server = self.certified()
+        with server.imap("anna") as client:
+            foreign.fill(client)
+        self.here.tool("import", "anna", "maildir:" + os.path.join(server.home("anna"), "Maildir"))
+        self.assert_nothing_new(self.take(self.source(server)))
+        self.change(server)
+        told = self.take(self.source(server))
+        self.assertEqual(3, sum(entry["new"] for entry in told.values()))
 
 
 class Courier(ImportTest):

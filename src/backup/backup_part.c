@@ -189,7 +189,7 @@ int backup_part_decode(
 
 /* ---- the state of an account ---- */
 
-static int part_read(struct backup_repository *repository, const struct backup_account *account,
+int backup_part_read(struct backup_repository *repository, const struct backup_account *account,
 	const struct backup_place *place, struct arena *arena, struct backup_part *part_r,
 	struct error *error)
 {
@@ -219,7 +219,7 @@ int backup_each_part(struct backup_repository *repository, const struct backup_a
 
 		arena_reset(arena);
 		rc = count < PART_COUNT_MAX
-			     ? part_read(repository, account, &place, arena, &part, error)
+			     ? backup_part_read(repository, account, &place, arena, &part, error)
 			     : error_set(error, ERR_CORRUPT, "damaged: records without an end");
 		if (rc == 0)
 			rc = function(context, &place, &part, error);
@@ -276,7 +276,7 @@ static int parts_collect(struct backup_repository *repository, const struct back
 		mem_grow((void **)&parts->list, &parts->room, parts->count + 1,
 			sizeof(*parts->list));
 		part = &parts->list[parts->count];
-		rc = part_read(repository, account, &place, arena, part, error);
+		rc = backup_part_read(repository, account, &place, arena, part, error);
 		if (rc == 0) {
 			parts->count++;
 			place = part->previous;

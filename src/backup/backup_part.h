@@ -32,6 +32,11 @@ void backup_part_encode(const char *account, const struct backup_place *previous
 int backup_part_decode(
 	struct bytes in, struct arena *arena, struct backup_part *part_r, struct error *error);
 
+/* Reads one part of the account's; *part_r borrows from `arena`, but for the set's arrays. */
+int backup_part_read(struct backup_repository *repository, const struct backup_account *account,
+	const struct backup_place *place, struct arena *arena, struct backup_part *part_r,
+	struct error *error);
+
 /* ---- the state of an account ---- */
 
 struct backup_state {

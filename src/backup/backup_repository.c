@@ -13,6 +13,7 @@
 #define HEAD_SIZE (8 + 1 + 1 + 16 + BUNDLE_SALT_SIZE + 8 + 8 + BUNDLE_CHECK_SIZE + 32)
 /* Read at once around what is wanted, when frames beside each other are read one by one. */
 #define NEAR_SIZE (4u * 1024 * 1024)
+#define MOVED_COUNT_MAX 10000 /* times that one frame was moved */
 
 /* ---- the head: magic, version, encrypted, id, salt, costs, check, SHA-256 of it all ---- */
 
@@ -392,26 +393,35 @@ int backup_is_moved(struct backup_repository *repository, struct id128 pack, str
 	return rc < 0 ? rc : moves != NULL;
 }
 
-/* What was moved may have been moved again; each pack is made after the one before, so this ends.
- */
+int backup_moved_step(
+	struct backup_repository *repository, struct backup_place *place, struct error *error)
+{
+	const struct backup_moves *moves;
+	const struct backup_move *move;
+	int rc = backup_is_moved(repository, place->pack, error);
+
+	if (rc <= 0)
+		return rc;
+	moves = map_get(&repository->moved, bytes_of(place->pack.bytes, sizeof(place->pack.bytes)));
+	move = moves->count == 0 ? NULL
+				 : bsearch(&place->offset, moves->moves, moves->count,
+					   sizeof(*moves->moves), compare_moves);
+	if (move == NULL)
+		return error_set(error, ERR_CORRUPT,
+			"damaged: a frame that is wanted was taken away by prune");
+	*place = move->to;
+	return 1;
+}
+
+/* What was moved may have been moved again; each pack is made after the one before. */
 int backup_moved_find(
 	struct backup_repository *repository, struct backup_place *place, struct error *error)
 {
-	for (;;) {
-		const struct backup_moves *moves;
-		const struct backup_move *move;
-		int rc = backup_is_moved(repository, place->pack, error);
+	for (int i = 0; i < MOVED_COUNT_MAX; i++) {
+		int rc = backup_moved_step(repository, place, error);
 
 		if (rc <= 0)
 			return rc;
-		moves = map_get(
-			&repository->moved, bytes_of(place->pack.bytes, sizeof(place->pack.bytes)));
-		move = moves->count == 0 ? NULL
-					 : bsearch(&place->offset, moves->moves, moves->count,
-						   sizeof(*moves->moves), compare_moves);
-		if (move == NULL || id128_equal(move->to.pack, place->pack))
-			return error_set(error, ERR_CORRUPT,
-				"damaged: a frame that is wanted was taken away by prune");
-		*place = move->to;
 	}
+	return error_set(error, ERR_CORRUPT, "damaged: what was moved has no end");
 }

@@ -81,6 +81,10 @@ struct backup_move {
 /* Says where the frames of `pack` are; moves in order of their offsets. */
 int backup_moved_put(struct backup_repository *repository, struct id128 pack,
 	const struct backup_move *moves, size_t count, struct error *error);
+/* 1: the frame was moved, *place is where to, from where it may have been moved on; 0: it was not.
+ */
+int backup_moved_step(
+	struct backup_repository *repository, struct backup_place *place, struct error *error);
 /* Where the frame is now: *place is changed if it was moved. */
 int backup_moved_find(
 	struct backup_repository *repository, struct backup_place *place, struct error *error);

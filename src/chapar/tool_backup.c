@@ -436,6 +436,8 @@ bool tool_backup_is_bare(const struct tool_options *options)
 	case TOOL_RESTORE:
 		return options->into != NULL;
 	case TOOL_BACKUP_LIST:
+	case TOOL_BACKUP_PRUNE:
+	case TOOL_BACKUP_VERIFY:
 		return true;
 	default:
 		return false;
@@ -449,6 +451,10 @@ int tool_backup(struct node *node, const struct tool_options *options, struct er
 		return tool_backup_run(node, options, error);
 	case TOOL_RESTORE:
 		return tool_restore(node, options, error);
+	case TOOL_BACKUP_PRUNE:
+		return tool_backup_prune(options, error);
+	case TOOL_BACKUP_VERIFY:
+		return tool_backup_verify(options, error);
 	default:
 		return tool_backup_list(options, error);
 	}

@@ -24,6 +24,8 @@ int tool_backup_time(const struct tool_options *options, uint64_t *at_ms_r, stru
 
 int tool_backup_run(struct node *node, const struct tool_options *options, struct error *error);
 int tool_backup_list(const struct tool_options *options, struct error *error);
+int tool_backup_prune(const struct tool_options *options, struct error *error);
+int tool_backup_verify(const struct tool_options *options, struct error *error);
 int tool_restore(struct node *node, const struct tool_options *options, struct error *error);
 
 #endif

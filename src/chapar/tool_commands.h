@@ -29,7 +29,8 @@ enum option_flag {
 	TAKES_IMPORT = 1 << 18,
 	TAKES_BACKUP = 1 << 19,
 	TAKES_AT = 1 << 20,
-	TAKES_RESTORE = 1 << 21
+	TAKES_RESTORE = 1 << 21,
+	TAKES_KEEP = 1 << 22
 };
 
 struct tool_command {

@@ -83,6 +83,8 @@ static int check_exclusions(
 		return error_set(error, ERR_INVALID, "give either names or --from-file");
 	if (command->id == TOOL_ACCOUNT_MOVE && options->to == NULL)
 		return error_set(error, ERR_INVALID, "--to NODE is missing");
+	if (command->id == TOOL_BACKUP_PRUNE && options->keep == NULL)
+		return error_set(error, ERR_INVALID, "--keep RULES is missing");
 	if (options->from_file != NULL && options->password_file != NULL)
 		return error_set(
 			error, ERR_INVALID, "--from-file and --password-file exclude each other");

@@ -26,6 +26,8 @@ enum tool_command_id {
 	TOOL_ACL,
 	TOOL_BACKUP,
 	TOOL_BACKUP_LIST,
+	TOOL_BACKUP_PRUNE,
+	TOOL_BACKUP_VERIFY,
 	TOOL_BUNDLE_APPLY,
 	TOOL_BUNDLE_CREATE,
 	TOOL_BUNDLE_INFO,
@@ -87,8 +89,8 @@ struct tool_options {
 	const char *login;                          /* of an import; NULL: the user himself */
 	bool is_repair;
 	/* Of backup and restore; NULL: not given. */
-	const char *from, *into, *accounts, *cache, *at, *as, *message;
-	bool is_whole, with_expunged;
+	const char *from, *into, *accounts, *cache, *at, *as, *message, *keep;
+	bool is_whole, with_expunged, is_dry;
 	const char *port; /* NULL: not given */
 	bool has_local_password;
 	const char *const *names; /* what is no option */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PRINT_ROOM 64
+
 void buffer_deinit(struct buffer *buffer)
 {
 	free(buffer->data);
@@ -23,50 +25,36 @@ void buffer_grow(struct buffer *buffer, size_t len)
 		buffer->data = mem_alloc(buffer->room);
 }
 
-unsigned char *buffer_extend(struct buffer *buffer, size_t len)
+void buffer_append_number(struct buffer *buffer, uint64_t number)
 {
-	unsigned char *start;
+	unsigned char digits[20], *at = digits + sizeof(digits);
 
-	buffer_reserve(buffer, len);
-	start = buffer->data + buffer->len;
-	buffer->len += len;
-	buffer->data[buffer->len] = '\0';
-	return start;
+	do {
+		*--at = (unsigned char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	buffer_append(buffer, at, (size_t)(digits + sizeof(digits) - at));
 }
 
-void buffer_append(struct buffer *buffer, const void *ptr, size_t len)
-{
-	unsigned char *start = buffer_extend(buffer, len);
-
-	if (len > 0)
-		memcpy(start, ptr, len);
-}
-
-void buffer_append_bytes(struct buffer *buffer, struct bytes bytes)
-{
-	buffer_append(buffer, bytes.ptr, bytes.len);
-}
-
-void buffer_append_string(struct buffer *buffer, const char *text)
-{
-	buffer_append(buffer, text, strlen(text));
-}
-
-void buffer_append_byte(struct buffer *buffer, int byte)
-{
-	*buffer_extend(buffer, 1) = (unsigned char)byte;
-}
-
+/* Most fits into the room that there is, and is printed once. */
 void buffer_vprintf(struct buffer *buffer, const char *format, va_list args)
 {
 	va_list again;
+	size_t room;
 	int len;
 
+	buffer_reserve(buffer, PRINT_ROOM);
+	room = buffer->room - buffer->len;
 	va_copy(again, args);
-	len = vsnprintf(NULL, 0, format, again);
+	len = vsnprintf((char *)buffer->data + buffer->len, room, format, again);
 	va_end(again);
 	if (len < 0)
 		abort();
+	if ((size_t)len < room) {
+		buffer->len += (size_t)len;
+		return;
+	}
+	buffer->data[buffer->len] = '\0';
 	vsnprintf((char *)buffer_extend(buffer, (size_t)len), (size_t)len + 1, format, args);
 }
 

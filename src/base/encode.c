@@ -8,11 +8,11 @@ static const char base64_digits[] =
 void encode_hex(struct buffer *out, struct bytes in)
 {
 	static const char digits[] = "0123456789abcdef";
+	unsigned char *at = buffer_extend(out, in.len * 2);
 
-	buffer_reserve(out, in.len * 2);
 	for (size_t i = 0; i < in.len; i++) {
-		buffer_append_byte(out, digits[in.ptr[i] >> 4]);
-		buffer_append_byte(out, digits[in.ptr[i] & 15]);
+		*at++ = (unsigned char)digits[in.ptr[i] >> 4];
+		*at++ = (unsigned char)digits[in.ptr[i] & 15];
 	}
 }
 

@@ -1,30 +1,6 @@
 #include "base/pack.h"
 
-#include <endian.h>
-
 #include "base/error.h"
-
-void put_u32(unsigned char *at, uint32_t value)
-{
-	for (int i = 0; i < 4; i++)
-		at[i] = (unsigned char)(value >> (24 - 8 * i));
-}
-
-void put_u64(unsigned char *at, uint64_t value)
-{
-	put_u32(at, (uint32_t)(value >> 32));
-	put_u32(at + 4, (uint32_t)value);
-}
-
-uint32_t get_u32(const unsigned char *at)
-{
-	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-uint64_t get_u64(const unsigned char *at)
-{
-	return (uint64_t)get_u32(at) << 32 | get_u32(at + 4);
-}
 
 void pack_u8(struct buffer *out, uint8_t value)
 {
@@ -43,11 +19,15 @@ void pack_u64(struct buffer *out, uint64_t value)
 
 void pack_varint(struct buffer *out, uint64_t value)
 {
+	unsigned char octets[10];
+	size_t count = 0;
+
 	while (value >= 0x80) {
-		buffer_append_byte(out, (int)(value & 0x7f) | 0x80);
+		octets[count++] = (unsigned char)((value & 0x7f) | 0x80);
 		value >>= 7;
 	}
-	buffer_append_byte(out, (int)value);
+	octets[count++] = (unsigned char)value;
+	buffer_append(out, octets, count);
 }
 
 void pack_bytes(struct buffer *out, struct bytes bytes)
@@ -100,7 +80,7 @@ static size_t varint_of_word(const unsigned char *at, uint64_t *value_r)
 	return (size_t)__builtin_ctzll(ends) / 8 + 1;
 }
 
-int unpack_varint(struct bytes *in, uint64_t *value_r)
+int unpack_long_varint(struct bytes *in, uint64_t *value_r)
 {
 	size_t count = 0, count_max = in->len < 10 ? in->len : 10;
 	uint64_t value = 0;

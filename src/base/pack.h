@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 
+#include <endian.h>
 #include <stdint.h>
 
 void pack_u8(struct buffer *out, uint8_t value);
@@ -21,7 +22,18 @@ void pack_bytes(struct buffer *out, struct bytes bytes);
 int unpack_u8(struct bytes *in, uint8_t *value_r);
 int unpack_u32(struct bytes *in, uint32_t *value_r);
 int unpack_u64(struct bytes *in, uint64_t *value_r);
-int unpack_varint(struct bytes *in, uint64_t *value_r);
+/* What unpack_varint() does with one of several octets. */
+int unpack_long_varint(struct bytes *in, uint64_t *value_r);
+
+static inline int unpack_varint(struct bytes *in, uint64_t *value_r)
+{
+	if (in->len == 0 || in->ptr[0] >= 0x80)
+		return unpack_long_varint(in, value_r);
+	*value_r = in->ptr[0];
+	bytes_skip(in, 1);
+	return 0;
+}
+
 /* As unpack_varint(), and ERR_CORRUPT above UINT32_MAX. */
 int unpack_varint32(struct bytes *in, uint32_t *value_r);
 /* Borrowed from *in. */
@@ -30,9 +42,32 @@ int unpack_bytes(struct bytes *in, struct bytes *bytes_r);
 int unpack_raw(struct bytes *in, void *ptr, size_t len);
 
 /* Fixed-size keys are built in place. */
-void put_u32(unsigned char *at, uint32_t value);
-void put_u64(unsigned char *at, uint64_t value);
-uint32_t get_u32(const unsigned char *at);
-uint64_t get_u64(const unsigned char *at);
+static inline void put_u32(unsigned char *at, uint32_t value)
+{
+	value = htobe32(value);
+	memcpy(at, &value, sizeof(value));
+}
+
+static inline void put_u64(unsigned char *at, uint64_t value)
+{
+	value = htobe64(value);
+	memcpy(at, &value, sizeof(value));
+}
+
+static inline uint32_t get_u32(const unsigned char *at)
+{
+	uint32_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return be32toh(value);
+}
+
+static inline uint64_t get_u64(const unsigned char *at)
+{
+	uint64_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return be64toh(value);
+}
 
 #endif

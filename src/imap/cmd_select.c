@@ -10,7 +10,7 @@
 #include "imap/imap_update.h"
 
 /* How many messages are looked at for the first unseen one; if it lies beyond, it is not told. */
-#define UNSEEN_SCAN_MAX 1000
+#define UNSEEN_SCAN_MAX 200
 
 /* Without any of them SELECT is as EXAMINE. "s" is among them though \Seen may be the user's own
  * matter (RFC 4314, 5.2): clients do not even try to set it in a mailbox that is read-only. */
@@ -154,6 +154,21 @@ static void put_state(struct imap_session *session, const struct select *select,
 		put_name(session, select);
 }
 
+/* What is in the mailbox: what was known of it last and what changed since, or all. */
+static int fill_view(struct imap_session *session, struct kv_txn *kv, uint64_t highestmodseq)
+{
+	struct imap_uid_cache *cache = session->server->uid_cache;
+	struct imap_view *view = session->view;
+	bool is_kept = imap_uid_cache_take(cache, view, highestmodseq);
+	uint64_t modseq = view->modseq;
+	int rc = is_kept ? imap_view_renew(view, session->mail, kv)
+			 : imap_view_gather(view, session->mail, kv);
+
+	if (rc == 0 && (!is_kept || view->modseq != modseq))
+		imap_uid_cache_put(cache, view);
+	return rc;
+}
+
 /* Reads the mailbox and makes it the selected one; all of one snapshot. ERR_CHANGED: as
  * imap_view_gather(). */
 static int open_mailbox(
@@ -181,7 +196,7 @@ static int open_mailbox(
 	place = imap_target_place(&target);
 	session->view = imap_view_new(&target.mailbox, &place, select->is_read_only);
 	session->view->owner = header.id;
-	rc = imap_view_gather(session->view, session->mail, kv);
+	rc = fill_view(session, kv, target.mailbox.highestmodseq);
 	if (rc == 0)
 		rc = put_unseen(session, kv, &unseen_uid);
 	if (rc < 0)

@@ -3,6 +3,8 @@
 #include "imap/imap_reply.h"
 #include "imap/imap_update.h"
 
+#include "base/encode.h"
+
 /*
  * One answer about a message, which is held in memory until the client takes it, may be so many
  * times as large as the message; clients that want all of it in several forms need some.
@@ -24,8 +26,8 @@ struct fetched {
 
 static void put_octets(struct imap_session *session, struct bytes octets)
 {
-	imap_printf(session, " {%zu}\r\n", octets.len);
-	imap_put_bytes(session, octets);
+	imap_put(session, " ");
+	imap_put_literal(&session->out, octets);
 }
 
 static struct bytes cut_partial(const struct imap_fetch_item *item, struct bytes octets)
@@ -121,17 +123,28 @@ static int put_binary(struct fetched *fetched, const struct imap_fetch_item *ite
 	}
 	content = cut_partial(item, content);
 	imap_put(session, bytes_find(content, '\0') < content.len ? " ~" : " ");
-	imap_printf(session, "{%zu}\r\n", content.len);
-	imap_put_bytes(session, content);
+	imap_put_literal(&session->out, content);
 	return 0;
 }
 
-static void put_hex(
-	struct imap_session *session, char letter, const unsigned char *bytes, size_t len)
+static void put_hex(struct imap_session *session, char letter, struct bytes id)
 {
-	imap_printf(session, "(%c", letter);
-	for (size_t i = 0; i < len; i++)
-		imap_printf(session, "%02x", bytes[i]);
+	buffer_append_byte(&session->out, '(');
+	buffer_append_byte(&session->out, letter);
+	encode_hex(&session->out, id);
+	buffer_append_byte(&session->out, ')');
+}
+
+static void put_uid(struct imap_session *session, const struct message_record *message)
+{
+	imap_put(session, "UID ");
+	imap_put_number(session, message->uid);
+}
+
+static void put_modseq(struct imap_session *session, const struct message_record *message)
+{
+	imap_put(session, "MODSEQ (");
+	imap_put_number(session, message->modseq);
 	imap_put(session, ")");
 }
 
@@ -139,7 +152,7 @@ static void put_hex(
 static void put_email_id(struct imap_session *session, const struct message_record *message)
 {
 	imap_put(session, "EMAILID ");
-	put_hex(session, 'M', message->guid.bytes, 16);
+	put_hex(session, 'M', bytes_of(message->guid.bytes, 16));
 }
 
 static void put_thread_id(struct imap_session *session, const struct message_record *message)
@@ -148,7 +161,8 @@ static void put_thread_id(struct imap_session *session, const struct message_rec
 	if (id128_is_none(message->thread))
 		imap_put(session, "NIL");
 	else
-		put_hex(session, 'T', message->thread.bytes, sizeof(message->thread.bytes));
+		put_hex(session, 'T',
+			bytes_of(message->thread.bytes, sizeof(message->thread.bytes)));
 }
 
 /* The summary of others' making is used; the lazy form asks for no more than one that is stored. */
@@ -183,10 +197,10 @@ static int put_item(struct fetched *fetched, const struct imap_fetch_item *item)
 		return imap_put_annotations(
 			session, fetched->kv, session->view->account, message, item->annotation);
 	case FETCH_UID:
-		imap_printf(session, "UID %u", message->uid);
+		put_uid(session, message);
 		break;
 	case FETCH_MODSEQ:
-		imap_printf(session, "MODSEQ (%llu)", (unsigned long long)message->modseq);
+		put_modseq(session, message);
 		break;
 	case FETCH_INTERNALDATE:
 		imap_put(session, "INTERNALDATE ");
@@ -194,7 +208,8 @@ static int put_item(struct fetched *fetched, const struct imap_fetch_item *item)
 			&session->out, message->internaldate, message->internaldate_zone);
 		break;
 	case FETCH_SIZE:
-		imap_printf(session, "RFC822.SIZE %llu", (unsigned long long)fetched->size);
+		imap_put(session, "RFC822.SIZE ");
+		imap_put_number(session, fetched->size);
 		break;
 	case FETCH_ENVELOPE:
 		imap_put(session, "ENVELOPE ");
@@ -288,16 +303,18 @@ static int put_items(struct fetched *fetched, const struct imap_fetch *fetch, bo
 			blank = " ";
 	}
 	if (is_uid && !has_uid) {
-		imap_printf(session, "%sUID %u", blank, fetched->message->uid);
+		imap_put(session, blank);
+		put_uid(session, fetched->message);
 		blank = " ";
 	}
 	if (with_flags && !fetch->has_flags) {
 		imap_put(session, blank);
 		imap_put_flags(session, fetched->message);
 	}
-	if (with_flags && session->is_condstore && !fetch->has_modseq)
-		imap_printf(
-			session, " MODSEQ (%llu)", (unsigned long long)fetched->message->modseq);
+	if (with_flags && session->is_condstore && !fetch->has_modseq) {
+		imap_put(session, " ");
+		put_modseq(session, fetched->message);
+	}
 	return 0;
 }
 

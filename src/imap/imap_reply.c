@@ -19,6 +19,11 @@ void imap_put_bytes(struct imap_session *session, struct bytes bytes)
 	buffer_append_bytes(&session->out, bytes);
 }
 
+void imap_put_number(struct imap_session *session, uint64_t number)
+{
+	buffer_append_number(&session->out, number);
+}
+
 void imap_printf(struct imap_session *session, const char *format, ...)
 {
 	va_list args;
@@ -46,6 +51,14 @@ void imap_put_astring(struct buffer *out, struct bytes string)
 		imap_put_string(out, string);
 }
 
+void imap_put_literal(struct buffer *out, struct bytes octets)
+{
+	buffer_append_byte(out, '{');
+	buffer_append_number(out, octets.len);
+	buffer_append_string(out, "}\r\n");
+	buffer_append_bytes(out, octets);
+}
+
 static void put_string(struct buffer *out, struct bytes string, bool takes_utf8)
 {
 	bool is_quotable = string.len < QUOTED_SIZE_MAX;
@@ -54,8 +67,7 @@ static void put_string(struct buffer *out, struct bytes string, bool takes_utf8)
 		is_quotable = string.ptr[i] >= ' ' && string.ptr[i] != 0x7f &&
 			      (string.ptr[i] < 0x7f || takes_utf8);
 	if (!is_quotable) {
-		buffer_printf(out, "{%zu}\r\n", string.len);
-		buffer_append_bytes(out, string);
+		imap_put_literal(out, string);
 		return;
 	}
 	buffer_append_byte(out, '"');
@@ -87,10 +99,9 @@ void imap_put_mailbox(struct imap_session *session, struct bytes name)
 
 void imap_put_fetch(struct imap_session *session, size_t index, uint32_t uid)
 {
-	if (session->is_uidonly)
-		imap_printf(session, "* %u UIDFETCH (", uid);
-	else
-		imap_printf(session, "* %zu FETCH (", index + 1);
+	imap_put(session, "* ");
+	imap_put_number(session, session->is_uidonly ? uid : index + 1);
+	imap_put(session, session->is_uidonly ? " UIDFETCH (" : " FETCH (");
 }
 
 void imap_flush(struct imap_session *session)

@@ -12,10 +12,12 @@
 
 void imap_put(struct imap_session *session, const char *text);
 void imap_put_bytes(struct imap_session *session, struct bytes bytes);
+void imap_put_number(struct imap_session *session, uint64_t number);
 void imap_printf(struct imap_session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* An astring as short as can be: an atom, a quoted string or a literal. */
 void imap_put_astring(struct buffer *out, struct bytes string);
+void imap_put_literal(struct buffer *out, struct bytes octets);
 /* A quoted string, or a literal where it must be one. */
 void imap_put_string(struct buffer *out, struct bytes string);
 /* A mailbox name as an astring, in modified UTF-7 or as the client has enabled it. */

@@ -34,6 +34,7 @@ struct imap_server *imap_server_new(const struct imap_server_options *options)
 	if (own->shared_prefix == NULL)
 		own->shared_prefix = "Shared";
 	server->recent = imap_recent_new();
+	server->uid_cache = imap_uid_cache_new();
 	server->guard = imap_guard_new();
 	server->registry = imap_registry_new(options->mail);
 	server->protocol = imap_session_protocol;
@@ -48,6 +49,7 @@ void imap_server_free(struct imap_server **server)
 	if (*server == NULL)
 		return;
 	imap_recent_free(&(*server)->recent);
+	imap_uid_cache_free(&(*server)->uid_cache);
 	imap_guard_free(&(*server)->guard);
 	imap_registry_free(&(*server)->registry);
 	free(*server);

@@ -6,11 +6,13 @@
 #include "imap/imap_recent.h"
 #include "imap/imap_registry.h"
 #include "imap/imap_server.h"
+#include "imap/imap_uid_cache.h"
 
 struct imap_server {
 	struct imap_server_options options; /* defaults filled in */
 	struct net_protocol protocol;
 	struct imap_recent *recent;
+	struct imap_uid_cache *uid_cache;
 	struct imap_guard *guard;
 	struct imap_registry *registry;
 };

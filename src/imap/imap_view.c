@@ -73,6 +73,13 @@ size_t imap_view_find(const struct imap_view *view, uint32_t uid)
 {
 	size_t low = 0, high = view->count;
 
+	/* No UID is there twice, so it has its place at most that far behind the first; in a
+	 * mailbox without gaps, just there. */
+	if (high > 0 && uid >= view->uids[0] && uid - view->uids[0] < high) {
+		high = uid - view->uids[0];
+		if (view->uids[high] == uid)
+			return high;
+	}
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
@@ -196,7 +203,7 @@ int imap_view_verify(const struct imap_view *view, struct kv_txn *kv)
 	return rc;
 }
 
-int imap_view_gather(struct imap_view *view, struct mail *mail, struct kv_txn *kv)
+static int gather(struct imap_view *view, struct mail *mail, struct kv_txn *kv, bool is_roaming)
 {
 	struct gathering gathering = { .view = view };
 	struct arena *arena = arena_new();
@@ -216,7 +223,7 @@ int imap_view_gather(struct imap_view *view, struct mail *mail, struct kv_txn *k
 	if (mailbox.highestmodseq == view->modseq)
 		goto out;
 	rc = seen_each_uid_change(kv, view->seen_account, view->account, view->mailbox,
-		view->modseq, false, gather_one, &gathering);
+		view->modseq, is_roaming, gather_one, &gathering);
 	if (rc < 0)
 		goto out;
 	sort_into(&gathering.vanished, &view->vanished);
@@ -228,6 +235,22 @@ out:
 	free(gathering.changed.uids);
 	free(gathering.vanished.uids);
 	arena_free(&arena);
+	return rc;
+}
+
+int imap_view_gather(struct imap_view *view, struct mail *mail, struct kv_txn *kv)
+{
+	return gather(view, mail, kv, false);
+}
+
+int imap_view_renew(struct imap_view *view, struct mail *mail, struct kv_txn *kv)
+{
+	int rc = gather(view, mail, kv, true);
+
+	imap_view_remove(view, &view->vanished);
+	uid_set_deinit(&view->vanished);
+	uid_set_deinit(&view->changed);
+	view->told_since = view->modseq;
 	return rc;
 }
 

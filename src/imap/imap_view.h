@@ -83,6 +83,11 @@ void imap_view_free(struct imap_view **view);
  * UIDVALIDITY changed; the view is as before. ERR_CHANGED: first imap_view_settle(), then again.
  */
 int imap_view_gather(struct imap_view *view, struct mail *mail, struct kv_txn *kv);
+/*
+ * The same where the client was told nothing yet: the UIDs are those of some time ago, and become
+ * those of now.
+ */
+int imap_view_renew(struct imap_view *view, struct mail *mail, struct kv_txn *kv);
 /* ERR_NOT_FOUND as imap_view_gather() has it, else 0. */
 int imap_view_verify(const struct imap_view *view, struct kv_txn *kv);
 /* See seen_settle(). */

@@ -28,6 +28,10 @@ struct layer_entry {
 struct table {
 	struct layer_entry *head;
 	_Atomic unsigned height;
+	/* Of the last key that was set, by its writer: the last entry before it in each level, and
+	 * its own. What is set next mostly lies a little behind. */
+	struct layer_entry *before[HEIGHT_MAX];
+	struct layer_entry *last;
 };
 
 struct layer {
@@ -108,12 +112,14 @@ static struct layer_entry *link_of(struct layer_entry *entry, unsigned level)
 	return atomic_load_explicit(&entry->next[level], memory_order_acquire);
 }
 
-/* The last entry before the key (the head if there is none); stores those of all levels. */
-static struct layer_entry *find_before(
-	struct table *table, struct bytes key, struct layer_entry *before[HEIGHT_MAX])
+/*
+ * The last entry before the key, found from `at`, which is before it, in the levels below `level`;
+ * stores those of these levels.
+ */
+static struct layer_entry *walk(struct layer_entry *at, unsigned level, struct bytes key,
+	struct layer_entry *before[HEIGHT_MAX])
 {
-	struct layer_entry *at = table->head, *seen = NULL;
-	unsigned level = atomic_load_explicit(&table->height, memory_order_relaxed);
+	struct layer_entry *seen = NULL;
 
 	while (level-- > 0) {
 		struct layer_entry *next;
@@ -129,6 +135,33 @@ static struct layer_entry *find_before(
 	return at;
 }
 
+/* The last entry before the key, or the head. */
+static struct layer_entry *find_before(struct table *table, struct bytes key)
+{
+	return walk(
+		table->head, atomic_load_explicit(&table->height, memory_order_relaxed), key, NULL);
+}
+
+/* The same for the writer, who has those of all levels in table->before afterwards. */
+static struct layer_entry *find_to_set(struct table *table, struct bytes key)
+{
+	unsigned height = atomic_load_explicit(&table->height, memory_order_relaxed);
+	struct layer_entry *next;
+	unsigned level = 0;
+	int order = table->last != NULL ? bytes_compare(layer_key(table->last), key) : 1;
+
+	if (order >= 0)
+		return order == 0 ? table->before[0]
+				  : walk(table->head, height, key, table->before);
+	/* Up to the level in which nothing lies between. */
+	while (level < height && (next = link_of(table->before[level], level)) != NULL &&
+		bytes_compare(layer_key(next), key) < 0)
+		level++;
+	if (level == height)
+		return walk(table->head, height, key, table->before);
+	return walk(table->before[level], level, key, table->before);
+}
+
 static unsigned random_height(struct layer *layer)
 {
 	unsigned height = 1;
@@ -141,9 +174,9 @@ static unsigned random_height(struct layer *layer)
 	return height;
 }
 
-static struct layer_entry *entry_add(struct layer *layer, struct table *table, struct bytes key,
-	struct layer_entry *before[HEIGHT_MAX])
+static struct layer_entry *entry_add(struct layer *layer, struct table *table, struct bytes key)
 {
+	struct layer_entry **before = table->before;
 	unsigned height = random_height(layer);
 	struct layer_entry *entry = entry_new(layer, height, key);
 
@@ -162,13 +195,14 @@ static struct layer_entry *entry_add(struct layer *layer, struct table *table, s
 void layer_set(
 	struct layer *layer, unsigned table, struct bytes key, struct bytes value, uint64_t version)
 {
-	struct layer_entry *before[HEIGHT_MAX];
-	struct layer_entry *entry = link_of(find_before(&layer->tables[table], key, before), 0);
+	struct table *rows = &layer->tables[table];
+	struct layer_entry *entry = link_of(find_to_set(rows, key), 0);
 	size_t size = value.ptr != NULL ? value.len : 0;
 	struct layer_value *newest, *fresh;
 
 	if (entry == NULL || !bytes_equal(layer_key(entry), key))
-		entry = entry_add(layer, &layer->tables[table], key, before);
+		entry = entry_add(layer, rows, key);
+	rows->last = entry;
 	newest = atomic_load_explicit(&entry->newest, memory_order_relaxed);
 	fresh = layer_alloc(layer, sizeof(*fresh) + size);
 	fresh->version = version;
@@ -218,12 +252,12 @@ int layer_value(struct layer_entry *entry, uint64_t snapshot, struct bytes *valu
 
 struct layer_entry *layer_seek(struct layer *layer, unsigned table, struct bytes key)
 {
-	return link_of(find_before(&layer->tables[table], key, NULL), 0);
+	return link_of(find_before(&layer->tables[table], key), 0);
 }
 
 struct layer_entry *layer_seek_before(struct layer *layer, unsigned table, struct bytes key)
 {
-	struct layer_entry *found = find_before(&layer->tables[table], key, NULL);
+	struct layer_entry *found = find_before(&layer->tables[table], key);
 
 	return found == layer->tables[table].head ? NULL : found;
 }

@@ -1,6 +1,6 @@
 #include "sync/dlist.h"
 
-#include <inttypes.h>
+#include "base/encode.h"
 
 struct parser {
 	struct bytes in;
@@ -340,18 +340,13 @@ void dlist_put_literal(struct dlist_writer *writer, struct bytes text)
 void dlist_put_number(struct dlist_writer *writer, uint64_t number)
 {
 	put_blank(writer);
-	buffer_printf(writer->out, "%" PRIu64, number);
+	buffer_append_number(writer->out, number);
 }
 
 void dlist_put_hex(struct dlist_writer *writer, struct bytes bytes)
 {
-	static const char digits[] = "0123456789abcdef";
-
 	put_blank(writer);
-	for (size_t i = 0; i < bytes.len; i++) {
-		buffer_append_byte(writer->out, digits[bytes.ptr[i] >> 4]);
-		buffer_append_byte(writer->out, digits[bytes.ptr[i] & 15]);
-	}
+	encode_hex(writer->out, bytes);
 }
 
 static void begin(struct dlist_writer *writer, const char *opening)

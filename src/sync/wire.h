@@ -43,7 +43,7 @@ int wire_register(const struct dlist *map, struct register_record *record_r, str
 /* What KIND calls it; "" for kinds that are no registers. */
 const char *wire_kind_name(enum record_kind kind);
 
-/* FORGOT, if it is so, and those of the keys MAILBOXES, MESSAGES and REGISTERS that have members. */
+/* FORGOT, if it is so, and those of MAILBOXES, MESSAGES and REGISTERS that have members. */
 void wire_put_changes(struct dlist_writer *writer, const struct change_set *changes);
 /* Adds what those keys hold to *changes. */
 int wire_get_changes(const struct dlist *map, struct arena *arena, struct change_set *changes,

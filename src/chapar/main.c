@@ -284,6 +284,8 @@ static int command_run(const struct config *config, struct node *node,
 		return tool_bundle(node, options, error);
 	case TOOL_CONFLICT_LIST:
 		return tool_conflict_list(node, options, error);
+	case TOOL_EXPORT:
+		return tool_export(node, options, error);
 	case TOOL_IMPORT:
 		return tool_import(node, options, error);
 	case TOOL_PULL:

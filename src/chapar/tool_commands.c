@@ -63,6 +63,8 @@ const struct tool_command tool_commands[] = {
 	{ { "compact", NULL }, TOOL_COMPACT, 0, 0, 0, "", "Give the space of deleted mail back." },
 	{ { "conflict", "list" }, TOOL_CONFLICT_LIST, TAKES_JSON | TAKES_ACCOUNT | TAKES_SINCE, 0,
 		0, "", "List what merges decided by more than that the later change stays." },
+	{ { "export", NULL }, TOOL_EXPORT, TAKES_JSON, 2, 2, "ACCOUNT maildir:DIR",
+		"Write an account's mail into another store, and at later runs what changed." },
 	{ { "help", NULL }, TOOL_HELP, 0, 0, 2, "[COMMAND]",
 		"Tell the commands, or all about one." },
 	{ { "import", NULL }, TOOL_IMPORT,

@@ -146,3 +146,18 @@ int tool_import(struct node *node, const struct tool_options *options, struct er
 	arena_free(&request.arena);
 	return rc;
 }
+
+int tool_export(struct node *node, const struct tool_options *options, struct error *error)
+{
+	struct request request = { .arena = arena_new() };
+	int rc;
+
+	add(&request, "export");
+	add_if(&request, options->is_json, "--json");
+	add(&request, options->names[0]);
+	rc = place_add(&request, options->names[1], error);
+	if (rc == 0)
+		rc = node_run(node, request.words, request.count, stdout, error);
+	arena_free(&request.arena);
+	return rc;
+}

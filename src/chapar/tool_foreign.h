@@ -5,6 +5,7 @@
 #include "chapar/tool_options.h"
 #include "chapar/tool_run.h"
 
+int tool_export(struct node *node, const struct tool_options *options, struct error *error);
 int tool_import(struct node *node, const struct tool_options *options, struct error *error);
 
 #endif

@@ -87,6 +87,9 @@ admin_step_function admin_verify_peer;
 /* admin_bundle.c */
 admin_step_function admin_bundle_create, admin_bundle_apply;
 
+/* admin_export.c */
+admin_step_function admin_export;
+
 /* admin_import.c */
 admin_step_function admin_import;
 

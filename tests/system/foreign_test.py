@@ -8,7 +8,9 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 
 import chapar_test as chapar
 from chapar_test import wait_until
@@ -219,6 +221,11 @@ def listed(client, command):
 def view(server, user, **login):
     """What a client sees: ({mailbox: (UIDVALIDITY, UIDNEXT, {uid: ...})}, subscriptions)."""
     result = {}
+    prefix = getattr(server, "prefix", "").replace(".", "/")
+
+    def bare(name):
+        return name[len(prefix) :] if name.startswith(prefix) else name
+
     with server.imap(user, **login) as client:
         separator = "/"
         client.command('LIST "" ""')
@@ -246,8 +253,8 @@ def view(server, user, **login):
                         len(body),
                         hashlib.sha256(body).hexdigest(),
                     )
-            result[name] = (state["uidvalidity"], state["uidnext"], messages)
-        subscribed = set(listed(client, "LSUB"))
+            result[bare(name)] = (state["uidvalidity"], state["uidnext"], messages)
+        subscribed = {bare(name) for name in listed(client, "LSUB")}
     return result, subscribed
 
 
@@ -304,21 +311,168 @@ def append(client, mailbox, data, flags="", date=DATES[0]):
     client.command('APPEND "%s" (%s) "%s"' % (mailbox.replace('"', '\\"'), flags, date), data)
 
 
-def fill(client, separator="/"):
+def fill(client, separator="/", prefix="", without=()):
     """Mail of all kinds, by IMAP."""
     for name in MAILBOXES:
-        name = name.replace("/", separator)
+        if name in without:
+            continue
+        name = prefix + name.replace("/", separator)
         quoted = name.replace('"', '\\"')
-        status, _ = client.try_command('CREATE "%s"' % quoted)
-        assert status == "OK" or name == "Sent", name
-        client.command('SUBSCRIBE "%s"' % quoted) if "a" in name else None
+        status, text = client.try_command('CREATE "%s"' % quoted)
+        assert status == "OK" or name == "Sent", (name, text)
+        if "a" in name or "&" in name:
+            client.command('SUBSCRIBE "%s"' % quoted)
         for number, flags in enumerate(FLAGS):
             append(client, name, chapar.message("%s %d" % (name, number)), flags, DATES[number % 3])
     client.command("SUBSCRIBE INBOX")
     for number, data in enumerate(ODD.values()):
         append(client, "INBOX", data, KEYWORDS[number % 4], DATES[number % 3])
-    for mailbox, uids in (("INBOX", "2"), ("empty", "1:*"), ("trash", "3,6:*")):
+    for mailbox, uids in (("INBOX", "2"), (prefix + "empty", "1:*"), (prefix + "trash", "3,6:*")):
         client.select(mailbox)
         client.command("UID STORE %s +FLAGS.SILENT (\\Deleted)" % uids)
         client.command("EXPUNGE")
     client.command("CLOSE")
+
+
+# ---------------------------------------------------------------- Cyrus
+
+CYRUS_CONFIG = """
+configdirectory: {folder}/conf
+proc_path: {folder}/run/proc
+mboxname_lockpath: {folder}/run/lock
+defaultpartition: default
+partition-default: {folder}/spool
+sievedir: {folder}/sieve
+servername: localhost
+altnamespace: {alt}
+unixhierarchysep: {unix}
+virtdomains: off
+admins: cyrus
+allowplaintext: yes
+sasl_mech_list: PLAIN
+sasl_pwcheck_method: saslauthd
+sasl_saslauthd_path: {folder}/mux/mux
+conversations: 0
+autocreate_users: anyone
+autocreate_quota: 0
+autocreate_post: 1
+specialusealways: 1
+"""
+
+
+def cyrus_root():
+    """Where Debian's cyrus-imapd is: installed, or unpacked by packaging/unpack-cyrus.sh."""
+    unpacked = os.environ.get("CHAPAR_CYRUS", os.path.join(chapar.ROOT, ".deps/cyrus"))
+    for root in (unpacked, "/"):
+        if os.path.exists(os.path.join(root, "usr/lib/cyrus/bin/imapd")):
+            return root
+    raise chapar.unittest.SkipTest("cyrus-imapd is neither installed nor unpacked")
+
+
+class Saslauthd(threading.Thread):
+    """Answers the question that Cyrus asks saslauthd: everybody has PASSWORD."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        os.chmod(path, 0o666)
+        self.listener.listen(16)
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                link, _ = self.listener.accept()
+            except OSError:
+                return
+            with link, link.makefile("rb") as stream:
+                words = [stream.read(int.from_bytes(stream.read(2), "big")) for _ in range(4)]
+                answer = b"OK" if words[1] == chapar.PASSWORD.encode() else b"NO"
+                link.sendall(len(answer).to_bytes(2, "big") + answer)
+
+
+class Cyrus:
+    """A Cyrus IMAP server with its mail in `folder`; each login runs one imapd."""
+
+    def __init__(self, folder, alt=True, unix=True):
+        self.root = cyrus_root()
+        self.folder = folder
+        self.address = chapar.loopback_address()
+        self.port = chapar.free_port_base(self.address) + 143
+        self.process = self.saslauthd = None
+        self.separator = "/" if unix else "."
+        self.alt, self.unix = alt, unix
+        self.prefix = "" if alt else "INBOX" + self.separator
+        for part in ("conf", "conf/db", "conf/socket", "conf/log", "run/proc", "run/lock", "spool", "sieve", "mux"):
+            os.makedirs(os.path.join(folder, part), exist_ok=True)
+        os.chmod(folder, 0o755)
+
+    def start(self):
+        binaries = os.path.join(self.root, "usr/lib/cyrus/bin")
+        config = os.path.join(self.folder, "imapd.conf")
+        with open(config, "w", encoding="utf-8") as out:
+            out.write(
+                CYRUS_CONFIG.format(
+                    folder=self.folder,
+                    alt="yes" if self.alt else "no",
+                    unix="yes" if self.unix else "no",
+                )
+            )
+        master = os.path.join(self.folder, "cyrus.conf")
+        with open(master, "w", encoding="utf-8") as out:
+            out.write(
+                "START {\n  recover cmd=\"%s/ctl_cyrusdb -C %s -r\"\n}\nSERVICES {\n"
+                "  imap cmd=\"%s/imapd -C %s\" listen=\"%s:%d\" prefork=0\n}\nEVENTS {\n}\n"
+                % (binaries, config, binaries, config, self.address, self.port)
+            )
+        libraries = [os.path.join(self.root, part) for part in ("usr/lib/x86_64-linux-gnu", "usr/lib", "lib/x86_64-linux-gnu")]
+        environment = dict(os.environ)
+        if self.root != "/":
+            environment["LD_LIBRARY_PATH"] = ":".join(libraries)
+        self.saslauthd = Saslauthd(os.path.join(self.folder, "mux/mux"))
+        if os.getuid() == 0:
+            environment["CYRUS_USER"] = "nobody"
+            for folder, names, files in os.walk(self.folder):
+                for path in [folder] + [os.path.join(folder, name) for name in names + files]:
+                    os.chown(path, NOBODY, NOBODY)
+        else:
+            environment["CYRUS_USER"] = pwd.getpwuid(os.getuid()).pw_name
+        program = os.path.join(self.root, "usr/sbin/cyrmaster")
+        with open(os.path.join(self.folder, "out"), "ab") as log:
+            self.process = subprocess.Popen(
+                [program, "-C", config, "-M", master, "-p", os.path.join(self.folder, "pid"), "-D"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                preexec_fn=chapar.end_with_parent,
+            )
+        wait_until(self._answers, chapar.START_SECONDS, "Cyrus answers")
+
+    def _answers(self):
+        if self.process.poll() is not None:
+            with open(os.path.join(self.folder, "out"), encoding="utf-8", errors="replace") as log:
+                raise AssertionError("Cyrus ended:\n" + log.read())
+        try:
+            chapar.Imap(self.address, self.port, timeout=5).close()
+            return True
+        except (OSError, AssertionError):
+            return False
+
+    def stop(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+        if self.saslauthd is not None:
+            self.saslauthd.listener.close()
+
+    def imap(self, user, password=chapar.PASSWORD):
+        client = chapar.Imap(self.address, self.port)
+        client.login(user, password)
+        return client

@@ -258,11 +258,13 @@ class Maildir(ImportTest):
         )
 
 
-class FromServer(ImportTest):
+class ServerTest(ImportTest):
     """By IMAP, as any client."""
 
     def source(self, server, user="anna"):
         return "imaps://%s@%s:%d/" % (user, server.address, server.tls_port)
+
+    without = ()  # mailboxes that the server does not take
 
     def certified(self, **options):
         certificate = chapar.make_certificate(self.folder, "dovecot", "127.0.0.1")
@@ -290,7 +292,7 @@ class FromServer(ImportTest):
 
     def assert_all_is_taken(self, server):
         with server.imap("anna") as client:
-            foreign.fill(client, server.separator)
+            foreign.fill(client, server.separator, getattr(server, "prefix", ""), self.without)
         told = self.take(self.source(server))
         self.set_password()
         self.assert_same(server)
@@ -299,19 +301,20 @@ class FromServer(ImportTest):
         self.assert_same(server)
 
     def change(self, server):
+        prefix = getattr(server, "prefix", "")
         with server.imap("anna") as client:
             foreign.append(client, "INBOX", chapar.message("later"), "\\Flagged new-keyword")
-            client.command("CREATE later")
-            client.command("SUBSCRIBE later")
-            foreign.append(client, "later", chapar.message("there"))
-            client.command('DELETE "a &- b"')
-            client.command('UNSUBSCRIBE "a &- b"')
-            client.select("Sent")
+            client.command("CREATE %slater" % prefix)
+            client.command("SUBSCRIBE %slater" % prefix)
+            foreign.append(client, prefix + "later", chapar.message("there"))
+            client.command('DELETE "%sa &- b"' % prefix)
+            client.command('UNSUBSCRIBE "%sa &- b"' % prefix)
+            client.select(prefix + "Sent")
             client.command("UID STORE 1 FLAGS (\\Answered changed)")
             client.command("UID STORE 2 +FLAGS (\\Deleted)")
             client.command("UID EXPUNGE 2")
             client.command("UID STORE 3 -FLAGS (\\Flagged \\Answered \\Seen)")
-            client.command("UID COPY 4 trash")
+            client.command("UID COPY 4 %strash" % prefix)
 
     def assert_changes_come(self, server):
         self.change(server)
@@ -322,6 +325,8 @@ class FromServer(ImportTest):
         self.assert_same(server)
         self.assert_nothing_new(self.take(self.source(server)))
 
+
+class FromServer(ServerTest):
     def test_all_that_a_client_sees_is_the_same_and_changes_come(self):
         server = self.certified()
         self.assert_all_is_taken(server)
@@ -407,6 +412,29 @@ class FromServer(ImportTest):
         self.change(server)
         told = self.take(self.source(server))
         self.assertEqual(3, sum(entry["new"] for entry in told.values()))
+
+
+class FromCyrus(ServerTest):
+    """The other server that people come from."""
+
+    without = ('we"ird',)
+
+    def check(self, **options):
+        server = foreign.Cyrus(os.path.join(self.folder, "d"), **options)
+        self.addCleanup(server.stop)
+        server.start()
+        self.pinned = ("--no-tls",)
+        self.source = lambda s: "imap://anna@%s:%d/" % (s.address, s.port)
+        self.assert_all_is_taken(server)
+        self.assert_changes_come(server)
+        told = self.take(self.source(server), "--login", "cyrus")
+        self.assert_nothing_new(told)
+
+    def test_all_that_a_client_sees_is_the_same_and_changes_come(self):
+        self.check()
+
+    def test_names_below_inbox_become_names_beside_it(self):
+        self.check(alt=False, unix=False)
 
 
 class Courier(ImportTest):

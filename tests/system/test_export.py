@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""`chapar export`: a Dovecot that is started on what was written shows what Chapar shows; later runs
+write what changed; what was exported comes back by an import."""
+
+import json
+import os
+
+import chapar_test as chapar
+import foreign_test as foreign
+from foreign_test import differences, view
+
+
+class ExportTest(chapar.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.here = self.node("a")
+        self.here.add_account("anna")
+        self.here.start()
+        with self.here.imap("anna") as client:
+            foreign.fill(client)
+
+    def server(self, location="maildir:~/Maildir"):
+        server = foreign.Dovecot(os.path.join(self.folder, "d"), location=location)
+        self.addCleanup(server.stop)
+        os.makedirs(server.home("anna"))
+        return server
+
+    def write(self, target, check=True):
+        status, text = self.here.tool("export", "anna", target, "--json", check=check)
+        if status != 0:
+            return status, text
+        return {entry["mailbox"]: entry for entry in json.loads(text)}
+
+    def assert_nothing_new(self, told):
+        for entry in told.values():
+            for count in ("new", "flags-changed", "removed"):
+                self.assertEqual(0, entry[count], entry)
+
+    def change(self):
+        with self.here.imap("anna") as client:
+            foreign.append(client, "INBOX", chapar.message("later"), "\\Flagged new-keyword")
+            client.command("CREATE later/still")
+            client.command("SUBSCRIBE later/still")
+            foreign.append(client, "later/still", chapar.message("there"))
+            client.command('DELETE "a &- b"')
+            client.command('RENAME "with blank" renamed')
+            client.select("Sent")
+            client.command("UID STORE 1 FLAGS (\\Answered changed)")
+            client.command("UID STORE 2 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 2")
+            client.command("UID MOVE 4 trash")
+
+
+class ToMaildir(ExportTest):
+    def assert_dovecot_shows_it(self, server):
+        server.give(server.home("anna"))
+        server.start()
+        here, there = view(self.here, "anna"), view(server, "anna")
+        # A level without a mailbox of its own is none there.
+        for name in ("Archive", "Archive/2024", "later"):
+            if name in here[0] and not here[0][name][2]:
+                there[0].setdefault(name, here[0][name])
+        self.assertEqual("", differences(here, there))
+        server.stop()
+
+    def check(self, layout):
+        server = self.server("maildir:~/Maildir" + layout)
+        target = "maildir:" + os.path.join(server.home("anna"), "Maildir") + layout
+        told = self.write(target)
+        self.assertEqual(0, sum(entry["keywords-left-out"] for entry in told.values()))
+        self.assert_dovecot_shows_it(server)
+        self.assert_nothing_new(self.write(target))
+        self.change()
+        told = self.write(target)
+        self.assertEqual((1, 0), (told["INBOX"]["new"], told["INBOX"]["removed"]))
+        self.assertEqual((0, 1, 2), tuple(told["Sent"][k] for k in ("new", "flags-changed", "removed")))
+        self.assert_dovecot_shows_it(server)
+        self.assert_nothing_new(self.write(target))
+
+    def test_dovecot_shows_the_same(self):
+        self.check("")
+
+    def test_dovecot_shows_the_same_of_folders_in_folders(self):
+        self.check(":LAYOUT=fs")
+
+    def test_an_import_of_it_gives_the_same(self):
+        target = "maildir:" + os.path.join(self.folder, "out")
+        self.write(target)
+        self.here.tool("import", "bert", target)
+        self.here.tool(
+            "account", "passwd", "bert", "--password-file", "-", text_input=chapar.PASSWORD + "\n"
+        )
+        self.assertEqual("", differences(view(self.here, "anna"), view(self.here, "bert")))
+
+    def test_what_a_crash_left_short_is_written_again(self):
+        out = os.path.join(self.folder, "out")
+        self.write("maildir:" + out)
+        names = sorted(os.listdir(os.path.join(out, "cur")))
+        for name in names[:3]:
+            os.truncate(os.path.join(out, "cur", name), 1)
+        told = self.write("maildir:" + out)
+        self.assertEqual(3, told["INBOX"]["new"])
+        self.assertEqual(names, sorted(os.listdir(os.path.join(out, "cur"))))
+        self.assert_nothing_new(self.write("maildir:" + out))
+
+    def test_a_maildir_of_another_is_left_alone(self):
+        out = os.path.join(self.folder, "out")
+        os.makedirs(os.path.join(out, "cur"))
+        status, _ = self.write("maildir:" + out, check=False)
+        self.assertEqual(73, status)
+
+    def test_more_keywords_than_there_are_letters_are_told(self):
+        with self.here.imap("anna") as client:
+            client.select("INBOX")
+            client.command("UID STORE 1 +FLAGS (%s)" % " ".join("k%d" % n for n in range(30)))
+        told = self.write("maildir:" + os.path.join(self.folder, "out"))
+        self.assertGreater(told["INBOX"]["keywords-left-out"], 0)
+
+
+if __name__ == "__main__":
+    chapar.main()

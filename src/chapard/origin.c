@@ -24,6 +24,9 @@ struct origin_account {
 
 enum origin_phase { PHASE_CONNECT, PHASE_SURVEY, PHASE_EXCHANGE, PHASE_REST, PHASE_PAUSE };
 
+/* How what is seen of another's account is exchanged. */
+enum foreign_try { FOREIGN_FIRST, FOREIGN_LISTED, FOREIGN_BEGUN_ANEW };
+
 struct origin {
 	struct mail *mail;
 	struct origin_options options;
@@ -41,9 +44,11 @@ struct origin {
 	char user[ACCOUNT_NAME_SIZE_MAX +
 		  1];                /* whose own account is the clone's, as accounts are named */
 	struct view_foreign foreign; /* what is exchanged of the present account ... */
-	struct view_filter filter;   /* ... if it is a foreign one */
-	struct exchange *exchange;   /* NULL: none is under way */
-	uint32_t number;             /* whose it is */
+	enum foreign_try foreign_try;
+	bool has_unsent;           /* changes of it that are not there yet */
+	struct view_filter filter; /* ... if it is a foreign one */
+	struct exchange *exchange; /* NULL: none is under way */
+	uint32_t number;           /* whose it is */
 	bool is_comparing; /* a second exchange of this account: the first could only pull */
 	struct buffer request;
 
@@ -318,7 +323,7 @@ static void exchange_start(struct origin *origin, bool is_pull)
 		exchange_set_restricted(origin->exchange);
 }
 
-/* ---- what is seen of another's account: it is only taken in ---- */
+/* ---- what is seen of another's account ---- */
 
 static struct origin_foreign foreign_of(const struct origin *origin)
 {
@@ -326,14 +331,28 @@ static struct origin_foreign foreign_of(const struct origin *origin)
 		&origin->accounts[origin->account_next].mailboxes };
 }
 
-static void foreign_exchange_start(struct origin *origin, bool is_anew)
+/* Whether something was changed here that can be brought there. */
+static int has_pending(struct origin *origin, bool *has_r)
+{
+	struct kv_txn *kv = NULL;
+	uint64_t count = 0;
+	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
+
+	if (rc == 0)
+		rc = origin_count_pending(kv, origin->number, origin->peer.node, &count);
+	mail_read_end(&kv);
+	*has_r = count > 0;
+	return rc;
+}
+
+static void foreign_exchange_start(struct origin *origin, enum foreign_try try, bool is_anew)
 {
 	const struct origin_account *theirs = &origin->accounts[origin->account_next];
 
-	origin->is_comparing = is_anew;
+	origin->foreign_try = try;
 	origin->foreign = (struct view_foreign){ theirs->ids, theirs->mailboxes.count };
 	origin->filter = (struct view_filter){ .foreign = &origin->foreign };
-	exchange_start(origin, true);
+	exchange_start(origin, !origin->has_unsent || origin->options.mode == ORIGIN_PULL);
 	exchange_set_filter(origin->exchange, &origin->filter);
 	if (is_anew)
 		exchange_set_anew(origin->exchange);
@@ -342,44 +361,71 @@ static void foreign_exchange_start(struct origin *origin, bool is_anew)
 static int foreign_start(struct origin *origin, struct error *error)
 {
 	const struct origin_account *theirs = &origin->accounts[origin->account_next];
+	enum origin_mode mode = origin->options.mode;
 	struct origin_foreign foreign;
 	struct local local = { 0 };
-	bool is_anew = false;
-	int rc = 0;
+	bool is_anew = false, is_theirs_new;
+	int rc = origin_foreign_open(
+		origin->mail, theirs->name, theirs->is_shared, &origin->number, error);
 
-	if (origin->options.mode != ORIGIN_PUSH) {
-		rc = origin_foreign_open(
-			origin->mail, theirs->name, theirs->is_shared, &origin->number, error);
-		foreign = foreign_of(origin);
-		if (rc == 0)
-			rc = origin_foreign_prepare(origin->mail, &foreign, &is_anew, error);
-		if (rc == 0)
-			rc = local_read(origin, &local);
-		if (rc == 0 && (is_anew || local.point.theirs != theirs->sequence)) {
-			foreign_exchange_start(origin, is_anew);
-			return ORIGIN_MORE;
-		}
-		if (rc == 0)
-			rc = origin_foreign_grant(origin->mail, &foreign, error);
+	foreign = foreign_of(origin);
+	if (rc == 0)
+		rc = origin_foreign_prepare(origin->mail, &foreign, &is_anew, error);
+	if (rc == 0)
+		rc = local_read(origin, &local);
+	if (rc == 0)
+		rc = has_pending(origin, &origin->has_unsent);
+	if (rc < 0)
+		return rc;
+	is_theirs_new = is_anew || local.point.theirs != theirs->sequence;
+	if (mode == ORIGIN_PULL       ? is_theirs_new
+		: mode == ORIGIN_PUSH ? origin->has_unsent
+				      : is_theirs_new || origin->has_unsent) {
+		foreign_exchange_start(origin, FOREIGN_FIRST, is_anew);
+		return ORIGIN_MORE;
 	}
+	rc = origin_foreign_grant(origin->mail, &foreign, error);
 	origin->equal_count++;
 	origin->account_next++;
 	return rc < 0 ? rc : ORIGIN_MORE;
 }
 
-/* 1: it is to be listed anew, for the copies differ in what no change tells. */
+/* The origin does not take what was changed here, and says so whenever it is asked. */
+static bool is_unwelcome(int code)
+{
+	return code == ERR_REFUSED || code == ERR_ILLEGAL || code == ERR_INVALID ||
+	       code == ERR_TOO_LARGE || code == ERR_CHANGED;
+}
+
+/*
+ * 1: it is to be tried once more. Where the copies differ in what no change tells, or the origin
+ * does not take our changes, all is listed first; and where it still does not take them they are
+ * given up, for they would stand in the way for ever.
+ */
 static int foreign_finish(
 	struct origin *origin, struct exchange_result *result, struct error *error)
 {
 	struct origin_foreign foreign = foreign_of(origin);
+	bool is_refused = is_unwelcome(result->error.code);
+	int rc;
 
-	if (result->error.code != 0)
+	if (result->error.code != 0 && !is_refused)
 		return 0;
-	if (result->point.mine == 0 && !origin->is_comparing)
-		return 1;
-	if (result->point.mine == 0)
+	if (is_refused && origin->foreign_try == FOREIGN_LISTED) {
+		error_prefix(&result->error, "what was changed here is given up");
+		origin->has_unsent = false;
+		rc = origin_foreign_forget(origin->mail, &foreign, error);
+		return rc < 0 ? rc : 1;
+	}
+	if (is_refused)
+		return origin->foreign_try == FOREIGN_FIRST;
+	/* Nothing is equal while there is something that was not to be brought there. */
+	if (result->point.mine == 0 && !origin->has_unsent) {
+		if (origin->foreign_try == FOREIGN_FIRST)
+			return 1;
 		error_set(&result->error, ERR_CORRUPT,
 			"what came is not what the origin says it shows");
+	}
 	return origin_foreign_grant(origin->mail, &foreign, error);
 }
 
@@ -445,6 +491,7 @@ static int account_finish(struct origin *origin, struct error *error)
 {
 	struct exchange_result result = *exchange_result(origin->exchange);
 	const struct origin_account *account = &origin->accounts[origin->account_next];
+	bool is_again;
 	int rc = 0;
 
 	origin->is_changed = true;
@@ -455,9 +502,11 @@ static int account_finish(struct origin *origin, struct error *error)
 		rc = foreign_finish(origin, &result, error);
 	if (rc < 0)
 		return rc;
-	if (rc > 0) {
+	is_again = rc > 0;
+	/* Of a try that leads to another only what is given up is told. */
+	if (is_again && origin->foreign_try == FOREIGN_FIRST) {
 		exchange_free(&origin->exchange);
-		foreign_exchange_start(origin, true);
+		foreign_exchange_start(origin, FOREIGN_LISTED, true);
 		return ORIGIN_MORE;
 	}
 	if (origin->options.tell != NULL)
@@ -465,6 +514,11 @@ static int account_finish(struct origin *origin, struct error *error)
 	if (result.error.code != 0 && origin->first_error.code == 0) {
 		origin->first_error = result.error;
 		error_prefix(&origin->first_error, "%s", account->name);
+	}
+	if (is_again) {
+		exchange_free(&origin->exchange);
+		foreign_exchange_start(origin, FOREIGN_BEGUN_ANEW, true);
+		return ORIGIN_MORE;
 	}
 	if (!account->is_foreign && should_compare(origin, &result)) {
 		exchange_free(&origin->exchange);

@@ -8,9 +8,9 @@
 
 /* An account-level register, which no exchange of such an account tells. */
 #define FOREIGN_KEY BYTES_LITERAL("foreign")
-/* What can be done off line. To change what belongs to the owner's folders, or to give messages
- * UIDs there, takes the origin. */
-#define FOREIGN_RIGHTS (ACL_LOOKUP | ACL_READ | ACL_SEEN)
+/* What can be done off line. To arrange the owner's folders, or to give messages UIDs there, takes
+ * the origin. */
+#define FOREIGN_RIGHTS (ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE | ACL_MARK | ACL_EXPUNGE)
 
 int origin_is_foreign(struct kv_txn *kv, uint32_t account, bool *is_foreign_r)
 {
@@ -172,6 +172,16 @@ int origin_foreign_grant(
 	return rc;
 }
 
+int origin_foreign_forget(
+	struct mail *mail, const struct origin_foreign *foreign, struct error *error)
+{
+	static const struct foreign_list none = { 0 };
+	struct origin_foreign all = { foreign->user, foreign->number, &none };
+	bool is_anew;
+
+	return origin_foreign_prepare(mail, &all, &is_anew, error);
+}
+
 /* ---- accounts of which nothing is seen any more ---- */
 
 static bool is_named(const char *name, const char *const *names, size_t count)
@@ -203,15 +213,13 @@ static int find_others(struct mail *mail, const char *const *names, size_t count
 int origin_foreign_forget_others(struct mail *mail, const char *user, const char *const *names,
 	size_t count, struct error *error)
 {
-	static const struct foreign_list none = { 0 };
-	struct origin_foreign foreign = { .user = user, .mailboxes = &none };
-	bool is_anew;
+	struct origin_foreign foreign = { .user = user };
 	int rc = 0;
 
 	while (rc == 0) {
 		rc = find_others(mail, names, count, foreign.number, &foreign.number);
 		if (rc == 0)
-			rc = origin_foreign_prepare(mail, &foreign, &is_anew, error);
+			rc = origin_foreign_forget(mail, &foreign, error);
 	}
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }

@@ -30,6 +30,9 @@ int origin_foreign_prepare(struct mail *mail, const struct origin_foreign *forei
 /* After it: he has the rights that he has there, as far as they can be used here. */
 int origin_foreign_grant(
 	struct mail *mail, const struct origin_foreign *foreign, struct error *error);
+/* Forgets all of it, so that it can be begun anew. */
+int origin_foreign_forget(
+	struct mail *mail, const struct origin_foreign *foreign, struct error *error);
 /* Forgets all such copies but those named. */
 int origin_foreign_forget_others(struct mail *mail, const char *user, const char *const *names,
 	size_t count, struct error *error);

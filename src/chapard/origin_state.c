@@ -78,6 +78,20 @@ int origin_state_put(struct mail *mail, const struct origin_state *state, struct
 	return store_commit(mail_store(mail), put_run, &copy, error, &position);
 }
 
+/* Of what is seen of another's account it is what was done to messages, and metadata. */
+static int ignore_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	(void)context;
+	(void)mailbox;
+	return 0;
+}
+
+static int count_annotation(void *context, const struct register_record *record)
+{
+	*(uint64_t *)context += record->kind == RECORD_ANNOTATION;
+	return 0;
+}
+
 static int count_mailbox(void *context, const struct mailbox_record *mailbox)
 {
 	(void)mailbox;
@@ -103,6 +117,8 @@ int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uin
 {
 	static const struct account_change_functions count = { count_mailbox, count_message,
 		count_register };
+	static const struct account_change_functions count_foreign = { ignore_mailbox,
+		count_message, count_annotation };
 	struct arena *arena = arena_new();
 	struct common_point point;
 	uint64_t pending = 0;
@@ -111,8 +127,10 @@ int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uin
 
 	if (rc == 0)
 		rc = point_get(kv, account, peer, &point);
-	if (rc == 0 && !is_foreign)
-		rc = account_each_change(kv, account, point.mine, arena, &count, &pending);
+	/* Without a common point all of it comes from there. */
+	if (rc == 0 && (!is_foreign || point.mine != 0))
+		rc = account_each_change(kv, account, point.mine, arena,
+			is_foreign ? &count_foreign : &count, &pending);
 	arena_free(&arena);
 	if (rc == 0)
 		*count_r = pending;

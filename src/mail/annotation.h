@@ -118,6 +118,8 @@ int message_annotate_privately(struct mail *mail, uint32_t account, struct id128
  * ANNOTATION_FLAG. *is_changed_r: whether anything differs from before. */
 int annotations_put(struct account_write *write, struct message_record *message,
 	const struct annotation *changes, size_t count, bool *is_changed_r);
+/* ERR_TOO_LARGE: the mailbox has more metadata, or more in all, than it may. */
+int metadata_check(struct account_write *write, struct id128 mailbox);
 /* Gives mailbox `to` all metadata of `from`, of the same account. */
 int annotations_copy_mailbox(struct account_write *write, struct id128 from, struct id128 to);
 /* Makes tombstones of all of the mailbox, or of the message. */

@@ -74,13 +74,23 @@ static uint32_t metadata_home(const struct metadata_change *change, const struct
 	return entry->scope == ANNOTATION_SHARED ? change->account : change->own;
 }
 
+int metadata_check(struct account_write *write, struct id128 mailbox)
+{
+	static const enum annotation_scope scopes[] = { ANNOTATION_PRIVATE, ANNOTATION_SHARED };
+	struct tally tally = { 0 };
+	int rc = 0;
+
+	for (int i = 0; i < 2 && rc == 0; i++)
+		rc = metadata_each(write->kv, write->header.number, mailbox, scopes[i],
+			bytes_of(NULL, 0), write->arena, tally_one, &tally);
+	return rc == 0 && is_over(&tally, ANNOTATION_COUNT_MAX) ? ERR_TOO_LARGE : rc;
+}
+
 /* The entries that are kept in one of the accounts. */
 static int set_entries(struct account_write *write, const struct metadata_change *change)
 {
-	static const enum annotation_scope scopes[] = { ANNOTATION_PRIVATE, ANNOTATION_SHARED };
 	uint32_t account = write->header.number;
 	struct stamp stamp = { 0, 0 };
-	struct tally tally = { 0 };
 	bool is_changed = false;
 	int rc = 0;
 
@@ -95,10 +105,7 @@ static int set_entries(struct account_write *write, const struct metadata_change
 	}
 	if (rc < 0 || !sets_any(change->entries, change->count))
 		return rc;
-	for (int i = 0; i < 2 && rc == 0; i++)
-		rc = metadata_each(write->kv, account, change->mailbox, scopes[i],
-			bytes_of(NULL, 0), write->arena, tally_one, &tally);
-	return rc == 0 && is_over(&tally, ANNOTATION_COUNT_MAX) ? ERR_TOO_LARGE : rc;
+	return metadata_check(write, change->mailbox);
 }
 
 static bool has_entries_in(const struct metadata_change *change, uint32_t account)

@@ -508,6 +508,9 @@ static int push_finish(struct exchange *exchange)
 
 	if (push->has_applied)
 		return finish_applied(exchange);
+	if (push->has_differed && exchange_is_foreign(exchange))
+		return error_set(
+			&exchange->result.error, ERR_CHANGED, "the peer made something else of it");
 	if (push->has_differed)
 		return exchange_begin_repair(exchange);
 	if (push->has_integrated) {

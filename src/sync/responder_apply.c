@@ -107,12 +107,29 @@ static void apply_deinit(struct apply *apply)
 	session_unstage(apply->call->session);
 }
 
+/* Another's, of which he sees something. */
+static int find_foreign(struct sync_call *call, uint32_t *number_r)
+{
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(call->session->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = call_account(call, kv, &header);
+	mail_read_end(&kv);
+	if (rc == 0)
+		*number_r = header.number;
+	return rc;
+}
+
 static int find_account(struct apply *apply, bool create, uint32_t *number_r)
 {
 	struct sync_call *call = apply->call;
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
 	int rc = call_account_name(call, name);
 
+	if (rc == ERR_REFUSED && !create)
+		return find_foreign(call, number_r);
 	if (rc < 0)
 		return rc;
 	/* That an account is deleted is brought to it as any change. */
@@ -176,9 +193,12 @@ static int refuse_changed(struct apply *apply, struct account_write *write)
 		return rc;
 	apply->outcome = OUTCOME_CHANGED;
 	apply->header = write->header;
+	rc = session_highest(write->kv, &apply->view, write->arena, &apply->header);
+	if (rc < 0)
+		return rc;
 	apply->is_reset = apply->since > write->header.sequence;
 	change_set_deinit(&apply->ours);
-	return view_changes(write->kv, &write->header, &apply->view,
+	return view_changes(write->kv, &apply->header, &apply->view,
 		apply->is_reset ? 0 : apply->since, apply->is_reset ? 0 : apply->common,
 		CHANGES_IN_COMMIT_MAX, apply->call->arena, &apply->ours);
 }
@@ -423,6 +443,9 @@ static int apply_changes(struct apply *apply, struct account_write *write)
 		integrate_modseq_limit(write->now_ms, apply->call->session->rights.skew_ms);
 	int rc = 0;
 
+	if (apply->view.is_foreign)
+		return foreign_apply(
+			apply->call->session, write, &apply->view, changes, &apply->checked);
 	if (changes->highest > limit)
 		return error_set(
 			&apply->checked, ERR_ILLEGAL, "the peer's clock is too far in the future");
@@ -496,8 +519,8 @@ static int is_unchanged(struct apply *apply, struct account_write *write)
 	struct view view;
 	int rc, is_empty;
 
-	if (view_filter_is_whole(&session->filter) || apply->expect == 0 ||
-		apply->expect > write->header.sequence)
+	if ((view_filter_is_whole(&session->filter) && !apply->view.is_foreign) ||
+		apply->expect == 0 || apply->expect > write->header.sequence)
 		return 0;
 	rc = session_view(session, write->kv, write->header.number, &view);
 	if (rc == 0)
@@ -511,7 +534,8 @@ static int is_unchanged(struct apply *apply, struct account_write *write)
 
 static int is_expected(struct apply *apply, struct account_write *write)
 {
-	bool is_new = apply->expect == 0 && write->header.highest <= 1; /* INBOX only */
+	bool is_new = apply->expect == 0 && write->header.highest <= 1 &&
+		      !apply->view.is_foreign; /* INBOX only */
 
 	if (write->header.sequence == apply->expect || is_new)
 		return 1;
@@ -544,12 +568,14 @@ static int apply_in_view(struct account_write *write, struct apply *apply)
 		rc = account_write_flush(write);
 		return rc < 0 ? rc : refuse_changed(apply, write);
 	}
-	if (rc == 0)
+	/* Of others' accounts no bodies are taken. */
+	if (rc == 0 && !apply->view.is_foreign)
 		rc = find_missing(apply, write);
 	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
 		return rc;
-	rc = integrate_check_sizes(
-		write->kv, &apply->call->session->bodies, &apply->changes, &apply->checked);
+	if (!apply->view.is_foreign)
+		rc = integrate_check_sizes(
+			write->kv, &apply->call->session->bodies, &apply->changes, &apply->checked);
 	if (rc < 0)
 		return rc;
 	body_set_offer(&apply->call->session->bodies, write);

@@ -107,6 +107,12 @@ int session_is_foreign(const struct sync_session *session, struct kv_txn *kv, ui
 /* As HIGHEST tells it: of a foreign view, of the mailboxes in it. Stored in *header. */
 int session_highest(struct kv_txn *kv, const struct view *view, struct arena *arena,
 	struct account_header *header);
+/*
+ * responder_foreign.c: applies what he pushes of it, within a commit. `view` is his. ERR_REFUSED,
+ * ERR_ILLEGAL, with the reason.
+ */
+int foreign_apply(const struct sync_session *session, struct account_write *write,
+	const struct view *view, const struct change_set *changes, struct error *error);
 /* The view of the session, as of `kv`. view_close() it, also after errors. */
 int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
 	struct view *view_r);

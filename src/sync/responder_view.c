@@ -99,7 +99,9 @@ int session_view_of(const struct sync_session *session, struct kv_txn *kv, uint3
 {
 	int rc = session_view(session, kv, account, view_r);
 
-	return rc < 0 || is_limited(session) ? rc : view_tell(kv, view_r, &mailbox, 1);
+	return rc < 0 || is_limited(session) || view_r->is_foreign
+		       ? rc
+		       : view_tell(kv, view_r, &mailbox, 1);
 }
 
 /* A mailbox that is new here must be named as the peer may name it. */
@@ -149,7 +151,8 @@ int session_view_told(const struct sync_session *session, struct kv_txn *kv, uin
 {
 	int rc = session_view(session, kv, account, view_r);
 
-	if (rc < 0)
+	/* What he sees of another's account he does not widen by telling of it. */
+	if (rc < 0 || view_r->is_foreign)
 		return rc;
 	return is_limited(session) ? check_limit(session, kv, changes, view_r, error)
 				   : integrate_tell(kv, changes, view_r);

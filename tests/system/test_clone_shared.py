@@ -88,7 +88,7 @@ class SharedClone(chapar.TestCase):
         self.assert_same(copy, TEAM)
         with self.served(copy) as here:
             self.assertEqual(here.mailboxes(), ["INBOX", WORK, TEAM])
-            # What he has no right to is not there, nor can he do what he may not, or not off line.
+            # What she has no right to is not there, nor can she do what she may not, or not off line.
             here.select(WORK)
             for line in ("UID STORE 1 +FLAGS (\\Flagged)", "UID EXPUNGE 1", 'CREATE "%s/x"' % WORK):
                 self.assertEqual(here.try_command(line)[0], "NO", line)
@@ -148,6 +148,81 @@ class SharedClone(chapar.TestCase):
             self.assertEqual(self.look(there)[2], ("two", ["\\Flagged", "\\Seen"]))
         with self.origin.imap("bob") as bob:
             self.assertEqual(self.look(bob, "work")[2], ("two", ["\\Flagged"]))
+
+    def test_what_her_rights_let_her_change_off_line_goes_back(self):
+        self.grant("lrswte")
+        copy = self.cloned()
+        with self.served(copy) as here, self.origin.imap("bob") as bob:
+            here.select(WORK)
+            here.command("UID STORE 1 +FLAGS (\\Answered hers)")
+            here.command("UID STORE 2 -FLAGS (\\Flagged)")
+            here.command("UID STORE 3 +FLAGS (\\Deleted \\Seen)")
+            here.command("UID EXPUNGE 3")
+            here.command('SETMETADATA "%s" (/shared/comment "of both")' % WORK)
+            bob.select("work")
+            bob.command("UID STORE 1 +FLAGS (\\Flagged his)")
+            bob.append("work", message("four"))
+        copy.end()
+        status = copy.run("-C", copy.folder, "status", "--json")[1]
+        self.assertNotIn('"pending-changes":0', status)
+        self.assertIn("sent", copy.sync()[1])
+        self.assert_same(copy)
+        with self.origin.imap("bob") as bob:
+            self.assertEqual(self.look(bob, "work"), {
+                1: ("one", ["\\Answered", "\\Flagged", "\\Seen", "hers", "his"]),
+                2: ("two", []),
+                4: ("four", []),
+            })
+            bob.command("GETMETADATA work /shared/comment")
+            self.assertIn(b"of both", b" ".join(bob.untagged))
+        self.assertIn("nothing new", copy.sync()[1])
+        self.assertIn('"pending-changes":0', copy.run("-C", copy.folder, "status", "--json")[1])
+        # She moves one to her own mailbox.
+        with self.served(copy) as here:
+            here.select(WORK)
+            here.command("UID MOVE 2 INBOX")
+        copy.end()
+        copy.sync()
+        with self.origin.imap("alice") as there, self.origin.imap("bob") as bob:
+            self.assertEqual([subject for subject, _ in self.look(there, "INBOX").values()], ["two"])
+            self.assertEqual(sorted(self.look(bob, "work")), [1, 4])
+        self.assert_same(copy)
+
+    def test_changes_that_meet_others_out_of_sight_are_brought_together(self):
+        """Where the origin cannot tell what became of a message, all is listed, and nothing lost."""
+        self.grant("lrswte")
+        copy = self.cloned()
+        with self.served(copy) as here, self.origin.imap("bob") as bob:
+            here.select(WORK)
+            here.command("UID STORE 1 +FLAGS (hers)")
+            here.command("UID STORE 2 +FLAGS (hers)")
+            bob.command("CREATE elsewhere")
+            bob.select("work")
+            bob.command("UID MOVE 2 private")
+            bob.select("private")
+            bob.command("UID MOVE 2 elsewhere")
+        copy.end()
+        copy.sync()
+        self.assert_same(copy)
+        with self.origin.imap("bob") as bob:
+            self.assertEqual(self.look(bob, "work")[1], ("one", ["\\Seen", "hers"]))
+            self.assertEqual(self.look(bob, "elsewhere")[1], ("two", ["\\Flagged"]))
+
+    def test_what_she_may_change_no_more_is_given_up_and_told(self):
+        self.grant("lrswte")
+        copy = self.cloned()
+        with self.served(copy) as here:
+            here.select(WORK)
+            here.command("UID STORE 1 +FLAGS (hers \\Seen)")
+        copy.end()
+        self.grant("lrs")
+        status, text = copy.sync(check=False)
+        self.assertNotEqual(status, 0, text)
+        self.assertIn("given up: the peer says: your rights do not let you", text)
+        copy.sync()
+        self.assert_same(copy)
+        with self.origin.imap("alice") as there:
+            self.assertEqual(self.look(there)[1], ("one", ["\\Seen"]))
 
     def test_what_she_may_see_no_more_goes_and_is_not_deleted_there(self):
         self.grant("lrs")

@@ -1,0 +1,247 @@
+"""A user who speaks SYNC himself about mailboxes that others share with him (P9): he gets what his
+rights let him see, and changes what they let him change, and nothing else."""
+
+import re
+import time
+
+import chapar_test as chapar
+from chapar_test import message
+from test_hostile_sync import NODE, Record, Sync, guid
+
+ME, VICTIM = "anna", "bert"
+
+
+class HostileGuest(chapar.TestCase):
+    """Anna has rights to Bert's mailbox Shared, and none to his INBOX and Private."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.node()
+        self.server.extra = 'sync-user "peer" { password-file = "%s" }\n' % (
+            self.server.password_file())
+        self.server.add_account(ME)
+        self.server.add_account(VICTIM)
+        self.server.start()
+        with self.server.imap(VICTIM) as client:
+            client.command("CREATE Shared")
+            client.command("CREATE Private")
+            client.append("INBOX", message("for bert only"))
+            for subject in ("one", "two", "three", "gone"):
+                client.append("Shared", message(subject), "\\Seen")
+            client.append("Private", message("private"))
+            client.command('SETMETADATA Shared (/private/comment "his" /shared/comment "ours")')
+            client.select("Shared")
+            client.command("STORE 4 +FLAGS (\\Deleted)")
+            client.command("EXPUNGE")
+        self.peer = Sync(self.server, "peer", chapar.SYNC_PASSWORD)
+        self.addCleanup(self.peer.client.close)
+        self.me = Sync(self.server, ME)
+        self.addCleanup(self.me.client.close)
+        records = Record.all(self.peer.ask("CHANGES %%(ACCOUNT %s SINCE 0)" % VICTIM)[1])
+        self.boxes = {record["NAME"]: record for record in records if "NAME" in record}
+        self.messages = [record for record in records if "INSTANCE" in record]
+        self.grant("lr")
+
+    def grant(self, rights, mailbox="Shared"):
+        with self.server.imap(VICTIM) as client:
+            client.command("SETACL %s %s %s" % (mailbox, ME, rights or '""'))
+
+    def shown_in(self, name):
+        return [record for record in self.messages if record.get("MAILBOX") == self.boxes[name]["ID"]]
+
+    def state(self):
+        return [self.peer.point(user) for user in (ME, VICTIM)]
+
+    def changes(self):
+        verb, text = self.me.ask("CHANGES %%(ACCOUNT %s SINCE 0)" % VICTIM)
+        self.assertEqual(verb, "CHANGES", text)
+        return text
+
+    def push(self, records, highest=1, result="0" * 32):
+        sequence = int(re.search(r"SEQUENCE (\d+)", self.changes()).group(1))
+        return self.me.ask(
+            "APPLY %%(ACCOUNT %s EXPECT %d SINCE %d COMMON %d SEQUENCE 1 HIGHEST %d RESULT %s %s)" % (
+                VICTIM, sequence, sequence, sequence, highest, result, records))
+
+    def refused(self, name, answer, codes="REFUSED", words="rights|not for you"):
+        verb, text = answer
+        with self.subTest(name):
+            self.assertEqual(verb, "ERROR", text)
+            self.assertRegex(text, r"CODE (%s) " % codes)
+            self.assertRegex(text.lower(), words)
+            self.assertEqual(self.state(), self.before, "something changed")
+
+    def taken(self, name, records):
+        """It would be done: only the result is not what he says."""
+        verb, text = self.push(records)
+        with self.subTest(name):
+            self.assertEqual(verb, "DIFFERS", text)
+            self.assertEqual(self.state(), self.before)
+
+    def test_he_reads_what_he_may_and_nothing_else(self):
+        self.before = self.state()
+        text = self.changes()
+        records = Record.all(text)
+        self.assertEqual([record["NAME"] for record in records if "NAME" in record], ["Shared"])
+        shown = [record for record in records if "UID" in record]
+        self.assertEqual(sorted(record["UID"] for record in shown), ["1", "2", "3"])
+        for secret in ("Seen", "/private", "his", "KIND ACL", "credentials", "Private",
+                       self.boxes["INBOX"]["ID"], self.boxes["Private"]["ID"]):
+            self.assertNotIn(secret, text.replace("s/comment", ""), secret)
+        for box in ("INBOX", "Private"):
+            secret = self.shown_in(box)[0]
+            for key in ("INSTANCE", "GUID"):
+                self.assertNotIn(secret[key], text)
+            self.assertEqual(
+                self.me.ask("GET %%(ACCOUNT %s INSTANCES (%s))" % (VICTIM, secret["INSTANCE"]))[1],
+                "BODIES %(BODIES ())")
+            verb, told = self.me.ask("LACKS %%(ACCOUNT %s GUIDS (%s))" % (VICTIM, secret["GUID"]))
+            self.assertIn(secret["GUID"], told)
+        # Even of what he sees: whether a body is here is told of what he brought only.
+        one = self.shown_in("Shared")[0]
+        self.assertIn(one["GUID"], self.me.ask(
+            "LACKS %%(ACCOUNT %s GUIDS (%s))" % (VICTIM, one["GUID"]))[1])
+        gone = next(record for record in self.messages if "UID" not in record)
+        self.assertEqual(
+            self.me.ask("GET %%(ACCOUNT %s INSTANCES (%s))" % (VICTIM, gone["INSTANCE"]))[1],
+            "BODIES %(BODIES ())")
+        for request in ("RANGE %%(ACCOUNT %s)", "RECORDS %%(ACCOUNT %s SINCE 0 REGISTERS 1)",
+                        "RANGE %%(ACCOUNT %s MAILBOX " + self.boxes["Shared"]["ID"] + " RANGES (1 9))",
+                        "INTEGRATE %%(ACCOUNT %s SINCE 0 SEQUENCE 1 HIGHEST 1)"):
+            self.refused(request, self.me.ask(request % VICTIM), words="not for you|peer")
+        # No view of his own making shows more.
+        with Sync(self.server, ME) as other:
+            other.ask("HELLO %%(NODE %s VERSION 1 VIEW Private)" % NODE)
+            self.assertNotIn("Private", other.ask("CHANGES %%(ACCOUNT %s SINCE 0)" % VICTIM)[1])
+        # Nor does a mailbox that only can be looked up.
+        self.grant("l", "Private")
+        self.before = self.state()
+        self.assertNotIn("Private", self.changes())
+        self.grant("", "Shared")
+        self.before = self.state()
+        for request in ("POINTS %%(ACCOUNTS (%s))", "CHANGES %%(ACCOUNT %s SINCE 0)",
+                        "GET %%(ACCOUNT %s INSTANCES (" + one["INSTANCE"] + "))",
+                        "NOTIFY %%(ACCOUNTS (%s))"):
+            self.refused(request, self.me.ask(request % VICTIM), words="not for you")
+
+    def test_each_change_takes_its_right(self):
+        one = self.shown_in("Shared")[0]
+        now = int(time.time() * 1000) * 1024
+        stamp = "%d.%s" % (now, NODE)
+        flag = lambda name: "MESSAGES (%s)" % one(FLAGS="(%s + %s)" % (name, stamp), MODSEQ=now)
+        gone = "MESSAGES (%s)" % one(MAILBOX=None, UID=None, PLACED=stamp, PLACEDIN="0" * 32, FLAGS=None)
+        marked = "MESSAGES (%s)" % one(MAILBOX=None, UID=None, PLACED=stamp, PLACEDIN="0" * 32,
+                                       FLAGS="(\\Deleted + %s)" % stamp)
+        note = "REGISTERS (%%(KIND ANNOTATION MAILBOX %s KEY s/comment STAMP %s MODSEQ %d VALUE new))" % (
+            self.boxes["Shared"]["ID"], stamp, now)
+        changes = {"w": [flag("\\Flagged"), flag("word"), note], "t": [flag("\\Deleted")],
+                   "te": [gone, marked]}
+        everything = "lrswipkxtean"
+        for rights, allowed in changes.items():
+            without = "".join(right for right in everything if right not in rights)
+            self.grant(without)
+            self.before = self.state()
+            for change in allowed:
+                self.refused("without %s: %s" % (rights, change), self.push(change))
+            self.grant("lr" + rights)
+            self.before = self.state()
+            for change in allowed:
+                self.taken("with %s: %s" % (rights, change), change)
+        # "e" alone expunges what others marked.
+        self.grant("lre")
+        self.before = self.state()
+        self.refused("e, not marked", self.push(gone))
+        with self.server.imap(VICTIM) as client:
+            client.select("Shared")
+            client.command("STORE 1 +FLAGS (\\Deleted)")
+        self.before = self.state()
+        self.taken("e, marked by another", gone)
+        # \Seen is looked at by nobody: his own is elsewhere.
+        self.grant("lr")
+        self.before = self.state()
+        self.assertNotIn("Seen", self.changes())
+        self.taken("seen", flag("\\Seen"))
+
+    def test_what_no_right_lets_him_do_over_sync(self):
+        """Places, names, UIDs, settings and the clock of another's account are not his."""
+        self.grant("lrswipkxtean")
+        self.before = self.state()
+        box, private = self.boxes["Shared"], self.boxes["Private"]
+        one, secret = self.shown_in("Shared")[0], self.shown_in("Private")[0]
+        gone = next(record for record in self.messages if "UID" not in record)
+        now = int(time.time() * 1000) * 1024
+        up, stamp = now, "%d.%s" % (now, NODE)
+        body = message("mine")
+        self.me.put(body)
+        new = dict(INSTANCE=stamp, GUID=guid(body), SIZE=len(body), UID=5, MODSEQ=up, PLACED=None,
+                   FLAGS=None)
+        of = lambda record, **changes: "MESSAGES (%s)" % record(**changes)
+        at = lambda record, **changes: "MAILBOXES (%s)" % record(**changes)
+        setting = lambda kind, more, value="VALUE x": (
+            "REGISTERS (%%(KIND %s %s STAMP %s MODSEQ %d %s))" % (kind, more, stamp, up, value))
+        for name, change in (
+            ("a message appended", of(one, **new)),
+            ("... to a mailbox that he does not see", of(one, **{**new, "MAILBOX": private["ID"]})),
+            ("moved out", of(one, MAILBOX=private["ID"], PLACED=stamp, MODSEQ=up, FLAGS=None)),
+            ("moved to where nobody looks", of(one, MAILBOX=None, UID=None, PLACED=stamp,
+                                               PLACEDIN="7" * 32, FLAGS=None)),
+            ("moved in", of(secret, MAILBOX=box["ID"], UID=9, PLACED=stamp, MODSEQ=up, FLAGS=None)),
+            ("changed out of sight", of(secret, FLAGS="(\\Flagged + %s)" % stamp, MODSEQ=up)),
+            ("renumbered", of(one, UID=9, MODSEQ=up, FLAGS=None)),
+            ("brought back", of(gone, MAILBOX=box["ID"], UID=9, PLACED=stamp, PLACEDIN=None,
+                                MODSEQ=up, FLAGS=None)),
+            ("a mailbox made", at(box, ID="7" * 32, NAME="New", NAMED=stamp, MODSEQ=up)),
+            ("renamed", at(box, NAME="Mine", NAMED=stamp, MODSEQ=up)),
+            ("deleted", at(box, DELETED=stamp, MODSEQ=up)),
+            ("UIDVALIDITY up", at(box, UIDVALIDITY=4000000000, MODSEQ=up)),
+            ("UIDNEXT up", at(box, UIDNEXT=4000000000, MODSEQ=up)),
+            ("special use", at(box, USE="\\Sent", USED=stamp, MODSEQ=up)),
+            ("one that he does not see", at(private, MODSEQ=up)),
+            ("rights", setting("ACL", "MAILBOX %s KEY %s" % (box["ID"], ME), "VALUE lrswipkxtean")),
+            ("rights elsewhere", setting("ACL", "MAILBOX %s KEY %s" % (private["ID"], ME), "VALUE lr")),
+            ("private metadata", setting("ANNOTATION", "MAILBOX %s KEY p/comment" % box["ID"])),
+            ("metadata elsewhere", setting("ANNOTATION", "MAILBOX %s KEY s/comment" % private["ID"])),
+            ("metadata of the account", setting("ANNOTATION", "KEY s/comment")),
+            ("a subscription", setting("SUBSCRIPTION", "KEY Shared")),
+            ("a script", setting("SCRIPT", "KEY s")),
+            ("a password", setting("ACCOUNT", "KEY credentials")),
+            ("deletion", setting("ACCOUNT", "KEY deleted")),
+            ("what merges note", setting("ACCOUNT", "KEY merged")),
+            ("\\Seen of another", setting("SEEN", "MAILBOX %s KEY x" % box["ID"])),
+        ):
+            self.refused(name, self.push(change))
+        self.refused("another content", self.push(of(one, GUID=guid(body), SIZE=len(body), MODSEQ=up)),
+                     "ILLEGAL", "two contents")
+        # What he cannot see may be named: nothing is told of it, and nothing happens.
+        self.taken("gone out of sight", of(secret, MAILBOX=None, UID=None, PLACED=stamp,
+                                           PLACEDIN="0" * 32, FLAGS=None))
+        # The end of time is no time to come: neither the account's clock nor a stamp goes there.
+        far = 9007199254740990
+        flags = of(one, FLAGS="(far + %d.%s)" % (far, NODE), MODSEQ=far)
+        verb, text = self.push(flags, highest=far)
+        self.assertEqual(verb, "DIFFERS", text)
+        digest = self.result_of(lambda client: client.command("STORE 1 +FLAGS (far)"))
+        self.before = self.state()
+        verb, text = self.push(flags, highest=far, result=digest)
+        self.assertEqual(verb, "APPLIED", text)
+        point = self.peer.point(VICTIM)
+        self.assertLess(point[1], int((time.time() + 60) * 1000) * 1024)
+        self.assertNotIn("far + %d" % far, self.changes())
+        with self.server.imap(VICTIM) as client:
+            client.select("Shared")
+            self.assertIn("far", client.fetch("1", "FLAGS")[1]["FLAGS"])
+        self.verify_clean(self.server)
+
+    def result_of(self, act):
+        """The digest of what he sees after an act of the owner's, which is undone."""
+        with self.server.imap(VICTIM) as client:
+            client.select("Shared")
+            act(client)
+            digest = re.search(r"DIGEST ([0-9a-f]{32})", self.changes()).group(1)
+            client.command("STORE 1 -FLAGS (far)")
+        time.sleep(0.05)
+        return digest
+
+
+if __name__ == "__main__":
+    chapar.main()

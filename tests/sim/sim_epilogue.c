@@ -162,16 +162,17 @@ static void expunge(struct scene *scene, size_t node, uint32_t uid)
 	done(scene);
 }
 
-static void set_metadata(struct scene *scene, size_t node, bool is_set)
+static void set_metadata_of(
+	struct scene *scene, size_t node, struct id128 mailbox, const char *name, bool is_set)
 {
 	struct sim_node *own = &scene->sim->nodes[node];
 	struct annotation change = { .scope = ANNOTATION_SHARED,
-		.entry = BYTES_LITERAL("/scene"),
+		.entry = bytes_of_string(name),
 		.is_set = is_set,
 		.value = BYTES_LITERAL("played") };
 	struct metadata_change metadata = { .account = own->account,
 		.own = own->account,
-		.mailbox = inbox_of(scene, node),
+		.mailbox = mailbox,
 		.entries = &change,
 		.count = 1 };
 
@@ -182,17 +183,164 @@ static void set_metadata(struct scene *scene, size_t node, bool is_set)
 	done(scene);
 }
 
-static bool has_metadata(struct scene *scene, size_t node)
+static void set_metadata(struct scene *scene, size_t node, bool is_set)
+{
+	set_metadata_of(scene, node, inbox_of(scene, node), "/scene", is_set);
+}
+
+static bool has_metadata_of(
+	struct scene *scene, size_t node, struct id128 mailbox, const char *name)
 {
 	struct sim_node *own = &scene->sim->nodes[node];
-	struct id128 inbox = inbox_of(scene, node);
 	struct kv_txn *kv = node_read(own);
 	struct bytes value;
-	int rc = metadata_get(kv, own->account, inbox, ANNOTATION_SHARED, BYTES_LITERAL("/scene"),
+	int rc = metadata_get(kv, own->account, mailbox, ANNOTATION_SHARED, bytes_of_string(name),
 		scene->arena, &value);
 
 	mail_read_end(&kv);
 	return rc == 0;
+}
+
+static bool has_metadata(struct scene *scene, size_t node)
+{
+	return has_metadata_of(scene, node, inbox_of(scene, node), "/scene");
+}
+
+/* False: there is one of that name already. */
+static bool make_mailbox(struct scene *scene, size_t node, const char *name, struct id128 *id_r)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+
+	at(scene, node);
+	if (mailbox_create(own->mail, own->account, bytes_of_string(name), bytes_of(NULL, 0),
+		    &scene->client.error, id_r, &own->position) < 0)
+		return false;
+	done(scene);
+	return true;
+}
+
+static void delete_mailbox(struct scene *scene, size_t node, const char *name)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+
+	at(scene, node);
+	client_expect(&scene->client,
+		mailbox_delete(own->mail, own->account, bytes_of_string(name), &scene->client.error,
+			&own->position),
+		"delete");
+	done(scene);
+}
+
+static void rename_mailbox(struct scene *scene, size_t node, const char *from, const char *to)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+
+	at(scene, node);
+	client_expect(&scene->client,
+		mailbox_rename(own->mail, own->account, bytes_of_string(from), bytes_of_string(to),
+			&scene->client.error, &own->position),
+		"rename");
+	done(scene);
+}
+
+static void grant(struct scene *scene, size_t node, struct id128 mailbox, const char *identifier)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+
+	at(scene, node);
+	client_expect(&scene->client,
+		acl_change(own->mail, own->account, mailbox, bytes_of_string(identifier), ACL_SET,
+			ACL_LOOKUP | ACL_READ, &scene->client.error, &own->position),
+		"set rights");
+	done(scene);
+}
+
+/* In INBOX. */
+static void annotate(struct scene *scene, size_t node, uint32_t uid)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct annotation change = { .scope = ANNOTATION_SHARED,
+		.entry = BYTES_LITERAL("/comment"),
+		.is_set = true,
+		.value = BYTES_LITERAL("played") };
+	struct uid_set uids = { 0 }, changed = { 0 }, modified = { 0 };
+
+	at(scene, node);
+	uid_set_add(&uids, uid, uid);
+	client_expect(&scene->client,
+		message_annotate(own->mail, own->account, inbox_of(scene, node), &uids, &change, 1,
+			UINT64_MAX, &scene->client.error, &changed, &modified, &own->position),
+		"annotate");
+	uid_set_deinit(&uids);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+	done(scene);
+}
+
+static void flag(struct scene *scene, size_t node, uint32_t uid)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct bytes name = BYTES_LITERAL("\\Flagged");
+	struct uid_set uids = { 0 }, changed = { 0 }, modified = { 0 };
+
+	at(scene, node);
+	uid_set_add(&uids, uid, uid);
+	client_expect(&scene->client,
+		message_store(own->mail, own->account, inbox_of(scene, node), &uids, FLAGS_ADD,
+			&name, 1, UINT64_MAX, &scene->client.error, &changed, &modified,
+			&own->position),
+		"store");
+	uid_set_deinit(&uids);
+	uid_set_deinit(&changed);
+	uid_set_deinit(&modified);
+	done(scene);
+}
+
+/* ---- nothing is said of what is gone ---- */
+
+struct said {
+	struct scene *scene;
+	struct sim_node *node;
+	struct kv_txn *kv;
+};
+
+static int look_at_said(void *context, const struct register_record *record)
+{
+	struct said *said = context;
+	struct arena *arena = said->scene->arena;
+	struct mailbox_record mailbox;
+	struct message_record message;
+	struct stamp instance;
+	bool is_gone = false;
+
+	if (!record->is_set)
+		return 0;
+	if (annotation_instance(record, &instance))
+		is_gone = account_get_message(
+				  said->kv, said->node->account, instance, arena, &message) == 0 &&
+			  id128_is_none(message.placed_in);
+	else if (!id128_is_none(record->mailbox))
+		is_gone = account_get_mailbox(said->kv, said->node->account, record->mailbox, arena,
+				  &mailbox) == 0 &&
+			  !mailbox_is_live(&mailbox);
+	if (is_gone)
+		sim_fail(said->scene->sim, "scene: something is said of what is gone on node %llu",
+			(unsigned long long)said->node->id);
+	return 0;
+}
+
+static void check_said(struct scene *scene)
+{
+	for (size_t i = 0; i < scene->sim->node_count; i++) {
+		struct sim_node *node = &scene->sim->nodes[i];
+		struct said said = { scene, node, node_read(node) };
+
+		account_each_register(
+			said.kv, node->account, RECORD_ACL, scene->arena, look_at_said, &said);
+		account_each_register(said.kv, node->account, RECORD_ANNOTATION, scene->arena,
+			look_at_said, &said);
+		mail_read_end(&said.kv);
+	}
 }
 
 /* ---- scenes ---- */
@@ -231,8 +379,11 @@ static void play_return(struct scene *scene)
 	uint32_t uid = append(scene, scene->x, inbox_of(scene, scene->x), &gone);
 
 	set_metadata(scene, scene->x, true);
+	annotate(scene, scene->x, uid);
 	converge(scene->sim);
 	expunge(scene, scene->x, uid);
+	if (sim_chance(scene->sim, 50))
+		flag(scene, scene->y, uid); /* it tells of it, then */
 	set_metadata(scene, scene->x, false);
 	append(scene, scene->y, inbox_of(scene, scene->y), &fresh);
 	scene->sim->now_ms += 1000;
@@ -244,6 +395,14 @@ static void play_return(struct scene *scene)
 		if (has_metadata(scene, i))
 			sim_fail(scene->sim,
 				"scene: a setting that was cleared and forgotten is set");
+}
+
+static int look_at_live(void *context, const struct mailbox_record *mailbox)
+{
+	unsigned *count = context;
+
+	*count += mailbox_is_live(mailbox) && !bytes_equal_string(mailbox->name, "INBOX");
+	return 0;
 }
 
 /* The account is deleted here, and changed there: only mail makes it live on. */
@@ -274,6 +433,16 @@ static void play_deletion(struct scene *scene)
 			sim_fail(scene->sim, "scene: the account %s on node %llu",
 				has_mail ? "is deleted, with mail," : "was deleted, and lives on",
 				(unsigned long long)scene->sim->nodes[i].id);
+	for (size_t i = 0; i < scene->sim->node_count; i++) {
+		struct sim_node *node = &scene->sim->nodes[i];
+		struct kv_txn *kv = node_read(node);
+		unsigned count = 0;
+
+		account_each_mailbox(kv, node->account, scene->arena, look_at_live, &count);
+		mail_read_end(&kv);
+		if (count > 0)
+			sim_fail(scene->sim, "scene: mailboxes of a deleted account live on");
+	}
 }
 
 struct scripts {
@@ -330,6 +499,62 @@ static void play_scripts(struct scene *scene)
 	}
 }
 
+static unsigned count_scripts(struct scene *scene, size_t node)
+{
+	struct sim_node *own = &scene->sim->nodes[node];
+	struct scripts scripts = { 0 };
+
+	mail_script_each(own->mail, own->account, look_at_script, &scripts, &scene->client.error);
+	return scripts.count;
+}
+
+/* An edit comes round by a third node to one who edits that: it was known, though not by this pair
+ * of nodes. */
+static void play_script_round(struct scene *scene)
+{
+	struct sim *sim = scene->sim;
+	size_t z = 0;
+
+	while (z == scene->x || z == scene->y)
+		z++;
+	if (sim->node_count < 3)
+		return;
+	put_script(scene, scene->x, "first");
+	converge(sim);
+	put_script(scene, scene->x, "a");
+	link_run(sim, scene->x, z);
+	link_run(sim, z, scene->y);
+	put_script(scene, scene->y, "b");
+	link_run(sim, scene->y, scene->x);
+	converge(sim);
+	for (size_t i = 0; i < sim->node_count; i++)
+		if (count_scripts(scene, i) != 1)
+			sim_fail(sim, "scene: a version that the edit was made from is kept");
+}
+
+/* Edited on both sides again and again, while the clocks stand still: each that loses has a name of
+ * its own. */
+static void play_script_at_once(struct scene *scene)
+{
+	struct sim *sim = scene->sim;
+	unsigned rounds = 3;
+
+	put_script(scene, scene->x, "first");
+	converge(sim);
+	sim->now_ms -= 3600 * 1000;
+	for (unsigned i = 0; i < rounds && !sim->has_failed; i++) {
+		put_script(scene, scene->x, arena_printf(scene->arena, "here %u", i));
+		put_script(scene, scene->y, arena_printf(scene->arena, "there %u", i));
+		converge(sim);
+	}
+	sim->now_ms += 3600 * 1000;
+	for (size_t i = 0; i < sim->node_count; i++)
+		if (count_scripts(scene, i) != 1 + rounds)
+			sim_fail(sim,
+				"scene: a script edited %u times on both sides is there in %u",
+				rounds, count_scripts(scene, i));
+}
+
 /* Each has room here and there, not both together: both stay, and nothing more comes. */
 static void play_quota(struct scene *scene)
 {
@@ -368,43 +593,135 @@ static int count_rights(void *context, const struct register_record *record)
 	return 0;
 }
 
-/* Mail arrives in a mailbox that is deleted elsewhere: it is made anew for it, its owner's alone.
+/*
+ * A mailbox is deleted, while elsewhere rights and metadata are set, and perhaps mail arrives: for
+ * that it is made anew, its owner's alone.
  */
 static void play_revival(struct scene *scene)
 {
 	struct sim_node *x = &scene->sim->nodes[scene->x];
+	bool has_mail = sim_chance(scene->sim, 60);
 	struct id128 id, home;
 	unsigned count = 0;
 	struct guid guid;
 	struct kv_txn *kv;
 
-	at(scene, scene->x);
-	if (mailbox_create(x->mail, x->account, BYTES_LITERAL("Scene"), bytes_of(NULL, 0),
-		    &scene->client.error, &id, &x->position) < 0)
+	if (!make_mailbox(scene, scene->x, "Scene", &id))
 		return; /* it is there */
-	client_expect(&scene->client,
-		acl_change(x->mail, x->account, id, BYTES_LITERAL("bob"), ACL_SET,
-			ACL_LOOKUP | ACL_READ, &scene->client.error, &x->position),
-		"set rights");
-	done(scene);
+	grant(scene, scene->x, id, "bob");
 	converge(scene->sim);
-	append(scene, scene->y, id, &guid);
-	at(scene, scene->x);
-	client_expect(&scene->client,
-		mailbox_delete(x->mail, x->account, BYTES_LITERAL("Scene"), &scene->client.error,
-			&x->position),
-		"delete");
-	done(scene);
+	if (has_mail)
+		append(scene, scene->y, id, &guid);
+	delete_mailbox(scene, scene->x, "Scene");
+	grant(scene, scene->y, id, "carol");
+	set_metadata_of(scene, scene->y, id, "/scene", true);
 	converge(scene->sim);
+	if (!has_mail)
+		return;
 	expect_shown(scene, &guid, 1, "mail that came to a deleted mailbox");
 	(void)shown(scene, scene->x, &guid, &home);
 	kv = node_read(x);
 	account_each_register_of(kv, x->account, RECORD_ACL, home, bytes_of(NULL, 0), scene->arena,
 		count_rights, &count);
 	mail_read_end(&kv);
-	if (id128_equal(home, id) || count > 0)
-		sim_fail(
-			scene->sim, "scene: a mailbox made anew has the rights of the deleted one");
+	if (id128_equal(home, id) || count > 0 || has_metadata_of(scene, scene->x, home, "/scene"))
+		sim_fail(scene->sim,
+			"scene: a mailbox made anew has the rights or metadata of the deleted one");
+}
+
+/* Two mailboxes get one name on two nodes: what was said of either is said of the one that stays.
+ */
+static void play_union(struct scene *scene)
+{
+	struct id128 left, right;
+	struct mailbox_record joined;
+
+	if (!make_mailbox(scene, scene->x, "Left", &left) ||
+		!make_mailbox(scene, scene->x, "Right", &right))
+		return;
+	set_metadata_of(scene, scene->x, left, "/left", true);
+	set_metadata_of(scene, scene->x, right, "/right", true);
+	converge(scene->sim);
+	rename_mailbox(scene, scene->x, "Left", "Joined");
+	rename_mailbox(scene, scene->y, "Right", "Joined");
+	converge(scene->sim);
+	for (size_t i = 0; i < scene->sim->node_count; i++) {
+		struct sim_node *node = &scene->sim->nodes[i];
+		struct kv_txn *kv = node_read(node);
+		int rc = account_find_mailbox(
+			kv, node->account, BYTES_LITERAL("Joined"), scene->arena, &joined);
+
+		mail_read_end(&kv);
+		if (rc < 0 || !has_metadata_of(scene, i, joined.id, "/left") ||
+			!has_metadata_of(scene, i, joined.id, "/right"))
+			sim_fail(scene->sim, "scene: metadata of united mailboxes is lost");
+	}
+}
+
+/* An exchange whose initiator dies as soon as it has merged. */
+static void merge_only(struct sim *sim, size_t from, size_t to)
+{
+	struct sim_link link = { 0 };
+	uint64_t before = header_of(sim, &sim->nodes[from]).sequence;
+
+	link_begin(sim, &link, from, to);
+	while (link.exchange != NULL && !sim->has_failed &&
+		header_of(sim, &sim->nodes[from]).sequence == before)
+		link_step(sim, &link, false);
+	link_abort(&link);
+}
+
+static int count_forwards(void *context, const struct mailbox_record *mailbox)
+{
+	unsigned *count = context;
+
+	*count += !id128_is_none(mailbox->forward) && bytes_equal_string(mailbox->name, "Anew");
+	return 0;
+}
+
+/*
+ * Two nodes make a mailbox anew, each by itself, for the same mail, with different UIDVALIDITYs: it
+ * is one mailbox. The one that is given up is what clients there knew it by, so no other mailbox
+ * comes by it, though it was given one meanwhile and gets the name in the end.
+ */
+static void play_anew_twice(struct scene *scene)
+{
+	struct sim *sim = scene->sim;
+	size_t x = scene->x, y = scene->y, z = 0;
+	unsigned count = 0;
+	struct id128 id, other;
+	struct guid guid, unused;
+	struct kv_txn *kv;
+	bool is_new;
+
+	while (z == x || z == y)
+		z++;
+	if (sim->node_count < 3 || !make_mailbox(scene, x, "Anew", &id))
+		return;
+	converge(sim);
+	sim->now_ms -= 3600 * 1000; /* so UIDVALIDITYs follow each other */
+	delete_mailbox(scene, x, "Anew");
+	link_run(sim, x, z);
+	append(scene, y, id, &guid);
+	is_new = make_mailbox(scene, z, "Other", &other);
+	if (is_new)
+		append(scene, z, other, &unused);
+	merge_only(sim, x, y);
+	merge_only(sim, z, y);
+	sim->now_ms += 3600 * 1000;
+	link_run(sim, x, z);
+	converge(sim);
+	expect_shown(scene, &guid, 1, "mail for a mailbox made anew");
+	kv = node_read(&sim->nodes[x]);
+	account_each_mailbox(kv, sim->nodes[x].account, scene->arena, count_forwards, &count);
+	mail_read_end(&kv);
+	if (count != 1)
+		sim_fail(sim, "scene: a mailbox was made anew as %u", count);
+	if (sim->has_failed || !is_new)
+		return;
+	delete_mailbox(scene, x, "Anew");
+	rename_mailbox(scene, x, "Other", "Anew");
+	converge(sim);
 }
 
 /* A node that has not got what was appended elsewhere gives no UID. */
@@ -501,7 +818,8 @@ static void play_echo(struct scene *scene)
 void epilogue(struct sim *sim)
 {
 	static void (*const plays[])(struct scene * scene) = { play_echo, play_echo, play_return,
-		play_deletion, play_scripts, play_quota, play_revival, play_authority };
+		play_deletion, play_scripts, play_script_round, play_script_at_once, play_quota,
+		play_revival, play_union, play_anew_twice, play_authority };
 	struct scene scene = { .sim = sim, .arena = arena_new() };
 
 	scene.client = (struct client){ .sim = sim, .arena = scene.arena };
@@ -511,6 +829,8 @@ void epilogue(struct sim *sim)
 		set_the_stage(&scene);
 		if (!sim->has_failed)
 			plays[sim_below(sim, COUNT(plays))](&scene);
+		if (!sim->has_failed)
+			check_said(&scene);
 	}
 	arena_free(&scene.arena);
 }

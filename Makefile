@@ -6,6 +6,7 @@ BUILD_TEST = build-test
 BUILD_CLANG = build-clang
 POSTFIX = .deps/postfix
 IMAPFLOW = tests/system/imapflow
+S3RVER = tests/system/s3rver
 C_SOURCES = find src tests bench -name node_modules -prune -o -name '*.[ch]' -print
 prefix = /usr/local
 
@@ -72,6 +73,10 @@ test-packages:
 		npm ci --prefix $(IMAPFLOW) --no-audit --no-fund --loglevel=error \
 			--fetch-retries=1 --fetch-timeout=60000 </dev/null || \
 		echo "ImapFlow could not be fetched: the test with it is skipped."
+	@test -d $(S3RVER)/node_modules/s3rver || \
+		npm ci --prefix $(S3RVER) --no-audit --no-fund --loglevel=error \
+			--fetch-retries=1 --fetch-timeout=60000 </dev/null || \
+		echo "s3rver could not be fetched: the test with it is skipped."
 
 check-packages:
 	@packaging/install-packages.sh build check

@@ -88,8 +88,9 @@ static int head_make(struct backup_repository *repository, const struct bundle_s
 }
 
 static int head_take(struct backup_repository *repository, struct bytes text,
-	const struct bundle_secret *secret, struct error *error)
+	const struct backup_repository_options *options, struct error *error)
 {
+	const struct bundle_secret *secret = &options->secret;
 	struct bundle_head head;
 	int rc = head_decode(text, &repository->id, &head, error);
 
@@ -98,6 +99,8 @@ static int head_take(struct backup_repository *repository, struct bytes text,
 	if (!head.is_encrypted && has_secret(secret))
 		return error_set(error, ERR_INVALID, "this backup is not encrypted");
 	repository->key.is_encrypted = head.is_encrypted;
+	if (head.is_encrypted && !has_secret(secret) && options->needs_secret_r != NULL)
+		*options->needs_secret_r = true;
 	return head.is_encrypted ? bundle_key_of(secret, &head, repository->key.bytes, error) : 0;
 }
 
@@ -112,7 +115,7 @@ static int open_run(struct backup_repository *repository,
 	if (rc == 0)
 		rc = object_get(repository->store, BACKUP_HEAD_NAME, 0, 0, &text, error);
 	if (rc == 0) {
-		rc = head_take(repository, buffer_bytes(&text), &options->secret, error);
+		rc = head_take(repository, buffer_bytes(&text), options, error);
 	} else if (rc == ERR_NOT_FOUND && repository->store != NULL) {
 		*error = (struct error){ 0 };
 		rc = options->create ? head_make(repository, &options->secret, error)

@@ -47,6 +47,7 @@ struct backup_repository_options { /* all is borrowed */
 	struct bundle_secret secret; /* what it is encrypted with, if it is made */
 	bool create;                 /* make it, if there is none */
 	bool is_writer;              /* takes the lock */
+	bool *needs_secret_r; /* set if it is encrypted and no secret was given; may be NULL */
 };
 
 /*

@@ -29,8 +29,11 @@ int object_store_open(
 {
 	if (strlen(url) > OBJECT_URL_SIZE_MAX)
 		return error_set(error, ERR_TOO_LARGE, "the name of a target is too long");
+	if (strncmp(url, "s3://", strlen("s3://")) == 0)
+		return object_s3_open(url, store_r, error);
 	if (strstr(url, "://") != NULL)
-		return error_set(error, ERR_INVALID, "%.100s: a target is a folder", url);
+		return error_set(error, ERR_INVALID,
+			"%.100s: a target is a folder, or s3://BUCKET/PREFIX", url);
 	return object_directory_open(url, create, store_r, error);
 }
 

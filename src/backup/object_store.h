@@ -43,7 +43,7 @@ struct object_store {
 };
 
 /*
- * Opens the target that `url` names: a path. `create`: a directory that is
+ * Opens the target that `url` names: a path, or "s3://BUCKET/PREFIX". `create`: a directory that is
  * not there is made. ERR_INVALID: no such kind; ERR_NOT_FOUND, ERR_IO, ERR_REFUSED.
  */
 int object_store_open(
@@ -84,5 +84,6 @@ int object_lock_keep(struct object_store *store, struct error *error);
 /* ---- the kinds ---- */
 int object_directory_open(
 	const char *path, bool create, struct object_store **store_r, struct error *error);
+int object_s3_open(const char *url, struct object_store **store_r, struct error *error);
 
 #endif

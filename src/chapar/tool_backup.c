@@ -55,15 +55,17 @@ int tool_backup_open(const struct tool_options *options, bool create, bool is_wr
 	struct backup_repository **repository_r, struct error *error)
 {
 	struct buffer passphrase = { 0 };
-	struct backup_repository_options wanted = { .target = options->names[0],
-		.is_writer = is_writer };
+	bool needs_secret = false;
+	struct backup_repository_options wanted = {
+		.target = options->names[0], .is_writer = is_writer, .needs_secret_r = &needs_secret
+	};
 	int rc = secret_take(options, &passphrase, error);
 
 	wanted.secret.key_file = options->key_file;
 	wanted.secret.passphrase = passphrase.len > 0 ? buffer_string(&passphrase) : NULL;
 	if (rc == 0)
 		rc = backup_repository_open(&wanted, repository_r, error);
-	if (rc == ERR_REFUSED && wanted.secret.key_file == NULL && passphrase.len == 0) {
+	if (rc == ERR_REFUSED && needs_secret) {
 		*error = (struct error){ 0 };
 		rc = passphrase_ask(false, &passphrase, error);
 		wanted.secret.passphrase = buffer_string(&passphrase);

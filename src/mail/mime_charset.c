@@ -104,9 +104,10 @@ int mime_utf8_take(struct bytes *text)
 
 bool mime_utf8_is_valid(struct bytes text)
 {
-	for (bytes_skip(&text, bytes_ascii_len(text)); text.len > 0;
-		bytes_skip(&text, bytes_ascii_len(text))) {
-		if (mime_utf8_take(&text) < 0)
+	while (text.len > 0) {
+		if (text.ptr[0] < 0x80)
+			bytes_skip(&text, bytes_ascii_len(text));
+		else if (mime_utf8_take(&text) < 0)
 			return false;
 	}
 	return true;

@@ -122,7 +122,9 @@ bool mime_has_utf8_header(struct bytes message, const struct mime_part *root)
 
 /*
  * A type that cannot be said, or a boundary that the body would have to have as well, is that of
- * octets: a missing type would be text, or in a digest a message.
+ * octets: a missing type would be text, or in a digest a message. But what has parts keeps them, as
+ * those of an unknown multipart (RFC 2046, section 5.1.3): else their boundaries might be taken for
+ * those of what it is in.
  */
 static bool type_append(
 	struct downgrading *self, struct bytes value, const char *line_end, bool is_message)
@@ -132,12 +134,14 @@ static bool type_append(
 
 	if (!mime_content_type_parse(value, self->arena, &type))
 		return false;
-	if (!mime_is_ascii(type.type) || !mime_is_ascii(type.subtype) ||
+	subtype = is_message ? BYTES_LITERAL("rfc822") : type.subtype;
+	if (!mime_is_ascii(subtype) && bytes_equal_string_nocase(type.type, "multipart"))
+		subtype = BYTES_LITERAL("mixed");
+	if (!mime_is_ascii(type.type) || !mime_is_ascii(subtype) ||
 		!mime_is_ascii(mime_param_find(type.params, "boundary"))) {
 		buffer_append_string(self->out, " application/octet-stream");
 		return true;
 	}
-	subtype = is_message ? BYTES_LITERAL("rfc822") : type.subtype;
 	buffer_printf(self->out, " %.*s/%.*s", BYTES_ARGS(type.type), BYTES_ARGS(subtype));
 	mime_downgrade_params(type.params, line_end, self->out);
 	return true;

@@ -282,6 +282,43 @@ static void a_long_search_tells_how_far_it_is(void **state)
 	imap_fixture_stop(&server);
 }
 
+static int give_uidvalidity(struct account_write *write, void *context)
+{
+	const struct id128 *id = context;
+	struct mailbox_record mailbox;
+	int rc = account_get_mailbox(write->kv, write->header.number, *id, write->arena, &mailbox);
+
+	if (rc < 0)
+		return rc;
+	mailbox.uidvalidity = 4000000000u;
+	mailbox.modseq = account_tick(write, 0);
+	return account_put_mailbox(write, &mailbox);
+}
+
+/* RFC 5465, section 5: STATUS has it. As a merge with another node gives it. */
+static void a_new_uidvalidity_is_told(void **state)
+{
+	struct imap_fixture server;
+	struct net_client *client;
+	uint32_t account;
+	struct id128 inbox = id128_derive("chapar inbox", BYTES_LITERAL("alice"));
+
+	(void)state;
+	imap_fixture_start(&server);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	log_in(client);
+	test_send(client, "a NOTIFY SET (personal (MessageNew MessageExpunge))\r\n");
+	test_expect_start(client, "a OK ");
+	assert_int_equal(mail_account_find(server.mail, BYTES_LITERAL("alice"), NULL, &account), 0);
+	assert_int_equal(
+		mail_node_commit(server.mail, account, give_uidvalidity, &inbox, NULL, NULL), 0);
+	test_expect_start(
+		client, "* STATUS INBOX (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 4000000000 UNSEEN 0");
+	net_client_free(&client);
+	imap_fixture_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +329,7 @@ int main(void)
 		cmocka_unit_test(a_client_that_goes_in_the_midst_of_an_answer_is_no_harm),
 		cmocka_unit_test(changes_of_many_messages_are_told_in_full),
 		cmocka_unit_test(a_long_search_tells_how_far_it_is),
+		cmocka_unit_test(a_new_uidvalidity_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

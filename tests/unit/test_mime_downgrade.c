@@ -74,6 +74,11 @@ static void fields_become_ascii(void **state)
 			"charset=\"x y\"\r\n\r\n" },
 		{ "Content-Type: text/pl\u00e4in\r\n\r\n",
 			"Content-Type: application/octet-stream\r\n\r\n" },
+		/* It keeps its parts, or they would become messages of the digest. */
+		{ "Content-Type: multipart/digest; boundary=x\n\n--x\nContent-Type: "
+		  "multipart/\u00e4; boundary=x\n\n--x\n\n\u00e4: b\n--x--\n",
+			"Content-Type: multipart/digest; boundary=x\n\n--x\nContent-Type: "
+			"multipart/mixed;\n boundary=x\n\n--x\n\n\u00e4: b\n--x--\n" },
 		/* What has no form in ASCII is left out, and other charsets stay. */
 		{ "Message-ID: <\u00e4@b>\r\nA: \u00e4\r\n\r\n", "A: =?utf-8?q?=C3=A4?=\r\n\r\n" },
 		{ "S\u00fcbject: x\r\nA: b\r\n\r\n", "A: b\r\n\r\n" },

@@ -124,7 +124,7 @@ void imap_fixture_start_telling(struct imap_fixture *fixture)
 {
 	memset(fixture, 0, sizeof(*fixture));
 	fixture->progress_interval_ms = 1;
-	fixture_start(fixture, true, 100000);
+	fixture_start(fixture, true, 0);
 }
 
 void imap_fixture_start_impatient(struct imap_fixture *fixture, unsigned idle_timeout_s)

@@ -2,6 +2,7 @@
 #include "imap_fixture.h"
 
 #include "base/mem.h"
+#include "mail/deletion.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -285,6 +285,10 @@ class Tree(unittest.TestCase):
             row = [line for line in rows if re.search(word, line)]
             self.assertTrue(row, name)
             self.assertRegex(row[0], r"\d{4}|protocol", name)
+            dialogues = re.split(r"[,;] ", row[0].split("|")[-2].strip())
+            for dialogue in dialogues:
+                path = os.path.join(ROOT, "tests/imap", dialogue + ".txt")
+                self.assertTrue(os.path.exists(path), path)
 
     def test_the_sources_keep_the_rules(self):
         files = source_files()

@@ -32,74 +32,74 @@ static bool has_utf8_header(struct bytes message)
 }
 
 /* Each is one message, and what it becomes. */
+static const char *const downgraded[][2] = {
+	/* Texts: one encoded word, from the first word with UTF-8 to the last. */
+	{ "Subject: Re: Gr\u00fc\u00dfe an alle\r\n\r\n",
+		"Subject: Re: =?utf-8?q?Gr=C3=BC=C3=9Fe?= an alle\r\n\r\n" },
+	{ "Subject: \u00e4 b \u00f6\n\nx", "Subject: =?utf-8?q?=C3=A4_b_=C3=B6?=\n\nx" },
+	{ "Subject: \u65e5\u672c\u8a9e\r\n", "Subject: =?utf-8?b?5pel5pys6Kqe?=\r\n" },
+	{ "List-Id: Bl\u00e5b\u00e6r <list.example.com>\r\n\r\n",
+		"List-Id: =?utf-8?q?Bl=C3=A5b=C3=A6r?= <list.example.com>\r\n\r\n" },
+	/* A folded one. */
+	{ "X-A: a\r\n \u00e4\r\n\r\n", "X-A: a =?utf-8?q?=C3=A4?=\r\n\r\n" },
+	/* Addresses. */
+	{ "From: \u00c4 <a@example.com>\r\n\r\n",
+		"From: =?utf-8?q?=C3=84?= <a@example.com>\r\n\r\n" },
+	{ "From: \u00c4 =?utf-8?q?=C3=96?= <a@example.com>\r\n\r\n",
+		"From: =?utf-8?q?=C3=84_=C3=96?= <a@example.com>\r\n\r\n" },
+	{ "From: a@b\u00fccher.example\r\n\r\n", "From: <a@xn--bcher-kva.example>\r\n\r\n" },
+	{ "From: \u00e4@example.com\r\n\r\n",
+		"From: =?utf-8?q?=C3=A4=40example=2Ecom?=\r\n "
+		"<invalid@internationalized-address.invalid>\r\n\r\n" },
+	{ "From: Fred Foo <fr\u00e9d@example.com>\r\n\r\n",
+		"From: Fred Foo <invalid@internationalized-address.invalid>\r\n\r\n" },
+	{ "To: \u00c4: a@b, \"J. R.\" <\"x y\"@b>;, c@d\r\n\r\n",
+		"To: =?utf-8?q?=C3=84?=: <a@b>,\r\n \"J. R.\" <\"x y\"@b>;,\r\n "
+		"<c@d>\r\n\r\n" },
+	{ "To: \u00c4:;\r\n\r\n", "To: =?utf-8?q?=C3=84?=:;\r\n\r\n" },
+	{ "Return-Path: <\u00e4@b>\r\n\r\n",
+		"Return-Path: <invalid@internationalized-address.invalid>\r\n\r\n" },
+	{ "From: a@\u00fc\u00fc..b\u00ad-\r\n\r\n",
+		"From: =?utf-8?q?a=40=C3=BC=C3=BC=2E=2Eb=C2=AD-?=\r\n "
+		"<invalid@internationalized-address.invalid>\r\n\r\n" },
+	/* Parameters. */
+	{ "Content-Disposition: attachment; filename=\"\u00e4 b.txt\"; size=3\r\n\r\n",
+		"Content-Disposition: attachment;\r\n filename*=utf-8''%C3%A4%20b.txt;\r\n "
+		"size=3\r\n\r\n" },
+	{ "Content-Type: text/plain; name*0=\u00e4; charset=\"x y\"\r\n\r\n",
+		"Content-Type: text/plain;\r\n name*=utf-8''%C3%A4;\r\n "
+		"charset=\"x y\"\r\n\r\n" },
+	{ "Content-Type: text/pl\u00e4in\r\n\r\n",
+		"Content-Type: application/octet-stream\r\n\r\n" },
+	/* It keeps its parts, or they would become messages of the digest. */
+	{ "Content-Type: multipart/digest; boundary=x\n\n--x\nContent-Type: "
+	  "multipart/\u00e4; boundary=x\n\n--x\n\n\u00e4: b\n--x--\n",
+		"Content-Type: multipart/digest; boundary=x\n\n--x\nContent-Type: "
+		"multipart/mixed;\n boundary=x\n\n--x\n\n\u00e4: b\n--x--\n" },
+	/* What has no form in ASCII is left out, and other charsets stay. */
+	{ "Message-ID: <\u00e4@b>\r\nA: \u00e4\r\n\r\n", "A: =?utf-8?q?=C3=A4?=\r\n\r\n" },
+	{ "S\u00fcbject: x\r\nA: b\r\n\r\n", "A: b\r\n\r\n" },
+	{ "A: caf\xe9\r\nB: \u00e4\r\n\r\n\xc3\xa4",
+		"A: caf\xe9\r\nB: =?utf-8?q?=C3=A4?=\r\n\r\n\xc3\xa4" },
+	/* Parts, and messages in a message. */
+	{ "Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Description: "
+	  "\u00e4\n\n\u00e4\n--x\nContent-Type: message/global; a=b\n\nTo: \u00e4:;\n\n"
+	  "\u00e4\n--x--\n\u00e4\n",
+		"Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Description: "
+		"=?utf-8?q?=C3=A4?=\n\n\u00e4\n--x\nContent-Type: message/rfc822;\n a=b\n\n"
+		"To: =?utf-8?q?=C3=A4?=:;\n\n\u00e4\n--x--\n\u00e4\n" },
+};
+
 static void fields_become_ascii(void **state)
 {
-	static const char *const rows[][2] = {
-		/* Texts: one encoded word, from the first word with UTF-8 to the last. */
-		{ "Subject: Re: Gr\u00fc\u00dfe an alle\r\n\r\n",
-			"Subject: Re: =?utf-8?q?Gr=C3=BC=C3=9Fe?= an alle\r\n\r\n" },
-		{ "Subject: \u00e4 b \u00f6\n\nx", "Subject: =?utf-8?q?=C3=A4_b_=C3=B6?=\n\nx" },
-		{ "Subject: \u65e5\u672c\u8a9e\r\n", "Subject: =?utf-8?b?5pel5pys6Kqe?=\r\n" },
-		{ "List-Id: Bl\u00e5b\u00e6r <list.example.com>\r\n\r\n",
-			"List-Id: =?utf-8?q?Bl=C3=A5b=C3=A6r?= <list.example.com>\r\n\r\n" },
-		/* A folded one. */
-		{ "X-A: a\r\n \u00e4\r\n\r\n", "X-A: a =?utf-8?q?=C3=A4?=\r\n\r\n" },
-		/* Addresses. */
-		{ "From: \u00c4 <a@example.com>\r\n\r\n",
-			"From: =?utf-8?q?=C3=84?= <a@example.com>\r\n\r\n" },
-		{ "From: \u00c4 =?utf-8?q?=C3=96?= <a@example.com>\r\n\r\n",
-			"From: =?utf-8?q?=C3=84_=C3=96?= <a@example.com>\r\n\r\n" },
-		{ "From: a@b\u00fccher.example\r\n\r\n",
-			"From: <a@xn--bcher-kva.example>\r\n\r\n" },
-		{ "From: \u00e4@example.com\r\n\r\n",
-			"From: =?utf-8?q?=C3=A4=40example=2Ecom?=\r\n "
-			"<invalid@internationalized-address.invalid>\r\n\r\n" },
-		{ "From: Fred Foo <fr\u00e9d@example.com>\r\n\r\n",
-			"From: Fred Foo <invalid@internationalized-address.invalid>\r\n\r\n" },
-		{ "To: \u00c4: a@b, \"J. R.\" <\"x y\"@b>;, c@d\r\n\r\n",
-			"To: =?utf-8?q?=C3=84?=: <a@b>,\r\n \"J. R.\" <\"x y\"@b>;,\r\n "
-			"<c@d>\r\n\r\n" },
-		{ "To: \u00c4:;\r\n\r\n", "To: =?utf-8?q?=C3=84?=:;\r\n\r\n" },
-		{ "Return-Path: <\u00e4@b>\r\n\r\n",
-			"Return-Path: <invalid@internationalized-address.invalid>\r\n\r\n" },
-		{ "From: a@\u00fc\u00fc..b\u00ad-\r\n\r\n",
-			"From: =?utf-8?q?a=40=C3=BC=C3=BC=2E=2Eb=C2=AD-?=\r\n "
-			"<invalid@internationalized-address.invalid>\r\n\r\n" },
-		/* Parameters. */
-		{ "Content-Disposition: attachment; filename=\"\u00e4 b.txt\"; size=3\r\n\r\n",
-			"Content-Disposition: attachment;\r\n filename*=utf-8''%C3%A4%20b.txt;\r\n "
-			"size=3\r\n\r\n" },
-		{ "Content-Type: text/plain; name*0=\u00e4; charset=\"x y\"\r\n\r\n",
-			"Content-Type: text/plain;\r\n name*=utf-8''%C3%A4;\r\n "
-			"charset=\"x y\"\r\n\r\n" },
-		{ "Content-Type: text/pl\u00e4in\r\n\r\n",
-			"Content-Type: application/octet-stream\r\n\r\n" },
-		/* It keeps its parts, or they would become messages of the digest. */
-		{ "Content-Type: multipart/digest; boundary=x\n\n--x\nContent-Type: "
-		  "multipart/\u00e4; boundary=x\n\n--x\n\n\u00e4: b\n--x--\n",
-			"Content-Type: multipart/digest; boundary=x\n\n--x\nContent-Type: "
-			"multipart/mixed;\n boundary=x\n\n--x\n\n\u00e4: b\n--x--\n" },
-		/* What has no form in ASCII is left out, and other charsets stay. */
-		{ "Message-ID: <\u00e4@b>\r\nA: \u00e4\r\n\r\n", "A: =?utf-8?q?=C3=A4?=\r\n\r\n" },
-		{ "S\u00fcbject: x\r\nA: b\r\n\r\n", "A: b\r\n\r\n" },
-		{ "A: caf\xe9\r\nB: \u00e4\r\n\r\n\xc3\xa4",
-			"A: caf\xe9\r\nB: =?utf-8?q?=C3=A4?=\r\n\r\n\xc3\xa4" },
-		/* Parts, and messages in a message. */
-		{ "Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Description: "
-		  "\u00e4\n\n\u00e4\n--x\nContent-Type: message/global; a=b\n\nTo: \u00e4:;\n\n"
-		  "\u00e4\n--x--\n\u00e4\n",
-			"Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Description: "
-			"=?utf-8?q?=C3=A4?=\n\n\u00e4\n--x\nContent-Type: message/rfc822;\n a=b\n\n"
-			"To: =?utf-8?q?=C3=A4?=:;\n\n\u00e4\n--x--\n\u00e4\n" },
-	};
 	struct buffer out = { 0 };
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		assert_true(downgrade(bytes_of_string(rows[i][0]), &out));
-		assert_string_equal(buffer_string(&out), rows[i][1]);
+	for (size_t i = 0; i < sizeof(downgraded) / sizeof(downgraded[0]); i++) {
+		assert_true(downgrade(bytes_of_string(downgraded[i][0]), &out));
+		assert_string_equal(buffer_string(&out), downgraded[i][1]);
 		assert_false(has_utf8_header(buffer_bytes(&out)));
-		assert_false(downgrade(bytes_of_string(rows[i][1]), &out));
+		assert_false(downgrade(bytes_of_string(downgraded[i][1]), &out));
 		assert_int_equal(out.len, 0);
 	}
 	buffer_deinit(&out);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "chapard/json.h"
 #include "foreign/maildir_write.h"
+#include "foreign/mbox_write.h"
 
 #include <stdlib.h>
 
@@ -77,7 +78,7 @@ static void end(const struct export_call *run, struct buffer *out)
 			(unsigned long long)run->sum.unnamed_count);
 }
 
-/* "maildir:/path" or "maildir:/path:LAYOUT=fs". */
+/* "maildir:/path", "maildir:/path:LAYOUT=fs" or "mbox:/path". */
 static int target_parse(struct admin_call *call, struct target **target_r, struct error *error)
 {
 	static const char layout[] = ":LAYOUT=fs";
@@ -85,11 +86,15 @@ static int target_parse(struct admin_call *call, struct target **target_r, struc
 	size_t len = strlen(text), layout_len = sizeof(layout) - 1;
 	bool is_fs = len > layout_len && strcmp(text + len - layout_len, layout) == 0;
 
-	if (strncmp(text, "maildir:/", 9) != 0)
+	if (strncmp(text, "mbox:/", 6) == 0)
+		*target_r = mbox_write_new(text + 5);
+	else if (strncmp(text, "maildir:/", 9) == 0)
+		*target_r = maildir_write_new(
+			arena_string(call->arena,
+				bytes_of(text + 8, len - 8 - (is_fs ? layout_len : 0))),
+			is_fs);
+	else
 		return error_set(error, ERR_INVALID, "%.60s is no store that is known", text);
-	*target_r = maildir_write_new(
-		arena_string(call->arena, bytes_of(text + 8, len - 8 - (is_fs ? layout_len : 0))),
-		is_fs);
 	return 0;
 }
 

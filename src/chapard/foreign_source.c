@@ -3,6 +3,7 @@
 #include "base/encode.h"
 #include "foreign/imap_source.h"
 #include "foreign/maildir_read.h"
+#include "foreign/mbox_read.h"
 
 #include <stdlib.h>
 
@@ -96,6 +97,7 @@ int foreign_source_new(const char *text, const char *const *list, size_t count,
 		struct source *(*new)(const char *path);
 	} kinds[] = {
 		{ "maildir:", maildir_read_new },
+		{ "mbox:", mbox_read_new },
 	};
 	struct words words = { list, count };
 

@@ -8,6 +8,7 @@
 #define BATCH_SIZE_MAX ((uint64_t)8 << 20)     /* bytes of them */
 #define BODY_SIZE_GUESS ((uint64_t)64 * 1024)  /* of one whose size is not known */
 #define LOOK_COUNT_MAX IMPORT_COMMIT_COUNT_MAX /* messages looked at in one snapshot */
+#define EQUAL_NAMES_MAX 100
 #define CHANGE_COUNT_MAX (IMPORT_COMMIT_COUNT_MAX / 2)
 
 enum phase {
@@ -145,8 +146,43 @@ static int open_step(struct import *import, struct error *error)
 static int mailbox_order(const void *left, const void *right)
 {
 	const struct source_mailbox *a = left, *b = right;
+	int order = bytes_compare(a->name, b->name);
+
+	return order != 0 ? order : bytes_compare(a->place, b->place);
+}
+
+static int name_order(const void *left, const void *right)
+{
+	const struct source_mailbox *a = left, *b = right;
 
 	return bytes_compare(a->name, b->name);
+}
+
+/*
+ * Sorts the list. Two mailboxes there whose names are one name here stay two, the same at each run:
+ * in one mailbox the messages of either would seem to be gone from the other.
+ */
+static int list_sort(struct import *import, struct error *error)
+{
+	struct source_mailbox *list = import->list.mailboxes;
+	bool has_equal = import->list.count > 1;
+
+	for (int rounds = 0; has_equal; rounds++) {
+		has_equal = false;
+		qsort(list, import->list.count, sizeof(*list), mailbox_order);
+		for (size_t i = import->list.count - 1; i > 0; i--) {
+			if (!bytes_equal(list[i].name, list[i - 1].name))
+				continue;
+			if (rounds == EQUAL_NAMES_MAX)
+				return error_set(error, ERR_INVALID,
+					"too many mailboxes would be called %.*s",
+					BYTES_ARGS(list[i].name));
+			list[i].name = bytes_of_string(arena_printf(
+				import->list_arena, "%.*s_", BYTES_ARGS(list[i].name)));
+			has_equal = true;
+		}
+	}
+	return 0;
 }
 
 static const struct source_mailbox *listed(const struct import *import, struct bytes name)
@@ -155,14 +191,15 @@ static const struct source_mailbox *listed(const struct import *import, struct b
 
 	return import->list.count == 0 ? NULL
 				       : bsearch(&wanted, import->list.mailboxes,
-						 import->list.count, sizeof(wanted), mailbox_order);
+						 import->list.count, sizeof(wanted), name_order);
 }
 
 static int lost_add(void *context, struct bytes name, const struct import_point *point)
 {
 	struct import *import = context;
+	const struct source_mailbox *mailbox = listed(import, name);
 
-	if (listed(import, name) != NULL)
+	if (mailbox != NULL && mailbox->has_mail)
 		return 0;
 	mem_grow((void **)&import->lost, &import->lost_room, import->lost_count + 1,
 		sizeof(*import->lost));
@@ -181,9 +218,8 @@ static int list_step(struct import *import, struct error *error)
 	int rc = import->source->class->list(
 		import->source, import->list_arena, &import->list, error);
 
-	if (rc == 0 && import->list.count > 0)
-		qsort(import->list.mailboxes, import->list.count, sizeof(*import->list.mailboxes),
-			mailbox_order);
+	if (rc == 0)
+		rc = list_sort(import, error);
 	if (rc == 0 && !import->options.keeps_gone) {
 		rc = snapshot(import, &kv);
 		if (rc == 0)

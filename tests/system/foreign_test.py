@@ -328,6 +328,8 @@ def fill(client, separator="/", prefix="", without=()):
     for number, data in enumerate(ODD.values()):
         append(client, "INBOX", data, KEYWORDS[number % 4], DATES[number % 3])
     for mailbox, uids in (("INBOX", "2"), (prefix + "empty", "1:*"), (prefix + "trash", "3,6:*")):
+        if mailbox in without:
+            continue
         client.select(mailbox)
         client.command("UID STORE %s +FLAGS.SILENT (\\Deleted)" % uids)
         client.command("EXPUNGE")

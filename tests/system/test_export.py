@@ -117,5 +117,48 @@ class ToMaildir(ExportTest):
         self.assertGreater(told["INBOX"]["keywords-left-out"], 0)
 
 
+class ToMbox(ExportTest):
+    """What mbox can express: all but the ends of two odd messages, and empty mailboxes' numbers."""
+
+    ODD_ENDS = ("no blank line", "no end of line")
+
+    def setUp(self):
+        left_out = {name: foreign.ODD.pop(name) for name in self.ODD_ENDS}
+        try:
+            super().setUp()
+        finally:
+            foreign.ODD.update(left_out)
+
+    def assert_import_gives_the_same(self, account, target):
+        self.here.tool("import", account, target)
+        self.here.tool(
+            "account", "passwd", account, "--password-file", "-", text_input=chapar.PASSWORD + "\n"
+        )
+        left, right = view(self.here, "anna"), view(self.here, account)
+        for name, (_, _, messages) in left[0].items():
+            if not messages:
+                right[0][name] = left[0][name]
+        self.assertEqual("", differences(left, right))
+
+    def test_an_import_of_it_gives_the_same(self):
+        target = "mbox:" + os.path.join(self.folder, "out")
+        self.write(target)
+        self.assert_import_gives_the_same("bert", target)
+        self.assert_nothing_new(self.write(target))
+        self.change()
+        told = self.write(target)
+        self.assertEqual(0, told["Entwürfe"]["new"])
+        self.assertGreater(told["INBOX"]["new"], 1)
+        self.assert_import_gives_the_same("carl", target)
+
+    def test_a_folder_of_another_is_left_alone(self):
+        out = os.path.join(self.folder, "out")
+        os.makedirs(out)
+        with open(os.path.join(out, "Sent"), "w", encoding="ascii") as file:
+            file.write("mine\n")
+        status, _ = self.write("mbox:" + out, check=False)
+        self.assertEqual(73, status)
+
+
 if __name__ == "__main__":
     chapar.main()

@@ -232,6 +232,19 @@ class Maildir(ImportTest):
         self.set_password()
         self.assert_same(server)
 
+    def test_two_mailboxes_with_one_name_stay_two(self):
+        folder = os.path.join(self.folder, "Maildir")
+        for box in ("", ".a", "a"):
+            for part in ("cur", "new"):
+                os.makedirs(os.path.join(folder, box, part))
+            with open(os.path.join(folder, box, "cur", "1.x:2,S"), "wb") as out:
+                out.write(b"Subject: %s\n\nbody\n" % box.encode())
+        for run in range(2):
+            told = self.take("maildir:" + folder)
+            self.assertEqual({"INBOX", "a", "a_"}, set(told))
+            self.assertEqual([1 - run] * 3, [entry["new"] for entry in told.values()])
+            self.assertEqual(0, sum(entry["expunged"] for entry in told.values()))
+
     def test_what_is_no_maildir_is_refused(self):
         for path in ("nowhere", "."):
             status, text = self.take("maildir:" + os.path.join(self.folder, path), check=False)
@@ -435,6 +448,114 @@ class FromCyrus(ServerTest):
 
     def test_names_below_inbox_become_names_beside_it(self):
         self.check(alt=False, unix=False)
+
+
+class Mbox(ImportTest):
+    """Files of mail: what other programs wrote, and a Dovecot's."""
+
+    def write(self, name, data):
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as out:
+            out.write(data)
+        return path
+
+    def taken(self, path):
+        """{mailbox: [(flags, date, size, body)]}"""
+        self.take("mbox:" + path)
+        self.set_password()
+        result = {}
+        with self.here.imap("anna") as client:
+            for name in client.mailboxes():
+                client.select(name)
+                found = client.fetch("1:*", "UID FLAGS INTERNALDATE BODY.PEEK[]") if name else {}
+                result[name] = [
+                    (
+                        " ".join(sorted(f for f in m["FLAGS"] if f != "\\Recent")),
+                        foreign.seconds(m["INTERNALDATE"]),
+                        m["BODY[]"],
+                    )
+                    for _, m in sorted(found.items())
+                ]
+        return result
+
+    def test_each_way_of_marking_where_a_message_ends(self):
+        path = self.write(
+            "mixed",
+            b"From a@b.example Mon Feb  3 10:00:00 2025\n"
+            b"Subject: quoted\nStatus: RO\nX-Status: AF\nX-Keywords: work $Label1\n\n"
+            b">From me\n>>From you\n> From nobody\nFrom the middle\n\nFrom here on, not a line\n\n"
+            b"From c@d.example Tue Feb  4 11:00:00 2025 +0100\n"
+            b"Subject: counted\nContent-Length: 60\nX-Folded: a\n b\n\n"
+            b"one\n\nFrom x@y.example Mon Feb  3 10:00:00 2025\n>From x\nlast\n"
+            b"\n\nFrom e f Wed Feb  5 12:00 2025\nSubject: wrong count\nContent-Length: 5\n\n"
+            b"a longer body\n\n"
+            b"From MAILER-DAEMON Thu Feb  6 12:00:00 2025\r\nSubject: crlf\r\n\r\nbody\r\n\r\n"
+            b"From - Thu Feb  6 12:00:01 2025\nSubject: twice\n\nsame\n\n"
+            b"From - Thu Feb  6 12:00:01 2025\nSubject: twice\n\nsame\n\n"
+            b"From - Thu Feb  6 12:00:02 2025\nSubject: at the end\n\nno line end",
+        )
+        seen = self.taken(path)["INBOX"]
+        self.assertEqual(
+            [
+                (
+                    "$Label1 \\Answered \\Flagged \\Seen work",
+                    1738576800,
+                    b"Subject: quoted\r\n\r\nFrom me\r\n>From you\r\n> From nobody\r\n"
+                    b"From the middle\r\n\r\nFrom here on, not a line\r\n",
+                ),
+                (
+                    "",
+                    1738663200,
+                    b"Subject: counted\r\nX-Folded: a\r\n b\r\n\r\none\r\n\r\n"
+                    b"From x@y.example Mon Feb  3 10:00:00 2025\r\n>From x\r\nlast\r\n",
+                ),
+                ("", 1738756800, b"Subject: wrong count\r\n\r\na longer body\r\n"),
+                ("", 1738843200, b"Subject: crlf\r\n\r\nbody\r\n"),
+                ("", 1738843201, b"Subject: twice\r\n\r\nsame\r\n"),
+                ("", 1738843201, b"Subject: twice\r\n\r\nsame\r\n"),
+                ("", 1738843202, b"Subject: at the end\r\n\r\nno line end"),
+            ],
+            seen,
+        )
+        self.assert_nothing_new(self.take("mbox:" + path))
+        with open(path, "rb") as file:
+            data = file.read()
+        begin = b"From - Thu Feb  6 12:00:01 2025\nSubject: twice\n\nsame\n\n"
+        data = data.replace(b"Status: RO", b"Status: O").replace(begin, b"", 1)
+        self.write("mixed", data + b"\n\nFrom - Thu Feb  6 12:00:03 2025\nSubject: new\n\nnew\n")
+        told = self.take("mbox:" + path)["INBOX"]
+        self.assertEqual((1, 1, 1), (told["new"], told["flags-changed"], told["expunged"]))
+
+    def test_folders_of_files(self):
+        for name in ("inbox", "Sent", "Lists.sbd/devel", "Old/2024.mbox"):
+            self.write("mail/" + name, b"From - Thu Feb  6 12:00:01 2025\nSubject: x\n\n%s\n" % name.encode())
+        self.write("mail/notes.txt", b"no mail\n")
+        self.write("mail/Lists", b"")
+        os.symlink("/etc", os.path.join(self.folder, "mail/link"))
+        seen = self.taken(os.path.join(self.folder, "mail"))
+        self.assertEqual(["INBOX", "Lists", "Lists/devel", "Old/2024", "Sent"], sorted(seen))
+        self.assertEqual({"Lists": 0}, {k: len(v) for k, v in seen.items() if len(v) != 1})
+
+    def test_a_dovecot_shows_the_same(self):
+        server = self.dovecot(location="mbox:~/mail:INBOX=~/mail/INBOX")
+        server.stop()
+        server.extra = "mbox_lazy_writes = no"
+        server.start()
+        odd = {k: foreign.ODD.pop(k) for k in ("no header", "no blank line", "no end of line")}
+        try:
+            with server.imap("anna") as client:
+                foreign.fill(client, without=("trash", "empty"))
+        finally:
+            foreign.ODD.update(odd)
+        with server.imap("anna") as client:
+            client.select("INBOX")
+            client.command("UID STORE 2:3 +FLAGS (\\Answered other)")
+            client.command("CLOSE")
+        self.take("mbox:" + os.path.join(server.home("anna"), "mail"))
+        self.set_password()
+        there, here = view(server, "anna"), view(self.here, "anna")
+        self.assertEqual("", differences((there[0], set()), (here[0], set())))
 
 
 class Courier(ImportTest):

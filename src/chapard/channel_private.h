@@ -20,6 +20,7 @@
 #define CHANNEL_SCAN_COUNT 500u          /* feed entries looked at together */
 #define CHANNEL_SAVE_MS 1000             /* how long after a success its point may be unsaved */
 #define CHANNEL_BUSY_MS 50 /* until an account that changed all the time is exchanged again */
+#define CHANNEL_POSTPONED_MS 5000 /* ... and one whose first copy comes from another node */
 #define CHANNEL_BUCKET_COUNT 1024u
 
 enum channel_account_state {

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mail/hold.h"
 #include "sync/survey.h"
 
 #include <stdio.h>
@@ -57,7 +58,7 @@ static void count_result(struct channel *channel, const struct exchange_result *
 	status->conflict_count += result->conflict_count;
 	status->sent_record_count += result->sent_count;
 	status->offered_record_count += result->offered_count;
-	if (result->error.code == 0 || is_busy(result))
+	if (result->error.code == 0 || is_busy(result) || result->is_postponed)
 		status->last_success_ms = clock_now_ms(clock_system());
 	else
 		memcpy(status->last_error, result->error.text, sizeof(status->last_error));
@@ -84,6 +85,22 @@ int channel_read_point(
 	return rc;
 }
 
+/* A first copy that another node brings here is no concern of ours; its end is news again. */
+static bool is_others_fill(struct channel *channel, const struct account_header *header)
+{
+	struct account_fill fill = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc;
+
+	if (header->hold != ACCOUNT_FILLING)
+		return false;
+	rc = mail_read_begin(channel->mail, 0, &kv);
+	if (rc == 0)
+		rc = account_fill_get(kv, header->number, &fill);
+	mail_read_end(&kv);
+	return rc == 0 && (!fill.is_pulled || fill.source != channel->peer);
+}
+
 /* Begins the account's exchange, unless its copies are equal already. */
 static void start(struct channel *channel, struct channel_account *account)
 {
@@ -92,7 +109,10 @@ static void start(struct channel *channel, struct channel_account *account)
 
 	account->serving = account->dirty_at;
 	rc = channel_read_point(channel, account, &header);
-	if (rc == ERR_NOT_FOUND || (rc == 0 && account->point.mine == header.sequence)) {
+	if (rc == 0)
+		rc = is_others_fill(channel, &header) ? ERR_NOT_FOUND : 0;
+	if (rc == ERR_NOT_FOUND || (rc == 0 && header.hold == ACCOUNT_SERVED &&
+					   account->point.mine == header.sequence)) {
 		account->dirty_at = 0;
 		note_dirty_point(channel);
 		return;
@@ -128,8 +148,10 @@ static void finish(struct channel *channel, struct channel_account *account)
 		channel_tell_confirmed(channel, account->number, result->point.mine);
 	}
 	channel->bulk_active_count -= account->is_backlog;
-	if (is_busy(result)) {
-		account->retry_at_ms = clock_monotonic_ms() + CHANNEL_BUSY_MS;
+	if (is_busy(result) || result->is_postponed) {
+		account->retry_at_ms =
+			clock_monotonic_ms() +
+			(result->is_postponed ? CHANNEL_POSTPONED_MS : CHANNEL_BUSY_MS);
 		account->state = CHANNEL_ACCOUNT_RESTING;
 		channel->resting_count++;
 	} else if (result->error.code != 0) {
@@ -302,7 +324,7 @@ static void take_survey(struct channel *channel, const struct survey *survey,
 		struct channel_account *account = survey->accounts[i];
 		const struct account_header *mine = &survey->headers[i];
 
-		if (!theirs[i].exists ||
+		if (!theirs[i].exists || theirs[i].is_returning || mine->hold != ACCOUNT_SERVED ||
 			!survey_is_settled(mine, &theirs[i].digest, theirs[i].highest))
 			continue;
 		account->point = (struct common_point){ mine->sequence, theirs[i].sequence };

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "mail/acl.h"
 #include "mail/annotation.h"
+#include "mail/hold.h"
 #include "mail/quota.h"
 
 #include <stdlib.h>
@@ -76,6 +77,8 @@ static int recipient_check(void *context, struct bytes account, uint64_t size, u
 			 ? ERR_REFUSED
 			 : mail_account_open(daemon->mail, account, false, NULL, handle_r);
 
+	if (rc == 0)
+		rc = mail_hold_check(daemon->mail, *handle_r, NULL);
 	if (rc == 0)
 		rc = post_check(daemon, *handle_r);
 	if (rc == 0)

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "mail/hold.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +62,9 @@ static int user_check(struct daemon *daemon, uint32_t account)
 	if (rc == 0)
 		rc = account_has_user(kv, account, &has_user);
 	mail_read_end(&kv);
-	return rc == 0 && !has_user ? ERR_NOT_FOUND : rc;
+	if (rc == 0 && !has_user)
+		return ERR_NOT_FOUND;
+	return rc < 0 ? rc : mail_hold_check(daemon->mail, account, NULL);
 }
 
 static int credentials_lookup(void *context, struct bytes name, struct buffer *blob)

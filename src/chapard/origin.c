@@ -451,9 +451,10 @@ static int account_start(struct origin *origin, struct error *error)
 	is_mine_new = local.header.sequence != local.point.mine;
 	is_theirs_new = theirs->sequence != local.point.theirs;
 	/* An account that was never here holds nothing to send, though it was written. */
-	if (local.point.mine == 0 && local.header.highest <= 1)
+	if ((local.point.mine == 0 && local.header.highest <= 1) ||
+		local.header.hold == ACCOUNT_FILLING)
 		is_mine_new = false;
-	if ((is_mine_new || is_theirs_new) &&
+	if ((is_mine_new || is_theirs_new) && local.header.hold == ACCOUNT_SERVED &&
 		survey_is_settled(&local.header, &theirs->digest, theirs->highest)) {
 		local.point = (struct common_point){ local.header.sequence, theirs->sequence };
 		rc = point_save(

@@ -180,6 +180,7 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 		.rest = unit, .arena = session->arena, .is_utf8 = session->is_utf8
 	};
 	const struct imap_command *command;
+	const char *end;
 
 	if (parse_tag(session, &parser) < 0)
 		return imap_bad(session, "%s", parser.problem);
@@ -200,8 +201,9 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 			"[UIDREQUIRED] Message numbers are not allowed once UIDONLY is enabled");
 	if ((command->flags & COMMAND_WRITES) != 0 && session->view->is_read_only)
 		return refuse_write(session);
-	if (imap_account_is_deleted(session))
-		return imap_bye(session, IMAP_ACCOUNT_DELETED_TEXT);
+	end = imap_login_is_over(session);
+	if (end != NULL)
+		return imap_bye(session, end);
 	if (session->identity.is_read_only && (command->flags & COMMAND_HARMLESS) == 0)
 		return imap_no(session, "[NOPERM] You may look, but change nothing");
 	if (command->states == IMAP_SELECTED && command->run != cmd_unselect)

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mail/account_login.h"
+#include "mail/hold.h"
 
 /* ---- What SASL may know of the connection ---- */
 
@@ -90,7 +91,9 @@ static int user_check(struct imap_session *session, uint32_t account)
 	if (rc == 0)
 		rc = account_has_user(kv, account, &has_user);
 	mail_read_end(&kv);
-	return rc == 0 && !has_user ? ERR_NOT_FOUND : rc;
+	if (rc == 0 && !has_user)
+		return ERR_NOT_FOUND;
+	return rc < 0 ? rc : mail_hold_check(session->mail, account, NULL);
 }
 
 /* A peer node, or an administrator, needs no account of his own. */
@@ -197,6 +200,9 @@ static enum net_result authorize(struct imap_session *session, const struct imap
 	if (rc == ERR_NOT_FOUND)
 		return refuse(session, login, "no such account",
 			"[AUTHORIZATIONFAILED] There is no mail account of that name here");
+	if (rc == ERR_UNAVAILABLE)
+		return refuse(session, login, "the account is held back",
+			"[UNAVAILABLE] The account is not ready on this server, try again later");
 	if (rc < 0) {
 		imap_log_failure(session, rc, NULL);
 		return refuse_unavailable(session, login);

@@ -37,19 +37,23 @@ void imap_catch_up(struct imap_session *session)
 		session->position = position;
 }
 
-bool imap_account_is_deleted(struct imap_session *session)
+const char *imap_login_is_over(struct imap_session *session)
 {
 	struct account_header header;
 	struct kv_txn *kv = NULL;
 	int rc;
 
 	if (session->identity.account == 0 || session->is_peer)
-		return false;
+		return NULL;
 	rc = mail_read_begin(session->mail, session->position, &kv);
 	if (rc == 0)
 		rc = account_load(kv, session->identity.account, &header);
 	mail_read_end(&kv);
-	return rc == 0 && header.is_deleted;
+	if (rc == 0 && header.is_deleted)
+		return "This account was deleted";
+	if (rc == 0 && header.hold != ACCOUNT_SERVED)
+		return "[UNAVAILABLE] This account is being brought up to date, connect again";
+	return NULL;
 }
 
 bool imap_session_is_private(const struct imap_session *session)
@@ -188,11 +192,13 @@ static enum net_result session_wake(void *context)
 {
 	struct imap_session *session = context;
 	enum net_result result;
+	const char *end;
 
 	if (session->watches == NULL && !sync_is_watching(session->sync))
 		return NET_DONE;
-	if (imap_account_is_deleted(session))
-		result = imap_bye(session, IMAP_ACCOUNT_DELETED_TEXT);
+	end = imap_login_is_over(session);
+	if (end != NULL)
+		result = imap_bye(session, end);
 	else
 		result = tell_news(session);
 	imap_flush(session);

@@ -130,9 +130,9 @@ void imap_session_unselect(struct imap_session *session);
  * by LMTP, and what other sessions did.
  */
 void imap_catch_up(struct imap_session *session);
-/* The user's account was deleted, by this or another node: his login does not outlive it. */
-bool imap_account_is_deleted(struct imap_session *session);
-#define IMAP_ACCOUNT_DELETED_TEXT "This account was deleted"
+/* Why his login is over, or NULL: the user's account was deleted, by this or another node, or is
+ * held back (mail/hold.h). */
+const char *imap_login_is_over(struct imap_session *session);
 #define IMAP_MAILBOX_GONE_TEXT "The selected mailbox is gone, connect again"
 /* A snapshot that shows our own writes. Errors are those of mail_read_begin(). */
 int imap_read_begin(struct imap_session *session, struct kv_txn **kv_r);

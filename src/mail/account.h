@@ -35,6 +35,14 @@ struct quota_limits; /* mail/quota.h */
 /* Key of the account-level register that is set while the account is deleted (mail/deletion.h). */
 #define ACCOUNT_DELETED_KEY "deleted"
 
+/* Why users are not served an account that is here (mail/hold.h). */
+enum account_hold {
+	ACCOUNT_SERVED,   /* they are */
+	ACCOUNT_FILLING,  /* its first copy is not whole yet */
+	ACCOUNT_RETURNING /* the store is older than it was: a peer's copy is to be taken in first
+			   */
+};
+
 struct account_header {
 	uint32_t number; /* this store's short name for it; never on the wire */
 	struct id128 id; /* derives from the name: the same on all nodes */
@@ -53,6 +61,7 @@ struct account_header {
 	uint64_t kept_count;            /* messages that are gone and whose bodies are kept ... */
 	uint64_t kept_bytes;            /* ... and the sum of their sizes */
 	bool is_deleted;                /* ACCOUNT_DELETED_KEY is set */
+	enum account_hold hold;
 };
 
 /* ---- finding and reading ---- */

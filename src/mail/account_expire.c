@@ -93,14 +93,15 @@ static int message_goes(struct account_write *write, const struct message_record
 {
 	unsigned char key[EXPIRY_KEY_SIZE], vanished[VANISHED_SIZE];
 	bool was_shown = before != NULL && message_is_shown(before);
+	bool has_vanished = was_shown && !account_is_unseen(write);
 
 	after->gone_ms = write->now_ms > 0 ? write->now_ms : 1;
 	after->gone_from = was_shown ? before->mailbox : (struct id128){ { 0 } };
 	after->has_body = was_shown;
-	if (was_shown)
+	if (has_vanished)
 		put_vanished(vanished, before->mailbox, after->modseq, before->uid);
 	return store_put(write->store, MAIL_TABLE_EXPIRY, message_row(key, write, after),
-		bytes_of(vanished, was_shown ? VANISHED_SIZE : 0));
+		bytes_of(vanished, has_vanished ? VANISHED_SIZE : 0));
 }
 
 int expiry_note_message(struct account_write *write, const struct message_record *before,
@@ -124,7 +125,8 @@ int expiry_note_message(struct account_write *write, const struct message_record
 		return 0;
 	if (!was_shown)
 		return before->gone_ms != 0 ? message_returns(write, before) : 0;
-	if (before->uid == after->uid && id128_equal(before->mailbox, after->mailbox))
+	if ((before->uid == after->uid && id128_equal(before->mailbox, after->mailbox)) ||
+		account_is_unseen(write))
 		return 0;
 	put_vanished(vanished, before->mailbox, after->modseq, before->uid);
 	return vanished_row_put(write, write->now_ms, vanished);

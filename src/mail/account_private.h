@@ -35,6 +35,11 @@ int expiry_note_message(struct account_write *write, const struct message_record
 	struct message_record *after);
 int expiry_note_register(struct account_write *write, const struct register_record *before,
 	struct register_record *after);
+/* Nobody has seen anything of it yet (mail/hold.h): no floor binds it, and no UID vanishes. */
+static inline bool account_is_unseen(const struct account_write *write)
+{
+	return write->header.hold == ACCOUNT_FILLING;
+}
 /* The tombstone has its row in the index. */
 bool expiry_has_message(struct kv_txn *kv, uint32_t account, const struct message_record *message);
 /* Takes a tombstone out as if its time had come. ERR_CORRUPT: it is none. */

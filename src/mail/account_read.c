@@ -8,8 +8,8 @@
 #include <limits.h>
 
 /* 1 did not count mailboxes and annotations, 2 not what is kept of what is gone, 3 does not know up
- * to where tombstones have expired */
-#define HEADER_VERSION 4
+ * to where tombstones have expired, 4 held no account back */
+#define HEADER_VERSION 5
 
 void account_header_encode(struct buffer *out, const struct account_header *header)
 {
@@ -32,6 +32,7 @@ void account_header_encode(struct buffer *out, const struct account_header *head
 	pack_varint(out, header->kept_bytes);
 	pack_u8(out, header->is_deleted);
 	pack_varint(out, header->forgotten);
+	pack_u8(out, (uint8_t)header->hold);
 }
 
 static int header_decode_new(struct bytes *in, struct account_header *header)
@@ -43,6 +44,16 @@ static int header_decode_new(struct bytes *in, struct account_header *header)
 		is_deleted > 1)
 		return ERR_CORRUPT;
 	header->is_deleted = is_deleted == 1;
+	return 0;
+}
+
+static int header_decode_hold(struct bytes *in, struct account_header *header)
+{
+	uint8_t hold;
+
+	if (unpack_u8(in, &hold) < 0 || hold > ACCOUNT_RETURNING)
+		return ERR_CORRUPT;
+	header->hold = (enum account_hold)hold;
 	return 0;
 }
 
@@ -71,7 +82,8 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 		unpack_u64(&in, &header.digest.high) < 0 || unpack_u64(&in, &header.digest.low) < 0)
 		return ERR_CORRUPT;
 	if ((version > 2 && header_decode_new(&in, &header) < 0) ||
-		(version > 3 && unpack_varint(&in, &header.forgotten) < 0) || in.len != 0)
+		(version > 3 && unpack_varint(&in, &header.forgotten) < 0) ||
+		(version > 4 && header_decode_hold(&in, &header) < 0) || in.len != 0)
 		return ERR_CORRUPT;
 	memcpy(header.name, name.ptr, name.len);
 	*header_r = header;

@@ -11,6 +11,7 @@
 #include "mail/account_mode.h"
 #include "mail/account_private.h"
 #include "mail/annotation.h"
+#include "mail/hold.h"
 #include "mail/mail.h"
 #include "mail/watch_note.h"
 
@@ -96,7 +97,9 @@ static int floor_get_live(
 
 	if (rc < 0)
 		return rc;
-	return (*floor_r)->exists && mailbox_is_live(&(*floor_r)->mailbox) ? 0 : ERR_ILLEGAL;
+	if (!(*floor_r)->exists)
+		return ERR_ILLEGAL;
+	return mailbox_is_live(&(*floor_r)->mailbox) || account_is_unseen(write) ? 0 : ERR_ILLEGAL;
 }
 
 static void digest_replace(struct account_write *write, struct account_floor *floor,
@@ -163,7 +166,9 @@ static int floor_flush(struct account_write *write, struct account_floor *floor)
 	int rc;
 
 	if (floor->is_changed) {
-		if (mailbox_is_live(&floor->mailbox))
+		if (account_is_unseen(write))
+			rc = 0; /* account_hold_end() checks */
+		else if (mailbox_is_live(&floor->mailbox))
 			rc = name_row_check(write, &floor->mailbox);
 		else
 			rc = floor->mailbox.message_count == 0 ? 0 : ERR_ILLEGAL;
@@ -193,7 +198,8 @@ int account_write_flush(struct account_write *write)
 		struct account_floor *floor = write->floors[i];
 		int rc = 0;
 
-		if (floor->has_lost_name && mailbox_is_live(&floor->mailbox))
+		if (floor->has_lost_name && mailbox_is_live(&floor->mailbox) &&
+			!account_is_unseen(write))
 			rc = name_row_check(write, &floor->mailbox);
 		if (rc == 0 && (floor->is_changed || floor->is_counted))
 			rc = floor_flush(write, floor);
@@ -290,7 +296,7 @@ int account_write_end(struct account_write *write, int rc)
 			ended = release_bodies(write);
 		if (ended == 0 && (write->is_dirty || write->is_counted))
 			ended = header_put(write->store, &write->header);
-		if (ended == 0 && write->is_dirty)
+		if (ended == 0 && write->is_dirty && !account_is_unseen(write))
 			ended = account_feed(write->store, write->header.number);
 		if (ended == 0)
 			notes_put(write);
@@ -472,7 +478,9 @@ static int user_check(struct account_write *write)
 
 	if (write->user_error == NULL || write->user_is_checked)
 		return 0;
-	rc = account_mode_check(write, write->user_error);
+	rc = account_hold_check(&write->header, write->user_error);
+	if (rc == 0)
+		rc = account_mode_check(write, write->user_error);
 	write->user_is_checked = rc == 0;
 	return rc;
 }
@@ -673,7 +681,7 @@ static int message_unshow(struct account_write *write, const struct message_reco
 
 	if (rc < 0)
 		return rc;
-	if (vanishes && modseq <= floor->highest_before)
+	if (vanishes && modseq <= floor->highest_before && !account_is_unseen(write))
 		return ERR_ILLEGAL;
 	rc = store_delete(write->store, MAIL_TABLE_MODSEQ,
 		modseq_key(key, account, before->mailbox, before->modseq, before->uid));
@@ -686,7 +694,7 @@ static int message_unshow(struct account_write *write, const struct message_reco
 	highest_raise(floor, modseq);
 	rc = store_delete(write->store, MAIL_TABLE_MESSAGE,
 		message_key(key, account, before->mailbox, before->uid));
-	if (rc < 0)
+	if (rc < 0 || account_is_unseen(write))
 		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 	return store_put(write->store, MAIL_TABLE_MODSEQ,
 		modseq_key(key, account, before->mailbox, modseq, before->uid), vanished);
@@ -699,7 +707,7 @@ static int uid_check(struct account_write *write, const struct account_floor *fl
 	struct bytes value;
 	int rc;
 
-	if (uid < floor->uidnext_before || uid == UINT32_MAX)
+	if ((uid < floor->uidnext_before && !account_is_unseen(write)) || uid == UINT32_MAX)
 		return ERR_ILLEGAL;
 	if (uid >= floor->mailbox.uidnext)
 		return 0;
@@ -721,7 +729,8 @@ static int message_show(struct account_write *write, const struct message_record
 
 	if (rc == 0 && is_new_place)
 		rc = uid_check(write, floor, after->uid);
-	if (rc == 0 && is_changed && after->modseq <= floor->highest_before)
+	if (rc == 0 && is_changed && after->modseq <= floor->highest_before &&
+		!account_is_unseen(write))
 		rc = ERR_ILLEGAL;
 	if (rc < 0)
 		return rc;

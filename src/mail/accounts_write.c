@@ -109,7 +109,8 @@ int account_is_shared(struct kv_txn *kv, uint32_t account, bool *is_shared_r)
 
 bool account_is_visible(const struct account_header *header)
 {
-	return !header->is_deleted && strcmp(header->name, ANNOTATION_SERVER_ACCOUNT) != 0;
+	return !header->is_deleted && header->hold == ACCOUNT_SERVED &&
+	       strcmp(header->name, ANNOTATION_SERVER_ACCOUNT) != 0;
 }
 
 int account_has_user(struct kv_txn *kv, uint32_t account, bool *has_user_r)
@@ -120,6 +121,7 @@ int account_has_user(struct kv_txn *kv, uint32_t account, bool *has_user_r)
 
 	if (rc == 0)
 		rc = account_is_shared(kv, account, &is_shared);
-	*has_user_r = rc == 0 && !is_shared && account_is_visible(&header);
+	*has_user_r = rc == 0 && !is_shared && !header.is_deleted &&
+		      strcmp(header.name, ANNOTATION_SERVER_ACCOUNT) != 0;
 	return rc;
 }

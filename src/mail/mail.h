@@ -74,7 +74,7 @@ int mail_account_mark_shared(struct mail *mail, uint32_t account, struct error *
 int account_is_shared(struct kv_txn *kv, uint32_t account, bool *is_shared_r);
 /* Whether it belongs to a user, who may log in: it is not shared, deleted, or the server's own. */
 int account_has_user(struct kv_txn *kv, uint32_t account, bool *has_user_r);
-/* Whether users may see its mailboxes: it is not deleted, or the server's own. */
+/* Whether users may see its mailboxes: it is not deleted, held back, or the server's own. */
 bool account_is_visible(const struct account_header *header);
 
 /* ---- mailboxes ---- names are UTF-8; parents that are missing are made by create and rename */

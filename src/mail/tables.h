@@ -21,7 +21,8 @@ enum mail_table {
 	MAIL_TABLE_SEQUENCE, /* ACCOUNT sequence -> kind and key of the record last written there */
 	MAIL_TABLE_REGISTER, /* ACCOUNT kind MAILBOX key -> record */
 	MAIL_TABLE_SUMMARY,  /* GUID -> mime_summary blob; derived, not logged */
-	MAIL_TABLE_COMMON,   /* ACCOUNT peer node -> last common point with that peer */
+	MAIL_TABLE_COMMON,   /* ACCOUNT peer node -> last common point with that peer;
+				node 0: where its first copy stands (hold.c) */
 	MAIL_TABLE_CHANNEL,  /* channel name -> cursor in the feed, and peer node */
 	MAIL_TABLE_CONFLICT, /* ACCOUNT modseq counter -> conflict journal entry */
 	MAIL_TABLE_GRANT,    /* identifier NUL ACCOUNT MAILBOX -> nothing (acl registers) */

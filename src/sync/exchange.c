@@ -1,7 +1,6 @@
 #include "sync/exchange_private.h"
 
 #include "sync/integrate.h"
-#include "sync/survey.h"
 
 #include "base/mem.h"
 
@@ -17,6 +16,7 @@ struct exchange *exchange_new(
 	exchange->peer = peer;
 	if (known != NULL)
 		exchange->known = *known;
+	exchange->fill.part_size = FILL_RECORD_COUNT_MAX;
 	exchange->answers_end = &exchange->answers;
 	exchange->scratch = arena_new();
 	exchange->their_arena = arena_new();
@@ -41,6 +41,11 @@ void exchange_set_anew(struct exchange *exchange)
 void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter)
 {
 	exchange->filter = filter;
+}
+
+void exchange_set_part_size(struct exchange *exchange, size_t record_count)
+{
+	exchange->fill.part_size = record_count;
 }
 
 int exchange_view(struct exchange *exchange, struct kv_txn *kv, struct view *view_r)
@@ -146,6 +151,9 @@ static int survey_take(
 	exchange->expect = accounts[0].sequence;
 	exchange->their_digest = accounts[0].digest;
 	exchange->their_highest = accounts[0].highest;
+	exchange->their_survey = accounts[0];
+	exchange->their_survey.name = bytes_of(NULL, 0); /* borrowed, as these */
+	exchange->their_survey.mailboxes = (struct foreign_list){ 0 };
 	return 0;
 }
 
@@ -168,8 +176,10 @@ static int survey_finish(struct exchange *exchange)
 {
 	struct account_header header;
 	struct digest digest;
-	int rc;
+	int rc = exchange_fill_begin(exchange);
 
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	if (!exchange->exists_there)
 		return exchange_begin_push(exchange);
 	rc = read_header(exchange, &header, &digest);
@@ -186,6 +196,38 @@ static int survey_finish(struct exchange *exchange)
 
 static const struct exchange_phase survey_phase = { survey_send, survey_take, survey_finish };
 
+/*
+ * The peer could not answer for now. If that is because its copy is being filled, as what we had in
+ * common with it before was nothing, it may be ours to go on with that.
+ */
+static int setback_finish(struct exchange *exchange)
+{
+	if (exchange->their_survey.filling == 0 && !exchange->their_survey.may_fill) {
+		exchange->result.error = exchange->setback;
+		return exchange->setback.code;
+	}
+	exchange->point = (struct common_point){ 0 };
+	return survey_finish(exchange);
+}
+
+static const struct exchange_phase setback_phase = { survey_send, survey_take, setback_finish };
+
+/* Whether there is more to try after an error. */
+static bool try_again(struct exchange *exchange)
+{
+	if (exchange->result.error.code != ERR_UNAVAILABLE || !exchange->is_refused_by_peer ||
+		exchange->has_surveyed || exchange->own.hold == ACCOUNT_FILLING)
+		return false;
+	exchange->setback = exchange->result.error;
+	exchange->result.error = (struct error){ 0 };
+	exchange->has_surveyed = true;
+	exchange->is_asked = false;
+	exchange_push_reset(&exchange->push);
+	exchange_repair_free(&exchange->repair);
+	exchange->phase = &setback_phase;
+	return true;
+}
+
 static int begin(struct exchange *exchange)
 {
 	struct account_header header;
@@ -201,9 +243,11 @@ static int begin(struct exchange *exchange)
 	if (rc < 0)
 		return error_set(&exchange->result.error, rc, "the account cannot be read");
 	memcpy(exchange->name, header.name, sizeof(exchange->name));
+	exchange->own = header;
 	if (common_point_is_later(exchange->known, exchange->point))
 		exchange->point = exchange->known;
-	if (exchange->point.mine > header.sequence || exchange->is_anew)
+	if (exchange->point.mine > header.sequence || exchange->is_anew ||
+		header.hold == ACCOUNT_FILLING)
 		exchange->point = (struct common_point){ 0 };
 	exchange->expect = exchange->point.theirs;
 	if (exchange->point.mine != 0)
@@ -212,6 +256,7 @@ static int begin(struct exchange *exchange)
 	/* Who sees something of another's account takes all of it in (exchange_foreign.c). */
 	if (exchange_is_foreign(exchange))
 		return exchange_begin_changes(exchange);
+	exchange->has_surveyed = true;
 	exchange->phase = &survey_phase;
 	return 0;
 }
@@ -229,7 +274,8 @@ void exchange_forget_theirs(struct exchange *exchange)
 	arena_reset(exchange->their_arena);
 	exchange->has_theirs = false;
 	exchange->has_more = true;
-	exchange->theirs.sequence = exchange->point.theirs;
+	exchange->theirs.sequence =
+		exchange->fill.is_pull ? exchange->fill.reached : exchange->point.theirs;
 }
 
 void exchange_note_told(struct exchange *exchange, const struct change_set *theirs)
@@ -268,6 +314,8 @@ int exchange_take_changes(struct exchange *exchange, const struct dlist *map, st
 		change_set_deinit(theirs);
 	}
 	rc = wire_get_changes(map, exchange->their_arena, theirs, error);
+	if (rc == 0)
+		rc = exchange_fill_look(exchange, map);
 	if (rc < 0)
 		return rc;
 	exchange_note_told(exchange, theirs);
@@ -284,13 +332,15 @@ static int changes_send(struct exchange *exchange, struct buffer *request)
 {
 	struct dlist_writer writer;
 
-	if (exchange->is_asked || !exchange->has_more)
+	if (exchange->is_asked || !exchange->has_more ||
+		(exchange->has_theirs && exchange_fill_is_part(exchange)))
 		return 0;
 	exchange->is_asked = true;
 	writer = wire_begin(request, DLIST_REQUEST, "CHANGES");
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
 	dlist_put_number_of(&writer, "SINCE", exchange->theirs.sequence);
 	dlist_put_number_of(&writer, "COMMON", exchange->point.theirs);
+	exchange_fill_ask(exchange, &writer);
 	dlist_end_map(&writer);
 	return 1;
 }
@@ -444,6 +494,8 @@ static int merge_and_push(struct exchange *exchange)
 
 	if (exchange_is_comparing(exchange))
 		return exchange_repair_merge(exchange);
+	if (exchange_fill_is_part(exchange))
+		return exchange_fill_take(exchange);
 	if (exchange->is_pull && has_nothing(&exchange->theirs) && !exchange_is_foreign(exchange))
 		return exchange_finish_pull(exchange);
 	rc = exchange_forget_unlisted(exchange);
@@ -473,6 +525,8 @@ static int get_finish(struct exchange *exchange)
 		return merge_and_push(exchange);
 	/* What we asked for has been expunged there since it was told of. */
 	rc = exchange_count_refusal(exchange);
+	if (rc == 0 && exchange_fill_is_part(exchange))
+		exchange_forget_theirs(exchange);
 	return rc < 0 ? rc : exchange_begin_changes(exchange);
 }
 
@@ -483,7 +537,7 @@ int exchange_begin_bodies(struct exchange *exchange)
 	const struct change_set *theirs = &exchange->theirs;
 	int rc;
 
-	if (exchange->has_more) {
+	if (exchange->has_more && !exchange_fill_is_part(exchange)) {
 		exchange->is_asked = false;
 		exchange->phase = &changes_phase;
 		return 0;
@@ -563,6 +617,9 @@ int exchange_finish_pull(struct exchange *exchange)
 	if (rc < 0)
 		return rc;
 	/* If not, there is something here that the peer lacks: what was common before still is. */
+	rc = exchange_end_hold(exchange);
+	if (rc < 0)
+		return rc;
 	if (digest_equal(digest, exchange->their_digest))
 		exchange->result.point = (struct common_point){ header.sequence, exchange->expect };
 	exchange->is_done = true;
@@ -570,6 +627,12 @@ int exchange_finish_pull(struct exchange *exchange)
 }
 
 /* ---- the steps ---- */
+
+static int refused_by_peer(struct exchange *exchange, const struct dlist *map)
+{
+	exchange->is_refused_by_peer = true;
+	return wire_error(map, &exchange->result.error);
+}
 
 static int take_next(struct exchange *exchange)
 {
@@ -584,7 +647,7 @@ static int take_next(struct exchange *exchange)
 		arena_reset(exchange->scratch);
 		rc = wire_parse(text, exchange->scratch, &verb, &map, error);
 		if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-			rc = wire_error(map, error);
+			rc = refused_by_peer(exchange, map);
 		else if (rc == 0)
 			rc = exchange->phase->take(exchange, verb, map, text);
 	}
@@ -614,6 +677,10 @@ static int advance(struct exchange *exchange, struct buffer *request, bool *has_
 	}
 	if (exchange->awaiting > 0 && exchange->answers == NULL) {
 		*step_r = EXCHANGE_WAIT;
+		return 0;
+	}
+	if (exchange->awaiting == 0 && is_failed && try_again(exchange)) {
+		*has_step = false;
 		return 0;
 	}
 	if (exchange->awaiting == 0 && is_failed) {

@@ -55,6 +55,10 @@ struct exchange_result {
 	unsigned received_count;
 	unsigned sent_body_count;
 	unsigned received_body_count;
+	unsigned part_count; /* of a first copy (fill.h), sent or taken in */
+	/* It failed because one side's first copy comes from another node just now: try again once
+	 * that may have ended. */
+	bool is_postponed;
 };
 
 /*
@@ -76,6 +80,8 @@ void exchange_set_restricted(struct exchange *exchange);
 void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter);
 /* Before the first step: begins as if the copies had never been equal. */
 void exchange_set_anew(struct exchange *exchange);
+/* Before the first step, for tests: a first copy comes in parts of so many records (fill.h). */
+void exchange_set_part_size(struct exchange *exchange, size_t record_count);
 /* Frees it, at any step. Sets *exchange to NULL. A NULL *exchange is allowed. */
 void exchange_free(struct exchange **exchange);
 

@@ -12,6 +12,7 @@
 #include "sync/changes.h"
 #include "sync/exchange.h"
 #include "sync/responder.h"
+#include "sync/survey.h"
 #include "sync/sync_limits.h"
 #include "sync/wire.h"
 
@@ -56,12 +57,26 @@ struct exchange_push {
 	bool is_integrate;  /* the peer is to merge them; else to apply them */
 	bool is_sent;
 	bool has_changed; /* the peer's answer: it is not where we expect it */
-	bool has_applied, has_differed, has_integrated;
+	bool has_applied, has_differed, has_integrated, has_filled;
+	bool is_fill;        /* `changes` is a part of a first copy ... */
+	bool is_last;        /* ... the last one */
+	uint64_t reached;    /* where the peer says its first copy is ... */
+	bool is_whole;       /* ... and that it is whole */
 	uint64_t sequence;   /* the peer's, after it applied */
 	unsigned part_count; /* STAGEs sent */
 	struct map put;      /* GUIDs put since `changes` was read */
 	bool is_outdated; /* a body to be put was gone: its message was expunged here meanwhile */
 	bool is_missing_again; /* all that the peer misses was put before */
+};
+
+/* A first copy in parts (fill.h). `reached` and `mailboxes` are sequences of the source. */
+struct exchange_fill {
+	bool is_on;         /* the peer's copy is being filled by us, ... */
+	bool is_pull;       /* ... or ours from it */
+	uint64_t reached;   /* what the receiver has */
+	uint64_t mailboxes; /* up to which it has all mailboxes */
+	uint64_t told;      /* of a pull: at which the part in `theirs` was read */
+	size_t part_size;   /* records in one part */
 };
 
 struct exchange_repair;
@@ -101,6 +116,9 @@ struct exchange {
 	bool has_more; /* the peer's changes go on after theirs.sequence */
 	bool is_asked; /* one CHANGES or POINTS is under way */
 	bool exists_there;
+	bool has_surveyed;       /* the peer was asked where its copy is */
+	bool is_refused_by_peer; /* the error is its own */
+	struct error setback;    /* before it was asked so */
 	struct body_set bodies;
 	struct stamp *wanted; /* messages whose bodies are to be got */
 	uint64_t *wanted_sizes;
@@ -109,6 +127,9 @@ struct exchange {
 
 	struct exchange_push push;
 	struct exchange_repair *repair;
+	struct exchange_fill fill;
+	struct account_header own;          /* as we began */
+	struct survey_account their_survey; /* what POINTS told, but for the name */
 };
 
 /* Each makes `*this` phase the present one. */
@@ -148,6 +169,28 @@ int exchange_finish_pull(struct exchange *exchange);
 /* Sends `changes`, which were read at `header`; takes both over. */
 int exchange_push_prepared(struct exchange *exchange);
 void exchange_push_reset(struct exchange_push *push);
+
+/* Puts the bodies that push.changes needs, then sends it. */
+int exchange_push_begin(struct exchange *exchange);
+
+/*
+ * exchange_fill.c. begin: POINTS was answered; 1 if a first copy is to come in parts, which is the
+ * present phase then, 0 if not.
+ */
+int exchange_fill_begin(struct exchange *exchange);
+/* The present part is to be read anew and sent. */
+int exchange_fill_send(struct exchange *exchange);
+/* The peer has answered it. */
+int exchange_fill_sent(struct exchange *exchange);
+/* Adds the keys by which CHANGES asks for a part; looks whether the answer is one. */
+void exchange_fill_ask(struct exchange *exchange, struct dlist_writer *writer);
+int exchange_fill_look(struct exchange *exchange, const struct dlist *map);
+/* Whether `theirs` is a part to be taken by itself, although there may be more. */
+bool exchange_fill_is_part(const struct exchange *exchange);
+/* Takes it; all bodies are here. */
+int exchange_fill_take(struct exchange *exchange);
+/* Our copy is as the peer's, or has all of it: users are served from now on, if they were not. */
+int exchange_end_hold(struct exchange *exchange);
 
 /* In a repair: all bodies are here; merges, and goes on to push. */
 int exchange_repair_merge(struct exchange *exchange);

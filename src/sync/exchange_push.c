@@ -106,6 +106,12 @@ static bool is_new_there(const struct exchange *exchange, const struct message_r
 		       stamp_compare(message->placed, message->instance) == 0);
 }
 
+/* Since when the peer does not have what we wrote. */
+static uint64_t push_since(const struct exchange *exchange)
+{
+	return exchange->fill.is_on ? exchange->fill.reached : exchange->point.mine;
+}
+
 static int read_push(struct exchange *exchange)
 {
 	struct exchange_push *push = &exchange->push;
@@ -119,7 +125,7 @@ static int read_push(struct exchange *exchange)
 	if (rc == 0)
 		rc = view_digest(kv, &push->header, &push->view, &push->digest);
 	if (rc == 0)
-		rc = view_changes(kv, &push->header, &push->view, exchange->point.mine,
+		rc = view_changes(kv, &push->header, &push->view, push_since(exchange),
 			exchange->point.mine, SIZE_MAX, push->arena, &push->changes);
 	if (rc == 0 && exchange->repair != NULL)
 		rc = exchange_repair_list(exchange, kv, push->arena, &push->changes);
@@ -143,6 +149,9 @@ static bool should_guess(const struct exchange_push *push)
 {
 	uint64_t size = 0;
 
+	/* Parts before this one, or before an interruption, have brought many of its bodies. */
+	if (push->is_fill)
+		return push->body_count == 0;
 	for (size_t i = 0; i < push->body_count; i++)
 		size += push->bodies[i].size;
 	return push->body_count <= EXCHANGE_GUESS_COUNT_MAX && size <= EXCHANGE_GUESS_SIZE_MAX;
@@ -217,7 +226,7 @@ static int lacks_finish(struct exchange *exchange)
 
 	push->body_count = push->body_next;
 	push->body_next = 0;
-	if (!push->has_changed || push->is_integrate)
+	if (!push->has_changed || push->is_integrate || push->is_fill)
 		return exchange_push_prepared(exchange);
 	rc = exchange_count_refusal(exchange);
 	return rc < 0 ? rc : exchange_begin_changes(exchange);
@@ -333,6 +342,39 @@ static uint64_t known_sequence(const struct exchange *exchange)
 	return exchange->point.theirs;
 }
 
+static const char *verb_of(const struct exchange_push *push)
+{
+	if (push->is_fill)
+		return "FILL";
+	return push->is_integrate ? "INTEGRATE" : "APPLY";
+}
+
+static void put_fill_keys(const struct exchange *exchange, struct dlist_writer *writer)
+{
+	const struct exchange_push *push = &exchange->push;
+
+	dlist_put_number_of(writer, "SINCE", exchange->fill.reached);
+	dlist_put_number_of(writer, "SEQUENCE", push->changes.sequence);
+	dlist_put_number_of(writer, "HIGHEST", push->header.highest);
+	if (push->is_last)
+		wire_put_digest_of(writer, "RESULT", push->digest);
+}
+
+static void put_keys(const struct exchange *exchange, struct dlist_writer *writer)
+{
+	const struct exchange_push *push = &exchange->push;
+
+	if (!push->is_integrate)
+		dlist_put_number_of(writer, "EXPECT", exchange->expect);
+	dlist_put_number_of(writer, "SINCE", known_sequence(exchange));
+	if (!push->is_integrate)
+		dlist_put_number_of(writer, "COMMON", exchange->point.theirs);
+	dlist_put_number_of(writer, "SEQUENCE", push->header.sequence);
+	dlist_put_number_of(writer, "HIGHEST", push->header.highest);
+	if (!push->is_integrate)
+		wire_put_digest_of(writer, "RESULT", push->digest);
+}
+
 static int push_send(struct exchange *exchange, struct buffer *request)
 {
 	struct exchange_push *push = &exchange->push;
@@ -353,17 +395,12 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 		dlist_end_map(&writer);
 		return 1;
 	}
-	writer = wire_begin(request, DLIST_REQUEST, push->is_integrate ? "INTEGRATE" : "APPLY");
+	writer = wire_begin(request, DLIST_REQUEST, verb_of(push));
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
-	if (!push->is_integrate)
-		dlist_put_number_of(&writer, "EXPECT", exchange->expect);
-	dlist_put_number_of(&writer, "SINCE", known_sequence(exchange));
-	if (!push->is_integrate)
-		dlist_put_number_of(&writer, "COMMON", exchange->point.theirs);
-	dlist_put_number_of(&writer, "SEQUENCE", push->header.sequence);
-	dlist_put_number_of(&writer, "HIGHEST", push->header.highest);
-	if (!push->is_integrate)
-		wire_put_digest_of(&writer, "RESULT", push->digest);
+	if (push->is_fill)
+		put_fill_keys(exchange, &writer);
+	else
+		put_keys(exchange, &writer);
 	if (push->part_count > 0)
 		dlist_put_number_of(&writer, "PARTS", push->part_count);
 	put_records(exchange, &writer);
@@ -412,6 +449,30 @@ static int take_illegal(struct exchange *exchange, const struct dlist *map)
 		&exchange->result.error, ERR_ILLEGAL, "the peer says: %.*s", BYTES_ARGS(text));
 }
 
+static int take_differs(struct exchange *exchange, const struct dlist *map)
+{
+	struct error *error = &exchange->result.error;
+
+	if (wire_get_digest(map, "DIGEST", &exchange->their_digest) < 0)
+		return error_set(error, ERR_INVALID, "bad DIGEST in an answer");
+	/* The part was taken all the same. */
+	if (exchange->push.is_fill &&
+		dlist_get_number(map, "SEQUENCE", UINT64_MAX, &exchange->expect) < 0)
+		return error_set(error, ERR_INVALID, "bad SEQUENCE in an answer");
+	return 0;
+}
+
+static int take_filled(struct exchange_push *push, const struct dlist *map, struct error *error)
+{
+	uint64_t is_whole = 0;
+
+	if (dlist_get_number(map, "REACHED", UINT64_MAX, &push->reached) < 0)
+		return error_set(error, ERR_INVALID, "bad REACHED in an answer");
+	(void)dlist_get_number(map, "WHOLE", 1, &is_whole);
+	push->is_whole = is_whole != 0;
+	return 0;
+}
+
 static int push_take(
 	struct exchange *exchange, struct bytes verb, const struct dlist *map, struct bytes text)
 {
@@ -424,6 +485,7 @@ static int push_take(
 	push->has_applied = bytes_equal_string(verb, "APPLIED");
 	push->has_differed = bytes_equal_string(verb, "DIFFERS");
 	push->has_integrated = bytes_equal_string(verb, "INTEGRATED");
+	push->has_filled = push->is_fill && bytes_equal_string(verb, "FILLED");
 	if (bytes_equal_string(verb, "MISSING"))
 		return take_missing(exchange, map);
 	if (push->has_changed) {
@@ -434,13 +496,11 @@ static int push_take(
 		return rc < 0 ? rc : exchange_take_changes(exchange, map, text);
 	}
 	if (push->has_differed)
-		return wire_get_digest(map, "DIGEST", &exchange->their_digest) < 0
-			       ? error_set(error, ERR_INVALID, "bad DIGEST in an answer")
-			       : 0;
-	if ((!push->has_applied && !push->has_integrated) ||
+		return take_differs(exchange, map);
+	if ((!push->has_applied && !push->has_integrated && !push->has_filled) ||
 		dlist_get_number(map, "SEQUENCE", UINT64_MAX, &push->sequence) < 0)
-		return error_set(error, ERR_INVALID, "APPLY or INTEGRATE was not answered");
-	return 0;
+		return error_set(error, ERR_INVALID, "%s was not answered", verb_of(push));
+	return push->has_filled ? take_filled(push, map, error) : 0;
 }
 
 struct view_saving {
@@ -466,13 +526,22 @@ static int save_view(struct exchange *exchange)
 		&exchange->result.error, NULL);
 }
 
+static void count_sent(struct exchange *exchange)
+{
+	const struct change_set *changes = &exchange->push.changes;
+
+	exchange->result.sent_count += (unsigned)(changes->mailbox_count + changes->message_count +
+						  changes->register_count);
+}
+
 static int finish_applied(struct exchange *exchange)
 {
 	struct exchange_push *push = &exchange->push;
+	int rc = exchange_end_hold(exchange);
 
-	exchange->result.sent_count +=
-		(unsigned)(push->changes.mailbox_count + push->changes.message_count +
-			   push->changes.register_count);
+	if (rc < 0)
+		return rc;
+	count_sent(exchange);
 	exchange->result.point = (struct common_point){ push->header.sequence, push->sequence };
 	exchange->is_done = true;
 	return view_is_news(&push->view) ? save_view(exchange) : 0;
@@ -497,6 +566,8 @@ static int finish_missing(struct exchange *exchange)
 	rc = exchange_count_refusal(exchange);
 	if (rc < 0)
 		return rc;
+	if (push->is_outdated && push->is_fill)
+		return exchange_fill_send(exchange);
 	return push->is_outdated ? begin_push(exchange, push->is_integrate)
 				 : exchange_push_prepared(exchange);
 }
@@ -506,13 +577,20 @@ static int push_finish(struct exchange *exchange)
 	struct exchange_push *push = &exchange->push;
 	int rc;
 
-	if (push->has_applied)
+	if (push->has_applied || (push->has_filled && push->is_whole))
 		return finish_applied(exchange);
+	if (push->has_filled) {
+		count_sent(exchange);
+		return exchange_fill_sent(exchange);
+	}
 	if (push->has_differed && exchange_is_foreign(exchange))
 		return error_set(
 			&exchange->result.error, ERR_CHANGED, "the peer made something else of it");
-	if (push->has_differed)
+	if (push->has_differed) {
+		if (push->is_fill)
+			exchange->fill.reached = push->changes.sequence;
 		return exchange_begin_repair(exchange);
+	}
 	if (push->has_integrated) {
 		exchange->result.integrate_count++;
 		exchange->integrated_at = push->header.sequence;
@@ -540,7 +618,21 @@ int exchange_push_prepared(struct exchange *exchange)
 	push->part_count = 0;
 	push->is_sent = false;
 	push->has_changed = push->has_applied = push->has_differed = push->has_integrated = false;
+	push->has_filled = false;
 	exchange->phase = &push_phase;
+	return 0;
+}
+
+int exchange_push_begin(struct exchange *exchange)
+{
+	struct exchange_push *push = &exchange->push;
+
+	list_bodies(exchange);
+	if (exchange->has_theirs && !push->is_integrate)
+		leave_out_known(&push->changes, &exchange->theirs);
+	if (should_guess(push))
+		return exchange_push_prepared(exchange);
+	exchange->phase = &lacks_phase;
 	return 0;
 }
 
@@ -555,13 +647,7 @@ static int begin_push(struct exchange *exchange, bool is_integrate)
 	rc = read_push(exchange);
 	if (rc < 0)
 		return error_set(&exchange->result.error, rc, "the account cannot be read");
-	list_bodies(exchange);
-	if (exchange->has_theirs && !is_integrate)
-		leave_out_known(&push->changes, &exchange->theirs);
-	if (should_guess(push))
-		return exchange_push_prepared(exchange);
-	exchange->phase = &lacks_phase;
-	return 0;
+	return exchange_push_begin(exchange);
 }
 
 int exchange_begin_push(struct exchange *exchange)

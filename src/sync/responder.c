@@ -1,5 +1,7 @@
 #include "sync/responder_private.h"
 
+#include "mail/hold.h"
+
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -119,7 +121,8 @@ int call_find(struct sync_call *call, struct kv_txn *kv, const char *name, uint3
 	return rc;
 }
 
-int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r)
+int call_any_account(
+	struct sync_call *call, struct kv_txn *kv, struct account_header *header_r)
 {
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
 	uint32_t number;
@@ -136,6 +139,30 @@ int call_whole_account(struct sync_call *call, struct kv_txn *kv, struct account
 	int rc = call_account_name(call, name);
 
 	return rc < 0 ? rc : call_account(call, kv, header_r);
+}
+
+int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r)
+{
+	int rc = call_any_account(call, kv, header_r);
+
+	return rc < 0 ? rc : session_check_fill(call->session, kv, header_r, call->error);
+}
+
+int session_check_fill(const struct sync_session *session, struct kv_txn *kv,
+	const struct account_header *header, struct error *error)
+{
+	struct account_fill fill;
+	int rc;
+
+	if (header->hold != ACCOUNT_FILLING)
+		return 0;
+	rc = account_fill_get(kv, header->number, &fill);
+	if (rc < 0)
+		return rc;
+	if (fill.source == session->peer && session->rights.is_full)
+		return 0;
+	return error_set(error, ERR_UNAVAILABLE, "the account is being filled from node %016llx",
+		(unsigned long long)fill.source);
 }
 
 int call_number(struct sync_call *call, const char *key, uint64_t max, uint64_t *number_r)
@@ -377,6 +404,7 @@ static const struct sync_verb {
 	{ "STAGE", true, false, true, respond_stage },
 	{ "APPEND", true, true, true, respond_append },
 	{ "APPLY", true, false, true, respond_apply },
+	{ "FILL", true, true, true, respond_fill },
 	{ "INTEGRATE", true, true, true, respond_integrate },
 	{ "RANGE", true, false, false, respond_range },
 	{ "RECORDS", true, false, false, respond_records },

@@ -1,5 +1,5 @@
 /*
- * SYNC requests that write: APPLY, INTEGRATE.
+ * SYNC requests that write: APPLY, INTEGRATE, FILL.
  *
  * APPLY, in one commit, all or nothing:
  * (1) The account is at the sequence that the peer expects; else CHANGED, with what changed since
@@ -14,11 +14,13 @@
  * (4) Every change is legal; else ERROR ILLEGAL. If only the UIDs or modseqs are not above what was
  *     announced here, the peer lacked knowledge of ours: CHANGED.
  * (5) The result has the digest that the peer's copy has; else DIFFERS.
+ *     An account that was held back (mail/hold.h) is served from now on.
  * (6) The common point is noted in the same commit, so an APPLY that comes again is answered as the
  *     first was (P8).
  */
 #include "sync/responder_private.h"
 
+#include "sync/fill.h"
 #include "sync/integrate.h"
 #include "sync/merge.h"
 #include "sync/point.h"
@@ -36,7 +38,8 @@ enum outcome {
 	OUTCOME_CHANGED,
 	OUTCOME_MISSING,
 	OUTCOME_DIFFERS,
-	OUTCOME_INTEGRATED
+	OUTCOME_INTEGRATED,
+	OUTCOME_FILLED
 };
 
 struct apply {
@@ -46,6 +49,7 @@ struct apply {
 	uint64_t since;            /* our sequence up to which the peer knows our changes */
 	uint64_t common;           /* our sequence at the last common point */
 	uint64_t sequence;         /* the peer's, that its changes reach */
+	struct fill_part part;     /* of FILL */
 	struct digest result;      /* of the account afterwards */
 	struct error checked;      /* what merge_check_*() and merge_integrate() found */
 	struct view view;          /* of the commit: as we are, with what the peer told of */
@@ -503,7 +507,9 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 	apply->header = write->header;
 	if (!apply->call->session->rights.is_full)
 		return 0; /* what node an ordinary user says he is proves nothing */
-	rc = replica_report(write, apply->call->session->peer, &apply->changes);
+	rc = account_hold_end(write);
+	if (rc == 0)
+		rc = replica_report(write, apply->call->session->peer, &apply->changes);
 	if (rc < 0)
 		return rc;
 	point = (struct common_point){ write->header.sequence, apply->sequence };
@@ -550,14 +556,22 @@ static int apply_in_view(struct account_write *write, struct apply *apply)
 	apply->missing_count = 0;
 	if (rc != 0) {
 		apply->outcome = OUTCOME_APPLIED;
-		return rc < 0 ? rc : 0;
+		if (rc < 0 || !apply->call->session->rights.is_full)
+			return rc < 0 ? rc : 0;
+		return account_hold_end(write);
 	}
+	rc = session_check_fill(apply->call->session, write->kv, &write->header, &apply->checked);
+	if (rc < 0)
+		return rc;
 	if (!apply->call->session->rights.is_full) {
 		rc = account_mode_check(write, &apply->checked);
 		if (rc < 0)
 			return rc;
 	}
 	rc = is_expected(apply, write);
+	if (rc == 0 && write->header.hold == ACCOUNT_FILLING)
+		return error_set(&apply->checked, ERR_UNAVAILABLE,
+			"the account is being filled; it is not where that ended");
 	if (rc <= 0)
 		return rc < 0 ? rc : refuse_changed(apply, write);
 	rc = 0;
@@ -612,7 +626,7 @@ static void put_changed(struct apply *apply, struct dlist_writer *writer)
 static void put_outcome(struct apply *apply)
 {
 	static const char *const verbs[] = { "APPLIED", "CHANGED", "MISSING", "DIFFERS",
-		"INTEGRATED" };
+		"INTEGRATED", "FILLED" };
 	struct dlist_writer writer =
 		wire_begin(apply->call->answer, DLIST_ANSWER, verbs[apply->outcome]);
 
@@ -620,6 +634,12 @@ static void put_outcome(struct apply *apply)
 	case OUTCOME_APPLIED:
 	case OUTCOME_INTEGRATED:
 		dlist_put_number_of(&writer, "SEQUENCE", apply->header.sequence);
+		break;
+	case OUTCOME_FILLED:
+		dlist_put_number_of(&writer, "SEQUENCE", apply->header.sequence);
+		dlist_put_number_of(&writer, "REACHED", apply->part.reached);
+		if (apply->part.is_whole)
+			dlist_put_number_of(&writer, "WHOLE", 1);
 		break;
 	case OUTCOME_CHANGED:
 		put_changed(apply, &writer);
@@ -723,6 +743,8 @@ static int integrate_request_run(struct account_write *write, void *context)
 	rc = is_outdated(apply, write);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
+	if (write->header.hold == ACCOUNT_FILLING)
+		return error_set(&apply->checked, ERR_UNAVAILABLE, "the account is being filled");
 	rc = find_missing(apply, write);
 	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
 		return rc;
@@ -750,6 +772,76 @@ int respond_integrate(struct sync_call *call)
 		*call->error = apply.checked;
 	if (rc == 0)
 		put_outcome(&apply);
+	apply_deinit(&apply);
+	return rc;
+}
+
+/* ---- FILL ---- */
+
+static int fill_run(struct account_write *write, void *context)
+{
+	struct apply *apply = context;
+	struct sync_session *session = apply->call->session;
+	struct fill_part *part = &apply->part;
+	int rc;
+
+	apply->missing_count = 0;
+	apply->outcome = OUTCOME_FILLED;
+	rc = find_missing(apply, write);
+	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
+		return rc;
+	rc = rights_check_changes(&session->rights, write, &apply->changes, &apply->checked);
+	if (rc == 0)
+		rc = fill_take(write, part, &apply->checked);
+	apply->header = write->header;
+	apply->digest = part->digest;
+	if (rc == 0 && part->is_last && !part->is_whole && part->reached == apply->sequence)
+		apply->outcome = OUTCOME_DIFFERS;
+	return rc;
+}
+
+static int read_part(struct apply *apply)
+{
+	struct sync_call *call = apply->call;
+	struct sync_session *session = call->session;
+	int rc = wire_get_digest(call->map, "RESULT", &apply->result);
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return error_set(call->error, ERR_INVALID, "bad RESULT");
+	if (!view_filter_is_whole(&session->filter))
+		return error_set(call->error, ERR_REFUSED, "FILL is for whole accounts");
+	apply->part = (struct fill_part){ .driver.source = session->peer,
+		.is_last = rc == 0,
+		.result = apply->result,
+		.bodies = &session->bodies,
+		.skew_ms = session->rights.skew_ms };
+	return 0;
+}
+
+int respond_fill(struct sync_call *call)
+{
+	struct apply apply = { .call = call, .view = { .is_whole = true } };
+	struct sync_session *session = call->session;
+	uint32_t account;
+	int rc = read_part(&apply);
+
+	if (rc == 0)
+		rc = read_request(&apply);
+	apply.part.since = apply.since;
+	apply.part.changes = &apply.changes;
+	if (rc == 0)
+		rc = find_account(&apply, true, &account);
+	if (rc == 0)
+		rc = mail_node_commit(session->mail, account, fill_run, &apply, call->error, NULL);
+	if (apply.checked.code != 0)
+		*call->error = apply.checked;
+	if (rc == 0) {
+		put_outcome(&apply);
+		if (apply.outcome != OUTCOME_MISSING) {
+			body_set_deinit(&session->bodies);
+			session->put_size = 0;
+		}
+	}
 	apply_deinit(&apply);
 	return rc;
 }

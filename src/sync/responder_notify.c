@@ -532,7 +532,8 @@ static int tell_one(
 	if (rc == 0 && account->is_foreign) {
 		rc = tell_foreign(&news, account, answer);
 		account->told = news.header.sequence;
-	} else if (rc == 0 && news.header.sequence != account->told) {
+	} else if (rc == 0 && news.header.hold != ACCOUNT_FILLING &&
+		   news.header.sequence != account->told) {
 		rc = tell_account(&news, answer);
 		account->told = news.header.sequence;
 	}
@@ -581,7 +582,8 @@ static int tell_fed(
 	size_t slot = number % TOLD_COUNT;
 	int rc = account_load(kv, number, &news.header);
 
-	if (rc == 0 && rights_sees_account(&session->rights, news.header.name)) {
+	if (rc == 0 && news.header.hold != ACCOUNT_FILLING &&
+		rights_sees_account(&session->rights, news.header.name)) {
 		news.has_since = all->told[slot].number == number;
 		news.since = all->told[slot].sequence;
 		if (!news.has_since || news.since != news.header.sequence)

@@ -7,9 +7,39 @@
  */
 #include "sync/responder_private.h"
 
+#include "sync/fill.h"
 #include "sync/survey.h"
 
+#include "base/clock.h"
+
 #define POINTS_SEEN_COUNT_MAX 20000u /* accounts looked at in one request */
+
+/* Whether the peer may send its first copy in parts, and where it is. */
+static int put_fill(const struct sync_session *session, struct kv_txn *kv,
+	struct dlist_writer *writer, const struct account_header *header)
+{
+	struct fill_driver driver = { .source = session->peer };
+	uint64_t reached = 0, other = 0;
+	int rc = 0;
+
+	if (!session->rights.is_full || session->rights.is_read_only ||
+		!view_filter_is_whole(&session->filter))
+		return 0;
+	if (header != NULL && header->hold == ACCOUNT_FILLING)
+		rc = fill_may_go_on(kv, header->number, driver,
+			clock_now_ms(mail_clock(session->mail)), &reached, &other);
+	if (rc == 0)
+		dlist_put_number_of(writer, "FILL", reached);
+	if (other != 0)
+		wire_put_node_of(writer, "FILLING", other);
+	return rc == ERR_UNAVAILABLE ? 0 : rc;
+}
+
+/* One that is being filled is as if it was not there, for who does not know better. */
+static bool is_told(const struct account_header *header)
+{
+	return header != NULL && header->hold != ACCOUNT_FILLING;
+}
 
 /* `header` is NULL if there is no such account. */
 static int put_point(const struct sync_session *session, struct kv_txn *kv,
@@ -19,22 +49,26 @@ static int put_point(const struct sync_session *session, struct kv_txn *kv,
 	struct digest digest = { 0 };
 	int rc = 0;
 
-	if (header != NULL)
+	if (is_told(header))
 		rc = session_view(session, kv, header->number, &view);
-	if (header != NULL && rc == 0)
+	if (is_told(header) && rc == 0)
 		rc = view_digest(kv, header, &view, &digest);
 	view_close(&view);
 	if (rc < 0)
 		return rc;
 	dlist_begin_map(writer);
 	dlist_put_text_of(writer, "ACCOUNT", name);
-	if (header != NULL) {
+	if (is_told(header)) {
 		dlist_put_number_of(writer, "SEQUENCE", header->sequence);
 		dlist_put_number_of(writer, "HIGHEST", header->highest);
 		wire_put_digest_of(writer, "DIGEST", digest);
 	}
+	if (is_told(header) && header->hold == ACCOUNT_RETURNING)
+		dlist_put_number_of(writer, "RETURNING", 1);
+	if (!is_told(header) || fill_is_pristine(header))
+		rc = put_fill(session, kv, writer, header);
 	dlist_end_map(writer);
-	return 0;
+	return rc;
 }
 
 /* `list` are the mailboxes of one account. */

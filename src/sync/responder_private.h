@@ -71,6 +71,7 @@ int respond_put(struct sync_call *call);
 int respond_stage(struct sync_call *call);
 int respond_append(struct sync_call *call); /* forward.c */
 int respond_apply(struct sync_call *call);
+int respond_fill(struct sync_call *call);
 int respond_integrate(struct sync_call *call);
 int respond_range(struct sync_call *call);
 int respond_records(struct sync_call *call);
@@ -85,8 +86,14 @@ void notify_free(struct sync_notify **notify);
 int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1]);
 /* The same or, for a user, one in which he may see something; and its header as of `kv`. Also
  * ERR_NOT_FOUND. */
+int call_any_account(
+	struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
+/* The same; ERR_UNAVAILABLE: it is being filled by another (mail/hold.h). */
 int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
-/* The same, but none of another user. */
+/* 0, or ERR_UNAVAILABLE: the account is being filled, and not by this peer. */
+int session_check_fill(const struct sync_session *session, struct kv_txn *kv,
+	const struct account_header *header, struct error *error);
+/* call_account(), but none of another user. */
 int call_whole_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
 /* Finds an account of the session by its normal name, if it may be told of: ERR_NOT_FOUND,
  * ERR_REFUSED with its text. */

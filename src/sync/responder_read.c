@@ -1,11 +1,37 @@
 /* SYNC requests that only read: CHANGES, LACKS, GET. */
 #include "sync/responder_private.h"
 
+#include "sync/fill.h"
+
 /* ---- CHANGES ---- */
+
+/* Of a part of a first copy: which mailboxes are known already, and how many records are wanted. */
+struct part_wanted {
+	bool is_part;
+	uint64_t mailboxes, count;
+};
+
+static int read_part(struct sync_call *call, struct part_wanted *wanted_r)
+{
+	int rc = dlist_get_number(call->map, "MAILBOXES", UINT64_MAX, &wanted_r->mailboxes);
+
+	wanted_r->is_part = rc == 0;
+	wanted_r->count = CHANGES_COUNT_MAX;
+	if (rc == 0)
+		rc = dlist_get_number(call->map, "MOST", UINT32_MAX, &wanted_r->count);
+	if (rc == ERR_NOT_FOUND)
+		return 0;
+	if (rc < 0 || wanted_r->count == 0)
+		return error_set(call->error, ERR_INVALID, "bad MAILBOXES or MOST");
+	if (wanted_r->count > CHANGES_COUNT_MAX)
+		wanted_r->count = CHANGES_COUNT_MAX;
+	return 0;
+}
 
 int respond_changes(struct sync_call *call)
 {
 	struct account_header header;
+	struct part_wanted wanted = { 0 };
 	struct change_set set = { 0 };
 	struct dlist_writer writer;
 	struct kv_txn *kv = NULL;
@@ -18,6 +44,8 @@ int respond_changes(struct sync_call *call)
 	if (rc == 0)
 		rc = call_common(call, &common);
 	if (rc == 0)
+		rc = read_part(call, &wanted);
+	if (rc == 0)
 		rc = mail_read_begin(call->session->mail, 0, &kv);
 	if (rc == 0)
 		rc = call_account(call, kv, &header);
@@ -26,7 +54,11 @@ int respond_changes(struct sync_call *call)
 		rc = session_view(call->session, kv, header.number, &view);
 	if (rc == 0)
 		rc = session_highest(kv, &view, call->arena, &header);
-	if (rc == 0)
+	wanted.is_part = wanted.is_part && view.is_whole && !is_reset;
+	if (rc == 0 && wanted.is_part)
+		rc = fill_read(
+			kv, &header, since, wanted.mailboxes, wanted.count, call->arena, &set);
+	else if (rc == 0)
 		rc = view_changes(kv, &header, &view, is_reset ? 0 : since, is_reset ? 0 : common,
 			CHANGES_COUNT_MAX, call->arena, &set);
 	/* A foreign one costs reading all of it; of the parts the last one's counts. */
@@ -38,6 +70,8 @@ int respond_changes(struct sync_call *call)
 		writer = wire_begin(call->answer, DLIST_ANSWER, "CHANGES");
 		if (is_reset)
 			dlist_put_number_of(&writer, "RESET", 1);
+		if (wanted.is_part)
+			dlist_put_number_of(&writer, "FILL", header.sequence);
 		answer_changes(&writer, &header, digest, &set);
 		dlist_end_map(&writer);
 	}
@@ -61,7 +95,7 @@ int respond_lacks(struct sync_call *call)
 		return error_set(call->error, ERR_TOO_LARGE, "too many GUIDs in one request");
 	rc = mail_read_begin(call->session->mail, 0, &kv);
 	if (rc == 0)
-		rc = call_account(call, kv, &header);
+		rc = call_any_account(call, kv, &header);
 	if (rc == ERR_NOT_FOUND)
 		rc = 0; /* an account that is yet to be made has sequence 0 */
 	dlist_put_number_of(&writer, "SEQUENCE", header.sequence);

@@ -84,6 +84,7 @@ static int read_account(const struct dlist *map, struct arena *arena,
 	struct survey_account *account_r, struct error *error)
 {
 	struct survey_account account = { 0 };
+	uint64_t is_returning = 0;
 	int rc;
 
 	if (dlist_get_text(map, "ACCOUNT", &account.name) < 0)
@@ -102,6 +103,10 @@ static int read_account(const struct dlist *map, struct arena *arena,
 		rc = wire_get_digest(map, "DIGEST", &account.digest);
 	if (rc < 0 && (rc != ERR_NOT_FOUND || account.exists))
 		return error_set(error, ERR_INVALID, "bad point in an answer");
+	(void)dlist_get_number(map, "RETURNING", 1, &is_returning);
+	account.is_returning = is_returning != 0;
+	(void)wire_get_node(map, "FILLING", &account.filling);
+	account.may_fill = dlist_get_number(map, "FILL", UINT64_MAX, &account.fill_reached) == 0;
 	*account_r = account;
 	return 0;
 }

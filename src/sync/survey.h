@@ -21,6 +21,10 @@ struct survey_account {
 	 * not told. From the arena; `account` is 0 in it. */
 	bool is_foreign, is_shared;
 	struct foreign_list mailboxes;
+	bool is_returning;     /* there, and to be exchanged in any case (mail/hold.h) */
+	bool may_fill;         /* it takes our first copy in parts (fill.h) ... */
+	uint64_t fill_reached; /* ... from this sequence of ours on */
+	uint64_t filling;      /* it has begun with that of this node; 0: with none */
 };
 
 /*

@@ -16,6 +16,9 @@
 #define EXCHANGE_GET_BATCH 1000u   /* bodies in one GET or PUT */
 #define EXCHANGE_GET_WINDOW 2u     /* GETs under way */
 
+/* records of a first copy in one part, and one commit; a smaller account comes at once */
+#define FILL_RECORD_COUNT_MAX 2000u
+
 #define REPAIR_SPLIT 16u
 #define REPAIR_SMALL 64u       /* messages: a range is exchanged, not split further */
 #define REPAIR_RANGE_BATCH 64u /* ranges in one request */
@@ -45,6 +48,8 @@
 #define EXCHANGE_STAGE_BATCH 2u
 #define EXCHANGE_GET_BATCH 1u
 #define EXCHANGE_GET_WINDOW 2u
+
+#define FILL_RECORD_COUNT_MAX 3u
 
 #define REPAIR_SPLIT 2u
 #define REPAIR_SMALL 1u

@@ -386,6 +386,10 @@ void client_act(struct sim *sim, struct sim_node *node)
 	struct kv_txn *kv;
 
 	node_need_account(sim, node);
+	if (header_of(sim, node).hold != ACCOUNT_SERVED) {
+		arena_free(&client.arena);
+		return;
+	}
 	kv = node_read(node);
 	account_each_mailbox(kv, node->account, client.arena, list_mailbox, &client);
 	mail_read_end(&kv);

@@ -184,6 +184,10 @@ static void fail_exchange(struct sim *sim, struct sim_link *link, bool mishaps)
 
 	sim->counts.failed_exchanges++;
 	sim_trace(sim, "  the exchange fails: %s: %s", error_name(error->code), error->text);
+	if (exchange_result(link->exchange)->is_postponed) {
+		link_abort(link);
+		return;
+	}
 	if (!mishaps || (error->code != ERR_CHANGED && error->code != ERR_UNAVAILABLE))
 		sim_fail(sim, "an exchange from node %llu to node %llu fails: %s: %s",
 			(unsigned long long)sim->nodes[link->from].id,

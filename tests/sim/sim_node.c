@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "mail/expiry.h"
+#include "mail/hold.h"
 
 #include <stdlib.h>
 
@@ -240,6 +241,7 @@ void node_restore(struct sim *sim, size_t index)
 		mem_zalloc_array(snapshot->body_count + 1, sizeof(struct store_body *)) };
 	struct error error = { 0 };
 	uint64_t lost_id = node->id;
+	uint32_t returning = 0;
 
 	for (size_t i = 0; i < sim->pair_count; i++)
 		if (sim->links[i].exchange != NULL &&
@@ -263,6 +265,8 @@ void node_restore(struct sim *sim, size_t index)
 		store_body_free(&put.bodies[i]);
 	free(put.bodies);
 	node->account = snapshot->account;
+	while (mail_hold_returning(node->mail, &returning, &error) == 0)
+		;
 	node->observer = observer_copy(snapshot->observer);
 	snapshot_free(&node->snapshot);
 	ledger_lose(sim);

@@ -446,7 +446,8 @@ void observe(struct sim *sim, struct sim_node *node, bool is_client_act)
 	look.kv = node_read(node);
 	if (account_load(look.kv, node->account, &header) < 0) {
 		sim_fail(sim, "the account cannot be loaded");
-	} else if (header.sequence > node->observer->sequence) {
+	} else if (header.sequence > node->observer->sequence &&
+		   header.hold != ACCOUNT_FILLING) { /* else nobody may look */
 		look.arena = arena_new();
 		if (account_each_change(look.kv, node->account, node->observer->sequence,
 			    look.arena, &functions, &look) < 0)

@@ -213,9 +213,10 @@ bool all_equal(struct sim *sim)
 	struct account_header first = header_of(sim, &sim->nodes[0]);
 
 	for (size_t i = 1; i < sim->node_count; i++)
-		if (!digest_equal(header_of(sim, &sim->nodes[i]).digest, first.digest))
+		if (!digest_equal(header_of(sim, &sim->nodes[i]).digest, first.digest) ||
+			header_of(sim, &sim->nodes[i]).hold != first.hold)
 			return false;
-	return true;
+	return first.hold == ACCOUNT_SERVED;
 }
 
 static void run_round(struct sim *sim)
@@ -231,7 +232,8 @@ static void run_round(struct sim *sim)
 	for (size_t i = 0; i < sim->pair_count && !sim->has_failed; i++) {
 		size_t from = sim->pairs[order[i]].from, to = sim->pairs[order[i]].to;
 
-		link_run(sim, from, to);
+		if (!link_run(sim, from, to))
+			continue; /* it waits for another */
 		if (!sim->has_failed && !digest_equal(header_of(sim, &sim->nodes[from]).digest,
 						header_of(sim, &sim->nodes[to]).digest))
 			sim_fail(sim, "P6: an exchange is done and the copies differ");

@@ -15,13 +15,18 @@
 
 #define ACCOUNT BYTES_LITERAL("anna")
 
-struct node *node_new(void)
+struct node *node_new_with_clock(const struct clock *clock)
 {
 	struct node *node = mem_zalloc(sizeof(*node));
 
 	assert_int_equal(store_open_memory(&node->store), 0);
-	assert_int_equal(mail_open(node->store, clock_system(), &node->mail), 0);
+	assert_int_equal(mail_open(node->store, clock, &node->mail), 0);
 	return node;
+}
+
+struct node *node_new(void)
+{
+	return node_new_with_clock(clock_system());
 }
 
 struct node *node_new_with_account(void)
@@ -135,6 +140,8 @@ struct exchange_result nodes_try_exchange(struct node *a, struct node *b, const 
 	if (b->session == NULL)
 		nodes_connect(a, b, NULL);
 	exchange_set_filter(exchange, &filter);
+	if (a->part_size > 0)
+		exchange_set_part_size(exchange, a->part_size);
 	while (!is_broken) {
 		step = exchange_next(exchange, &request);
 		if (step == EXCHANGE_SEND) {

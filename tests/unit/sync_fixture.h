@@ -15,6 +15,7 @@ struct node {
 	uint32_t account;             /* "anna", once there is one */
 	struct sync_session *session; /* of the peer that asks us */
 	const char *mailboxes;        /* its exchanges are about these (sync/view.h); NULL: all */
+	size_t part_size;             /* of first copies in its exchanges (sync/fill.h); 0: usual */
 };
 
 /* What may happen to requests and answers on their way. Any member may be NULL. */
@@ -29,6 +30,7 @@ struct wire {
 };
 
 struct node *node_new(void);
+struct node *node_new_with_clock(const struct clock *clock);
 /* With the account "anna". */
 struct node *node_new_with_account(void);
 void node_free(struct node **node);

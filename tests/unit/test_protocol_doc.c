@@ -85,6 +85,25 @@ static void first_push(struct scene *scene)
 	nodes_exchange(scene->a, scene->b, &scene->wire);
 }
 
+static void fill(struct scene *scene)
+{
+	node_append(scene->a, "INBOX", "one");
+	node_append(scene->a, "INBOX", "two");
+	scene->a->part_size = 1;
+	nodes_exchange(scene->a, scene->b, &scene->wire);
+}
+
+static void fill_pull(struct scene *scene)
+{
+	assert_int_equal(mail_account_open(scene->b->mail, BYTES_LITERAL("anna"), true, NULL,
+				 &scene->b->account),
+		0);
+	node_append(scene->b, "INBOX", "one");
+	node_append(scene->b, "INBOX", "two");
+	scene->a->part_size = 1;
+	nodes_exchange(scene->a, scene->b, &scene->wire);
+}
+
 static void small_push(struct scene *scene)
 {
 	nodes_exchange(scene->a, scene->b, NULL);
@@ -216,6 +235,8 @@ static const struct scenario {
 } scenarios[] = {
 	{ "hello", say_hello },
 	{ "first-push", first_push },
+	{ "fill", fill },
+	{ "fill-pull", fill_pull },
 	{ "small-push", small_push },
 	{ "changed", changed },
 	{ "missing", missing },

@@ -244,6 +244,7 @@ static const struct relayed_command {
 	{ TOOL_ACCOUNT_ENABLE, named_run, "account-enable" },
 	{ TOOL_ACCOUNT_LIST, simple_run, "account-list" },
 	{ TOOL_ACCOUNT_MODE, named_run, "account-mode" },
+	{ TOOL_ACCOUNT_SERVE, named_run, "account-serve" },
 	{ TOOL_ACCOUNT_SHARE, named_run, "account-share" },
 	{ TOOL_ACL, named_run, "acl" },
 	{ TOOL_ACCOUNT_SWITCH, named_run, "account-switch" },

@@ -21,6 +21,8 @@ const struct tool_command tool_commands[] = {
 		"Bring an account to another node, which takes its changes from then on." },
 	{ { "account", "passwd" }, TOOL_ACCOUNT_PASSWD, TAKES_PASSWORD_FILE, 1, 1, "NAME",
 		"Change a password, on all nodes." },
+	{ { "account", "serve" }, TOOL_ACCOUNT_SERVE, 0, 1, 1, "PATTERN",
+		"Serve accounts that wait for a peer's copy as they are: none will come." },
 	{ { "account", "share" }, TOOL_ACCOUNT_SHARE, 0, 1, 1, "NAME",
 		"Make an account that belongs to nobody, for shared mailboxes." },
 	{ { "account", "switch" }, TOOL_ACCOUNT_SWITCH, 0, 1, 2, "NAME [NODE]",

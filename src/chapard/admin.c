@@ -14,6 +14,7 @@ static const struct admin_command commands[] = {
 	{ "account-enable", 0, 1, 1, admin_account_enable },                  /* NAME */
 	{ "account-passwd", 0, 2, 2, admin_account_passwd },                  /* NAME PASSWORD */
 	{ "account-delete", 0, 1, 1, admin_account_delete },                  /* NAME */
+	{ "account-serve", 0, 1, 1, admin_account_serve },                    /* PATTERN */
 	{ "account-share", 0, 1, 1, admin_account_share },                    /* NAME */
 	{ "acl", 0, 2, 4, admin_acl }, /* NAME MAILBOX [IDENTIFIER RIGHTS] */
 	{ "account-list", ADMIN_OPTION_JSON, 0, 0, admin_account_list },

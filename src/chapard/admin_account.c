@@ -3,7 +3,9 @@
 #include "chapard/json.h"
 #include "mail/account_login.h"
 #include "mail/annotation.h"
+#include "mail/hold.h"
 #include "mail/password.h"
+#include "sync/account_filter.h"
 
 #include <pthread.h>
 
@@ -223,16 +225,61 @@ int admin_account_enable(struct admin_call *call, struct buffer *out, struct err
 	return login_set(call, true, out, error);
 }
 
+/* As texts, and as JSON has it. */
+static const struct hold_word {
+	const char *text, *word;
+} hold_words[] = {
+	[ACCOUNT_SERVED] = { "", "" },
+	[ACCOUNT_FILLING] = { ", not served: its first copy is not whole", "filling" },
+	[ACCOUNT_RETURNING] = { ", not served: it waits for a peer's copy", "returning" },
+};
+
+static int serve_next(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(call->admin->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = account_next(kv, call->account, &header);
+	mail_read_end(&kv);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? rc : error_set(error, rc, "%s", error_name(rc));
+	call->account = header.number;
+	if (header.hold == ACCOUNT_SERVED ||
+		!account_filter_passes(call->arguments[0], header.name))
+		return 0;
+	rc = mail_hold_end(call->admin->mail, header.number, error);
+	if (rc < 0)
+		return error_prefix(error, "%s", header.name);
+	buffer_printf(out, "%s is served\n", header.name);
+	call->item_count++;
+	return 0;
+}
+
+int admin_account_serve(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	int rc = account_filter_check(call->arguments[0], error);
+
+	for (int i = 0; i < ADMIN_LIST_STEP && rc == 0; i++)
+		rc = serve_next(call, out, error);
+	if (rc == 0)
+		return ADMIN_MORE;
+	if (rc != ERR_NOT_FOUND || call->item_count > 0)
+		return rc == ERR_NOT_FOUND ? ADMIN_DONE : rc;
+	return error_set(error, rc, "no account that matches is held back");
+}
+
 static void account_tell(
 	struct admin_call *call, const struct account_header *header, struct buffer *out)
 {
 	bool is_disabled = account_login_check(call->admin->mail, header->number) == ERR_REFUSED;
 
 	if (!admin_has(call, ADMIN_OPTION_JSON)) {
-		buffer_printf(out, "%-32s %10llu messages %14llu bytes%s%s\n", header->name,
+		buffer_printf(out, "%-32s %10llu messages %14llu bytes%s%s%s\n", header->name,
 			(unsigned long long)header->message_count,
 			(unsigned long long)header->byte_count,
-			header->is_deleted ? ", deleted" : "",
+			header->is_deleted ? ", deleted" : "", hold_words[header->hold].text,
 			is_disabled ? "  login disabled" : "");
 		return;
 	}
@@ -242,6 +289,7 @@ static void account_tell(
 	json_member_number(out, ",", "bytes", header->byte_count);
 	json_member_bool(out, ",", "deleted", header->is_deleted);
 	json_member_bool(out, ",", "login-disabled", is_disabled);
+	json_member_string(out, ",", "held", bytes_of_string(hold_words[header->hold].word));
 	json_member_number(out, ",", "highestmodseq", header->highest);
 	json_member_number(out, ",", "sequence", header->sequence);
 	buffer_printf(out, ",\"digest\":\"%016llx%016llx\"}\n",

@@ -59,7 +59,7 @@ static inline bool admin_has(const struct admin_call *call, enum admin_option op
 admin_step_function admin_account_add, admin_account_disable, admin_account_enable,
 	admin_account_list, admin_account_passwd;
 /* admin_share.c */
-admin_step_function admin_account_share, admin_acl;
+admin_step_function admin_account_serve, admin_account_share, admin_acl;
 /* admin_mode.c */
 admin_step_function admin_account_mode, admin_account_switch;
 /* admin_move.c */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "chapard/privileges.h"
 #include "chapard/storage.h"
+#include "mail/hold.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,6 +75,7 @@ static int pid_file_write(const struct daemon *daemon, struct error *error)
 static int store_side_open(struct daemon *daemon, struct error *error)
 {
 	struct node_name name;
+	bool has_returned;
 	int rc = storage_open(daemon->config, &daemon->store, error);
 
 	if (rc < 0)
@@ -81,6 +83,12 @@ static int store_side_open(struct daemon *daemon, struct error *error)
 	rc = mail_open(daemon->store, clock_system(), &daemon->mail);
 	if (rc < 0)
 		return error_set(error, rc, "%s: %s", daemon->config->store_path, error_name(rc));
+	rc = mail_hold_begin(daemon->mail, &has_returned, error);
+	if (rc < 0)
+		return rc;
+	if (has_returned)
+		log_event(LOG_LEVEL_WARNING, "store-returned", "store", daemon->config->store_path,
+			NULL);
 	daemon->admin = (struct admin){ .mail = daemon->mail,
 		.node_name = daemon->config->node,
 		.new_accounts_have_master = daemon->config->new_accounts == CONFIG_NEW_MASTER,

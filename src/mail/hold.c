@@ -172,16 +172,36 @@ static int was_common(struct kv_txn *kv, uint32_t account)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+void account_hold_return(struct account_write *write)
+{
+	if (write->header.hold != ACCOUNT_SERVED)
+		return;
+	write->header.hold = ACCOUNT_RETURNING;
+	write->is_dirty = true;
+}
+
+static int return_run(struct account_write *write, void *context)
+{
+	const uint64_t *known = context;
+
+	if (write->header.sequence < *known)
+		account_hold_return(write);
+	return 0;
+}
+
+int mail_hold_return(struct mail *mail, uint32_t account, uint64_t known, struct error *error)
+{
+	return mail_node_commit(mail, account, return_run, &known, error, NULL);
+}
+
 static int return_one(struct store_write *store, const struct returning *returning)
 {
 	struct account_write write;
 	int rc = account_write_begin(&write, store, mail_node(returning->mail),
 		clock_now_ms(mail_clock(returning->mail)), returning->account);
 
-	if (rc == 0 && write.header.hold == ACCOUNT_SERVED) {
-		write.header.hold = ACCOUNT_RETURNING;
-		write.is_dirty = true;
-	}
+	if (rc == 0)
+		account_hold_return(&write);
 	return account_write_end(&write, rc);
 }
 
@@ -222,4 +242,59 @@ int mail_hold_returning(struct mail *mail, uint32_t *account, struct error *erro
 	mail_read_end(&kv);
 	*account = returning.account;
 	return rc;
+}
+
+/* ---- whether it was ---- */
+
+/* Under which id the store was served last; kept where no account's rows are. */
+static int served_id_get(struct kv_txn *kv, uint64_t *node_r)
+{
+	unsigned char key[COMMON_KEY_SIZE];
+	struct bytes value;
+	uint8_t version;
+	int rc = kv_get(kv, MAIL_TABLE_COMMON, fill_key(key, 0), &value);
+
+	if (rc < 0)
+		return rc;
+	if (unpack_u8(&value, &version) < 0)
+		return ERR_CORRUPT;
+	if (version != FILL_VERSION)
+		return ERR_VERSION;
+	return unpack_u64(&value, node_r) < 0 || value.len != 0 ? ERR_CORRUPT : 0;
+}
+
+static int served_id_run(struct store_write *store, void *context)
+{
+	const uint64_t *node = context;
+	unsigned char key[COMMON_KEY_SIZE];
+	struct buffer value = { 0 };
+	int rc;
+
+	pack_u8(&value, FILL_VERSION);
+	pack_u64(&value, *node);
+	rc = store_put(store, MAIL_TABLE_COMMON, fill_key(key, 0), buffer_bytes(&value));
+	buffer_deinit(&value);
+	return rc;
+}
+
+int mail_hold_begin(struct mail *mail, bool *has_returned_r, struct error *error)
+{
+	uint64_t served = 0, node = mail_node(mail), position;
+	uint32_t account = 0;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(mail, 0, &kv);
+
+	if (rc == 0)
+		rc = served_id_get(kv, &served);
+	mail_read_end(&kv);
+	*has_returned_r = rc == 0 && served != node;
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return error_set(error, rc, "under which id the store was served cannot be read");
+	if (rc == 0 && served == node)
+		return 0;
+	for (rc = 0; *has_returned_r && rc == 0;)
+		rc = mail_hold_returning(mail, &account, error);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	return store_commit(mail_store(mail), served_id_run, &node, error, &position);
 }

@@ -43,6 +43,18 @@ int mail_hold_check(struct mail *mail, uint32_t account, struct error *error);
  * returns. ERR_NOT_FOUND: it is served already. */
 int mail_hold_end(struct mail *mail, uint32_t account, struct error *error);
 /*
+ * Within a commit: a peer remembers more of this copy than there is, so the store is older than it
+ * was, and the account returns; unless it is held already.
+ */
+void account_hold_return(struct account_write *write);
+/* The same, if its sequence is below `known`. */
+int mail_hold_return(struct mail *mail, uint32_t account, uint64_t known, struct error *error);
+/*
+ * Before anyone is served: if the store has got a new id since it was served last, as one that was
+ * restored from a backup must, mail_hold_returning() for all of it. *has_returned_r tells.
+ */
+int mail_hold_begin(struct mail *mail, bool *has_returned_r, struct error *error);
+/*
  * The store is older than it was: all accounts that were ever common with a peer return. In steps;
  * *account, 0 at first, is moved on. ERR_NOT_FOUND: that was the last.
  */

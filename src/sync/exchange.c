@@ -293,7 +293,7 @@ int exchange_take_changes(struct exchange *exchange, const struct dlist *map, st
 {
 	struct error *error = &exchange->result.error;
 	struct change_set *theirs = &exchange->theirs;
-	uint64_t sequence, highest, more = 0, reset = 0;
+	uint64_t sequence, highest, more = 0, reset = 0, behind;
 	struct bytes verb;
 	int rc;
 
@@ -308,6 +308,11 @@ int exchange_take_changes(struct exchange *exchange, const struct dlist *map, st
 			error, ERR_INVALID, "bad SEQUENCE, HIGHEST or DIGEST in an answer");
 	(void)dlist_get_number(map, "MORE", 1, &more);
 	(void)dlist_get_number(map, "RESET", 1, &reset);
+	if (dlist_get_number(map, "BEHIND", UINT64_MAX, &behind) == 0) {
+		rc = exchange_return(exchange, behind);
+		if (rc < 0)
+			return rc;
+	}
 	if (reset != 0) {
 		/* The peer was never where we thought: what was common is not known. */
 		exchange->point = (struct common_point){ 0 };

@@ -227,6 +227,27 @@ int exchange_fill_take(struct exchange *exchange)
 	return go_on(exchange, &taking);
 }
 
+int exchange_return(struct exchange *exchange, uint64_t behind)
+{
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc = mail_hold_return(
+		exchange->mail, exchange->account, behind, &exchange->result.error);
+
+	if (rc == 0)
+		rc = mail_read_begin(exchange->mail, mail_position(exchange->mail), &kv);
+	if (rc == 0)
+		rc = account_load(kv, exchange->account, &header);
+	mail_read_end(&kv);
+	if (rc < 0)
+		return error_set(&exchange->result.error, rc, "the account cannot be read");
+	if (header.sequence >= behind)
+		return error_set(&exchange->result.error, ERR_UNAVAILABLE,
+			"another exchange of the account was quicker");
+	exchange->own.hold = header.hold;
+	return 0;
+}
+
 int exchange_end_hold(struct exchange *exchange)
 {
 	struct error error = { 0 };

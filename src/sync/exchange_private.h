@@ -189,6 +189,9 @@ int exchange_fill_look(struct exchange *exchange, const struct dlist *map);
 bool exchange_fill_is_part(const struct exchange *exchange);
 /* Takes it; all bodies are here. */
 int exchange_fill_take(struct exchange *exchange);
+/* The peer knew our copy at a sequence `behind`: if it is not there, it was restored, and returns.
+ */
+int exchange_return(struct exchange *exchange, uint64_t behind);
 /* Our copy is as the peer's, or has all of it: users are served from now on, if they were not. */
 int exchange_end_hold(struct exchange *exchange);
 

@@ -121,8 +121,7 @@ int call_find(struct sync_call *call, struct kv_txn *kv, const char *name, uint3
 	return rc;
 }
 
-int call_any_account(
-	struct sync_call *call, struct kv_txn *kv, struct account_header *header_r)
+int call_any_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r)
 {
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
 	uint32_t number;

@@ -60,7 +60,9 @@ struct apply {
 	struct account_header header; /* when CHANGED or DIFFERS: as we are */
 	struct change_set ours;       /* when CHANGED */
 	bool is_reset;                /* when CHANGED: we were never at `since` */
-	struct stamp *missing;        /* when MISSING */
+	uint64_t behind; /* when CHANGED: the peer's copy was at this sequence once; 0: it is not
+			    behind that */
+	struct stamp *missing; /* when MISSING */
 	size_t missing_count;
 };
 
@@ -200,7 +202,10 @@ static int refuse_changed(struct apply *apply, struct account_write *write)
 	rc = session_highest(write->kv, &apply->view, write->arena, &apply->header);
 	if (rc < 0)
 		return rc;
-	apply->is_reset = apply->since > write->header.sequence;
+	apply->is_reset = apply->since > write->header.sequence || apply->behind != 0;
+	/* The peer knows more of this copy than there is: it was restored. */
+	if (apply->since > write->header.sequence && apply->call->session->rights.is_full)
+		account_hold_return(write);
 	change_set_deinit(&apply->ours);
 	return view_changes(write->kv, &apply->header, &apply->view,
 		apply->is_reset ? 0 : apply->since, apply->is_reset ? 0 : apply->common,
@@ -548,6 +553,22 @@ static int is_expected(struct apply *apply, struct account_write *write)
 	return is_unchanged(apply, write);
 }
 
+/* The peer's copy was further than it is now: its store was restored, and it has forgotten. */
+static int is_behind(struct apply *apply, struct account_write *write)
+{
+	struct common_point point;
+	int rc;
+
+	if (!apply->call->session->rights.is_full)
+		return 0;
+	rc = point_get_of(write->kv, write->header.number, apply->call->session->peer,
+		view_filter_key(&apply->call->session->filter), &point);
+	if (rc < 0 || point.theirs <= apply->sequence)
+		return rc;
+	apply->behind = point.theirs;
+	return 1;
+}
+
 static int apply_in_view(struct account_write *write, struct apply *apply)
 {
 	int rc = is_repeated(apply, write);
@@ -568,6 +589,9 @@ static int apply_in_view(struct account_write *write, struct apply *apply)
 		if (rc < 0)
 			return rc;
 	}
+	rc = is_behind(apply, write);
+	if (rc != 0)
+		return rc < 0 ? rc : refuse_changed(apply, write);
 	rc = is_expected(apply, write);
 	if (rc == 0 && write->header.hold == ACCOUNT_FILLING)
 		return error_set(&apply->checked, ERR_UNAVAILABLE,
@@ -618,6 +642,8 @@ static void put_changed(struct apply *apply, struct dlist_writer *writer)
 {
 	if (apply->is_reset)
 		dlist_put_number_of(writer, "RESET", 1);
+	if (apply->behind != 0)
+		dlist_put_number_of(writer, "BEHIND", apply->behind);
 	if (apply->illegal.code != 0)
 		dlist_put_text_of(writer, "ILLEGAL", bytes_of_string(apply->illegal.text));
 	answer_changes(writer, &apply->header, apply->digest, &apply->ours);

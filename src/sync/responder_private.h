@@ -86,8 +86,7 @@ void notify_free(struct sync_notify **notify);
 int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX + 1]);
 /* The same or, for a user, one in which he may see something; and its header as of `kv`. Also
  * ERR_NOT_FOUND. */
-int call_any_account(
-	struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
+int call_any_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
 /* The same; ERR_UNAVAILABLE: it is being filled by another (mail/hold.h). */
 int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
 /* 0, or ERR_UNAVAILABLE: the account is being filled, and not by this peer. */

@@ -735,7 +735,7 @@ static void illegal_changes_are_refused_and_leave_no_trace(void **state)
 
 		buffer_clear(&request);
 		buffer_printf(&request,
-			"APPLY %%(ACCOUNT anna EXPECT %llu SINCE 0 SEQUENCE 1 HIGHEST 1 " RESULT
+			"APPLY %%(ACCOUNT anna EXPECT %llu SINCE 0 SEQUENCE 99 HIGHEST 1 " RESULT
 			" %s)",
 			(unsigned long long)before.sequence, hostile->change);
 		rc = node_ask(pair->b, buffer_string(&request), &answer);
@@ -766,7 +766,7 @@ static void a_message_below_uidnext_is_not_taken(void **state)
 	assert_int_equal(
 		node_ask(pair->b, "PUT %(BODIES (" GUID " {11+}\r\nHello World))", &answer), 0);
 	buffer_printf(&request,
-		"APPLY %%(ACCOUNT anna EXPECT %llu SINCE 0 SEQUENCE 1 HIGHEST %llu " RESULT
+		"APPLY %%(ACCOUNT anna EXPECT %llu SINCE 0 SEQUENCE 99 HIGHEST %llu " RESULT
 		" MESSAGES (%%(INSTANCE %llu.0000000000000007 MODSEQ %llu UID 1 MAILBOX ",
 		(unsigned long long)node_header(pair->b).sequence, (unsigned long long)modseq,
 		(unsigned long long)modseq, (unsigned long long)modseq);

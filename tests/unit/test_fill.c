@@ -460,6 +460,115 @@ static void an_operator_can_have_it_served_as_it_is(void **state)
 	assert_true(node_uid_of(set->source, "INBOX", "mine") != 0);
 }
 
+/* ---- stores that are older than they were ---- */
+
+/* The mail layer takes the id when it is opened. */
+static void reopen(struct node *node, bool *has_returned_r)
+{
+	sync_session_free(&node->session);
+	mail_close(&node->mail);
+	assert_int_equal(mail_open(node->store, &later_clock, &node->mail), 0);
+	assert_int_equal(mail_hold_begin(node->mail, has_returned_r, NULL), 0);
+}
+
+static void a_store_with_a_new_id_waits_for_a_peers_copy(void **state)
+{
+	struct set *set = *state;
+	bool has_returned;
+
+	node_append(set->source, "INBOX", "one");
+	nodes_exchange(set->source, set->target, NULL);
+	reopen(set->target, &has_returned);
+	assert_false(has_returned);
+	assert_int_equal(store_renew_node_id(set->target->store, NULL), 0);
+	reopen(set->target, &has_returned);
+	assert_true(has_returned);
+	assert_int_equal(hold_of(set->target), ACCOUNT_RETURNING);
+	assert_int_equal(
+		mail_hold_check(set->target->mail, set->target->account, NULL), ERR_UNAVAILABLE);
+	/* Whoever begins: an exchange that ends is enough. */
+	nodes_connect(set->target, set->source, NULL);
+	nodes_exchange(set->target, set->source, NULL);
+	check_whole(set->source, set->target);
+	reopen(set->target, &has_returned);
+	assert_false(has_returned);
+	assert_int_equal(hold_of(set->target), ACCOUNT_SERVED);
+	assert_int_equal(store_renew_node_id(set->target->store, NULL), 0);
+	reopen(set->target, &has_returned);
+	assert_int_equal(hold_of(set->target), ACCOUNT_RETURNING);
+	nodes_connect(set->source, set->target, NULL);
+	nodes_exchange(set->source, set->target, NULL);
+	check_whole(set->source, set->target);
+}
+
+static void an_account_that_no_peer_ever_had_does_not_wait(void **state)
+{
+	struct set *set = *state;
+	bool has_returned;
+
+	node_append(set->source, "INBOX", "one");
+	reopen(set->source, &has_returned);
+	assert_int_equal(store_renew_node_id(set->source->store, NULL), 0);
+	reopen(set->source, &has_returned);
+	assert_true(has_returned);
+	assert_int_equal(hold_of(set->source), ACCOUNT_SERVED);
+}
+
+/* The peer's point is of a later state than ours: as if our store was from before. */
+static void remember_later(struct node *peer, struct node *node)
+{
+	struct common_point point = { node_header(peer).sequence, node_header(node).sequence + 7 };
+
+	assert_int_equal(
+		point_save(peer->mail, peer->account, mail_node(node->mail), point, NULL), 0);
+}
+
+static void an_older_store_is_noticed_by_what_the_peer_asks(void **state)
+{
+	struct set *set = *state;
+	struct exchange_result result;
+
+	node_append(set->source, "INBOX", "one");
+	nodes_exchange(set->source, set->target, NULL);
+	node_append(set->source, "INBOX", "two");
+	remember_later(set->source, set->target);
+	result = nodes_exchange(set->source, set->target, NULL);
+	assert_int_equal(result.refused_count, 1);
+	check_whole(set->source, set->target);
+	assert_true(node_uid_of(set->target, "INBOX", "two") != 0);
+}
+
+struct behind {
+	struct node *node;
+	bool was_held;
+};
+
+static void look_at_hold(void *context, struct bytes request)
+{
+	struct behind *behind = context;
+
+	(void)request;
+	if (hold_of(behind->node) == ACCOUNT_RETURNING)
+		behind->was_held = true;
+}
+
+static void an_older_store_is_told_so_by_the_peer(void **state)
+{
+	struct set *set = *state;
+	struct behind behind = { .node = set->source };
+	struct wire wire = { .context = &behind, .before = look_at_hold };
+
+	node_append(set->source, "INBOX", "one");
+	nodes_exchange(set->source, set->target, NULL);
+	node_append(set->source, "INBOX", "two");
+	remember_later(set->target, set->source);
+	nodes_exchange(set->source, set->target, &wire);
+	assert_true(behind.was_held);
+	check_whole(set->source, set->target);
+	assert_int_equal(hold_of(set->source), ACCOUNT_SERVED);
+	assert_true(node_uid_of(set->target, "INBOX", "two") != 0);
+}
+
 /* ---- what is refused ---- */
 
 static void a_user_cannot_fill(void **state)
@@ -525,6 +634,10 @@ int main(void)
 		CASE(another_source_goes_on_where_the_first_is_gone),
 		CASE(another_source_can_be_asked_where_the_first_is_gone),
 		CASE(an_operator_can_have_it_served_as_it_is),
+		CASE(a_store_with_a_new_id_waits_for_a_peers_copy),
+		CASE(an_account_that_no_peer_ever_had_does_not_wait),
+		CASE(an_older_store_is_noticed_by_what_the_peer_asks),
+		CASE(an_older_store_is_told_so_by_the_peer),
 		CASE(a_user_cannot_fill),
 		CASE(malformed_parts_are_refused),
 		CASE(what_is_not_pristine_is_not_filled),

@@ -42,6 +42,7 @@ static void commands_of_one_and_two_words_are_known(void **state)
 	} rows[] = {
 		{ "account add anna", TOOL_ACCOUNT_ADD },
 		{ "account list", TOOL_ACCOUNT_LIST },
+		{ "account serve sales-*", TOOL_ACCOUNT_SERVE },
 		{ "account share team", TOOL_ACCOUNT_SHARE },
 		{ "acl team INBOX", TOOL_ACL },
 		{ "acl team INBOX anyone lrsp", TOOL_ACL },

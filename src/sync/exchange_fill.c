@@ -245,6 +245,7 @@ int exchange_return(struct exchange *exchange, uint64_t behind)
 		return error_set(&exchange->result.error, ERR_UNAVAILABLE,
 			"another exchange of the account was quicker");
 	exchange->own.hold = header.hold;
+	exchange->behind = behind;
 	return 0;
 }
 

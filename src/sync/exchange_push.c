@@ -373,6 +373,8 @@ static void put_keys(const struct exchange *exchange, struct dlist_writer *write
 	dlist_put_number_of(writer, "HIGHEST", push->header.highest);
 	if (!push->is_integrate)
 		wire_put_digest_of(writer, "RESULT", push->digest);
+	if (exchange->behind != 0)
+		dlist_put_number_of(writer, "BEHIND", exchange->behind);
 }
 
 static int push_send(struct exchange *exchange, struct buffer *request)

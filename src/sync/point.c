@@ -67,6 +67,14 @@ int point_put_of(struct store_write *store, uint32_t account, uint64_t peer, uin
 	return rc;
 }
 
+int point_forget_of(struct store_write *store, uint32_t account, uint64_t peer, uint64_t part)
+{
+	unsigned char key[POINT_KEY_SIZE];
+	int rc = store_delete(store, MAIL_TABLE_COMMON, point_key(key, account, peer, part));
+
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 int point_put(struct store_write *store, uint32_t account, uint64_t peer, struct common_point point)
 {
 	return point_put_of(store, account, peer, 0, point);

@@ -33,6 +33,8 @@ int point_get_of(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t pa
 	struct common_point *point_r);
 int point_put_of(struct store_write *store, uint32_t account, uint64_t peer, uint64_t part,
 	struct common_point point);
+/* Forgets it: the peer's copy was restored to a state from before it. */
+int point_forget_of(struct store_write *store, uint32_t account, uint64_t peer, uint64_t part);
 /* The saved point of the whole, or none. Errors: of kv_get(), ERR_CORRUPT, ERR_VERSION. */
 int point_get(struct kv_txn *kv, uint32_t account, uint64_t peer, struct common_point *point_r);
 /* Saves it as part of a commit, unless a later one is there. */

@@ -51,6 +51,7 @@ struct apply {
 	uint64_t sequence;         /* the peer's, that its changes reach */
 	struct fill_part part;     /* of FILL */
 	struct digest result;      /* of the account afterwards */
+	uint64_t told_behind;      /* the peer knows that its copy was there once, and is not now */
 	struct error checked;      /* what merge_check_*() and merge_integrate() found */
 	struct view view;          /* of the commit: as we are, with what the peer told of */
 	struct digest digest;      /* when CHANGED or DIFFERS: ours, of what is exchanged */
@@ -95,6 +96,7 @@ static int read_request(struct apply *apply)
 		rc = check_parts(call);
 	if (rc < 0)
 		return rc;
+	(void)dlist_get_number(call->map, "BEHIND", UINT64_MAX, &apply->told_behind);
 	apply->changes = call->session->staged;
 	call->session->staged = (struct change_set){ 0 };
 	apply->changes.sequence = apply->sequence;
@@ -488,6 +490,17 @@ static int is_repeated(struct apply *apply, struct account_write *write)
 	return rc < 0 ? rc : digest_equal(apply->digest, apply->result);
 }
 
+/* What we had in common with a copy that was restored since is true no more. */
+static int forget_point(struct apply *apply, struct account_write *write)
+{
+	const struct sync_session *session = apply->call->session;
+
+	return apply->told_behind == 0 || !session->rights.is_full
+		       ? 0
+		       : point_forget_of(write->store, write->header.number, session->peer,
+				 view_filter_key(&session->filter));
+}
+
 static int apply_checked(struct apply *apply, struct account_write *write)
 {
 	struct common_point point;
@@ -515,6 +528,9 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 	rc = account_hold_end(write);
 	if (rc == 0)
 		rc = replica_report(write, apply->call->session->peer, &apply->changes);
+	if (rc < 0)
+		return rc;
+	rc = forget_point(apply, write);
 	if (rc < 0)
 		return rc;
 	point = (struct common_point){ write->header.sequence, apply->sequence };
@@ -563,7 +579,7 @@ static int is_behind(struct apply *apply, struct account_write *write)
 		return 0;
 	rc = point_get_of(write->kv, write->header.number, apply->call->session->peer,
 		view_filter_key(&apply->call->session->filter), &point);
-	if (rc < 0 || point.theirs <= apply->sequence)
+	if (rc < 0 || point.theirs <= apply->sequence || point.theirs == apply->told_behind)
 		return rc;
 	apply->behind = point.theirs;
 	return 1;
@@ -746,7 +762,7 @@ static int is_outdated(struct apply *apply, struct account_write *write)
 		return 0;
 	rc = point_get_of(write->kv, write->header.number, apply->call->session->peer,
 		view_filter_key(&apply->call->session->filter), &point);
-	return rc < 0 ? rc : point.theirs >= apply->sequence;
+	return rc < 0 ? rc : point.theirs >= apply->sequence && point.theirs != apply->told_behind;
 }
 
 static int integrate_request_run(struct account_write *write, void *context)
@@ -776,6 +792,8 @@ static int integrate_request_run(struct account_write *write, void *context)
 		return rc;
 	rc = rights_check_changes(
 		&apply->call->session->rights, write, &apply->changes, &apply->checked);
+	if (rc == 0)
+		rc = forget_point(apply, write);
 	if (rc == 0)
 		rc = integrate_run(write, &integrate, &apply->checked);
 	apply->header = write->header;

@@ -98,26 +98,44 @@ static int list_wanted(struct account_run *own, struct error *error)
 	return rc;
 }
 
-/* So few at once that the node answers with all that it has. */
+/* How many are asked for at once from the `next`th on: so few that the node answers with all. */
+static size_t batch_take(
+	const struct account_run *own, size_t next, size_t limit, struct stamp *instances)
+{
+	uint64_t size = 0;
+	size_t count = 0;
+
+	while (next + count < own->wanted_count && count < limit &&
+		(count == 0 || size + own->wanted[next + count].size <= BODY_SIZE)) {
+		instances[count] = own->wanted[next + count].instance;
+		size += own->wanted[next + count].size;
+		count++;
+	}
+	return count;
+}
+
+/* A node refuses a whole batch if one message is damaged there: then the others are asked for in
+ * smaller ones, and that one is missing. */
 static int bodies_fetch(struct account_run *own, struct error *error)
 {
 	struct stamp *instances = mem_zalloc_array(BODY_COUNT, sizeof(*instances));
-	size_t next = 0;
+	size_t next = 0, limit = BODY_COUNT;
 	int rc = 0;
 
 	while (next < own->wanted_count && rc == 0) {
-		uint64_t size = 0;
-		size_t count = 0;
+		size_t count = batch_take(own, next, limit, instances);
 
-		while (next + count < own->wanted_count && count < BODY_COUNT &&
-			(count == 0 || size + own->wanted[next + count].size <= BODY_SIZE)) {
-			instances[count] = own->wanted[next + count].instance;
-			size += own->wanted[next + count].size;
-			count++;
-		}
 		rc = backup_ask_bodies(own->run->source, own->account.name, instances, count,
 			body_take, own, error);
+		if (rc < 0 && own->run->source->is_refusal) {
+			*error = (struct error){ 0 };
+			rc = 0;
+			limit = count / 4 + 1;
+			next += count == 1;
+			continue;
+		}
 		next += count;
+		limit = limit * 2 < BODY_COUNT ? limit * 2 : BODY_COUNT;
 		if (rc == 0 && own->run->options->progress != NULL)
 			own->run->options->progress(own->run->options->context, own->account.name,
 				own->byte_done, own->byte_total);
@@ -288,9 +306,12 @@ static int account_take(struct run *run, struct backup_account *account, struct 
 
 /* ---- all accounts ---- */
 
-/* Errors of the connection or the target end the run; others are the account's own. */
-static bool is_final(int rc)
+/* Errors of the connection or the target end the run; others are the account's own, as is all that
+ * the node answers. */
+static bool is_final(const struct run *run, int rc)
 {
+	if (run->source->is_refusal)
+		return false;
 	return rc == ERR_IO || rc == ERR_FULL || rc == ERR_CLOSED || rc == ERR_TIMEOUT;
 }
 
@@ -333,7 +354,7 @@ static int account_look(struct run *run, const struct survey_account *theirs, st
 	} else if (found == NULL || !is_unchanged(run, &account, theirs)) {
 		rc = account_take(run, &account, &own_error);
 	}
-	if (rc < 0 && is_final(rc)) {
+	if (rc < 0 && is_final(run, rc)) {
 		*error = own_error;
 		return rc;
 	}

@@ -9,10 +9,13 @@ int backup_ask_any(struct backup_source *source, struct bytes request, struct ar
 	int rc = source->ask(source->context, request, &answer, error);
 
 	source->request_count++;
+	source->is_refusal = false;
 	if (rc == 0)
 		rc = wire_parse(arena_copy(arena, answer), arena, verb_r, map_r, error);
-	if (rc == 0 && bytes_equal_string(*verb_r, "ERROR"))
+	if (rc == 0 && bytes_equal_string(*verb_r, "ERROR")) {
+		source->is_refusal = true;
 		rc = wire_error(*map_r, error);
+	}
 	return rc;
 }
 

@@ -20,6 +20,7 @@ struct backup_source {
 	void *context;
 	struct sync_peer peer; /* who it is */
 	uint64_t request_count;
+	bool is_refusal; /* the last answer was an ERROR: the connection is well */
 };
 
 /*

@@ -224,6 +224,8 @@ static int verify_peer_run(
 
 	if (options->is_json)
 		word_add(&words, "--json");
+	if (options->with_bodies)
+		word_add(&words, "--bodies");
 	word_add(&words, options->peer);
 	if (options->is_repair)
 		word_add(&words, "repair");

@@ -337,6 +337,8 @@ static int account_restore(struct backup_repository *repository,
 		wanted->context, account->name, &result, rc < 0 ? &own : &(struct error){ 0 });
 	if (own.code != 0 && first->code == 0)
 		*first = own;
+	if (source->is_refusal)
+		return 0;
 	return rc == ERR_CLOSED || rc == ERR_IO || rc == ERR_TIMEOUT ? rc : 0;
 }
 

@@ -90,9 +90,8 @@ static int check_exclusions(
 			error, ERR_INVALID, "--from-file and --password-file exclude each other");
 	if (options->is_repair && options->peer == NULL)
 		return error_set(error, ERR_INVALID, "--repair needs --peer");
-	if (options->peer != NULL && (options->with_bodies || options->account != NULL))
-		return error_set(error, ERR_INVALID,
-			"--peer compares digests of all accounts, nothing else");
+	if (options->peer != NULL && options->account != NULL)
+		return error_set(error, ERR_INVALID, "--peer compares all accounts");
 	if (options->is_without_tls && (options->ca_file != NULL || options->pin != NULL))
 		return error_set(error, ERR_INVALID, "--no-tls leaves nothing to verify");
 	if (options->ca_file != NULL && options->pin != NULL)

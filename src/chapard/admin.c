@@ -22,7 +22,8 @@ static const struct admin_command commands[] = {
 	{ "account-switch", 0, 1, 2, admin_account_switch }, /* NAME [NODE] */
 	{ "account-move", 0, 2, 2, admin_account_move },     /* NAME NODE */
 	{ "verify", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 0, 1, admin_verify }, /* [NAME] */
-	{ "verify-peer", ADMIN_OPTION_JSON, 1, 2, admin_verify_peer }, /* NODE [repair] */
+	{ "verify-peer", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 1, 2,
+		admin_verify_peer }, /* NODE [repair] */
 	{ "status", ADMIN_OPTION_JSON | ADMIN_OPTION_CHECK, 0, 0, admin_status },
 	{ "channel-list", ADMIN_OPTION_JSON, 0, 0, admin_channel_list },
 	{ "channel-add", 0, 1, ADMIN_ARGUMENT_COUNT_MAX, admin_channel_add }, /* NAME KEY=VALUE … */
@@ -42,7 +43,7 @@ static const struct admin_command commands[] = {
 	{ "script-delete", 0, 2, 2, admin_script_delete },     /* NAME SCRIPT */
 	{ "script-get", 0, 2, 2, admin_script_get },           /* NAME SCRIPT */
 	{ "script-list", ADMIN_OPTION_JSON, 1, 1, admin_script_list },
-	{ "script-put", 0, 3, 3, admin_script_put }, /* NAME SCRIPT TEXT */
+	{ "script-put", 0, 3, 3, admin_script_put },         /* NAME SCRIPT TEXT */
 	{ "export", ADMIN_OPTION_JSON, 2, 2, admin_export }, /* ACCOUNT TARGET */
 	/* ACCOUNT SOURCE [dry-run] [over-quota] [keep] [KEY=VALUE …] */
 	{ "import", ADMIN_OPTION_JSON, 2, 16, admin_import },

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "chapard/json.h"
 #include "sync/compare.h"
+#include "sync/mend.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -23,6 +24,11 @@ struct compare_call {
 	uint64_t settle_until_ms; /* monotonic */
 	uint64_t equal_count, request_count;
 	struct error error; /* the first repair that failed */
+	/* Then, if it is asked for, the bodies of all messages. */
+	bool is_mending;
+	struct mend mend;
+	struct admin_call *call; /* of the step that runs */
+	struct buffer *out;      /* the same */
 };
 
 static int ask(void *context, struct bytes request, struct buffer *answer, struct error *error)
@@ -210,6 +216,60 @@ static int finish(struct admin_call *call, struct buffer *out, struct error *err
 	return ADMIN_DONE;
 }
 
+/* ---- bodies ---- */
+
+static void mend_tell(void *context, const char *text)
+{
+	struct compare_call *compare = context;
+	struct account_header header = { 0 };
+	struct kv_txn *kv = NULL;
+
+	if (mail_read_begin(compare->mend.mail, 0, &kv) == 0)
+		(void)account_load(kv, compare->mend.account, &header);
+	mail_read_end(&kv);
+	finding_tell(compare->call, &header, text, compare->out);
+}
+
+static int mend_next(struct admin_call *call, struct buffer *out, struct error *error)
+{
+	struct compare_call *compare = call->state;
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc;
+
+	compare->call = call;
+	compare->out = out;
+	if (compare->mend.account != 0) {
+		rc = mend_step(&compare->mend, error);
+		if (rc != 0)
+			return rc < 0 ? rc : ADMIN_MORE;
+	}
+	rc = mail_read_begin(call->admin->mail, 0, &kv);
+	if (rc == 0)
+		rc = account_next(kv, compare->mend.account, &header);
+	mail_read_end(&kv);
+	if (rc == ERR_NOT_FOUND)
+		return finish(call, out, error);
+	if (rc < 0)
+		return error_set(error, rc, "the accounts cannot be read: %s", error_name(rc));
+	compare->mend.account = header.number;
+	compare->mend.since = 0;
+	return ADMIN_MORE;
+}
+
+static int mend_begin(struct admin_call *call)
+{
+	struct compare_call *compare = call->state;
+
+	compare->is_mending = true;
+	compare->mend = (struct mend){ .mail = call->admin->mail,
+		.peer = &compare->peer,
+		.is_repair = compare->is_repair,
+		.tell = mend_tell,
+		.context = compare };
+	return ADMIN_MORE;
+}
+
 int admin_verify_peer(struct admin_call *call, struct buffer *out, struct error *error)
 {
 	struct compare_call *compare;
@@ -219,10 +279,13 @@ int admin_verify_peer(struct admin_call *call, struct buffer *out, struct error 
 	if (rc < 0)
 		return rc;
 	compare = call->state;
+	if (compare->is_mending)
+		return mend_next(call, out, error);
 	if (compare->count == 0) {
 		rc = batch_read(call, error);
 		if (rc == 0 && compare->count == 0)
-			return finish(call, out, error);
+			return admin_has(call, ADMIN_OPTION_BODIES) ? mend_begin(call)
+								    : finish(call, out, error);
 	} else {
 		usleep(SETTLE_PAUSE_US);
 	}

@@ -1,3 +1,4 @@
+#include "store/store_mend.h"
 #include "store/store_private.h"
 
 #include "base/mem.h"
@@ -235,6 +236,14 @@ int store_body_reference(struct store_write *write, const struct guid *guid)
 			return rc;
 	}
 	return body_row_put(write, guid_bytes(guid), &row);
+}
+
+int store_body_mend(struct store_write *write, const struct store_body *body)
+{
+	struct body_row row;
+	int rc = body_row_get(write->kv, guid_bytes(&body->guid), &row);
+
+	return rc < 0 ? rc : body_store(write, body, row.references);
 }
 
 static int body_forget(struct store_write *write, struct bytes guid)

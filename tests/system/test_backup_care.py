@@ -159,6 +159,28 @@ class Damage(Care):
         self.assertEqual(self.bodies(node, "alice"), expected)
 
 
+    def test_a_message_damaged_at_the_node_keeps_no_other_from_being_backed_up(self):
+        self.start_with("alice")
+        for number in range(12):
+            self.a.deliver("alice", message("mail %d" % number, os.urandom(1500).hex() + "\r\n"))
+        path = self.a.segment_files()[0]
+        with open(path, "r+b") as file:
+            used = len(file.read().rstrip(b"\0"))
+            # So much that one body at least is hit, and others are not.
+            file.seek(used // 2)
+            data = file.read(2000)
+            file.seek(used // 2)
+            file.write(bytes(byte ^ 0x5A for byte in data))
+        status, text = self.backup(check=False)
+        self.assertEqual(status, 1, text)
+        self.assertRegex(text, "does not give [12] messages")
+        report = self.verify()[1]
+        self.assertEqual(report["messages"] + report["missing-messages"], 12)
+        node = self.fresh("n")
+        status, text = self.restore(node, check=False)
+        self.assertIn("%d messages" % report["messages"], text)
+
+
 class Drill(Care):
     """A node is destroyed, and rebuilt in three ways."""
 

@@ -92,5 +92,36 @@ class Damage(chapar.TestCase):
         self.verify_clean(self.alone)
 
 
+class Mend(chapar.TestCase):
+    def test_messages_damaged_here_are_taken_from_a_peer(self):
+        pair = self.pair()
+        pair.start("alice")
+        with pair.a.imap("alice") as client:
+            for number in range(20):
+                client.append("INBOX", message("mail %d" % number, os.urandom(1500).hex() + "\r\n"))
+        pair.wait_equal("alice")
+        chapar.wait_until(
+            lambda: pair.a.tool("verify", "--peer", "b", check=False)[0] == 0, 60, "the channel"
+        )
+        before = chapar.snapshot(pair.a, "alice")
+        path = pair.a.segment_files()[0]
+        with open(path, "r+b") as file:
+            size = len(file.read().rstrip(b"\0"))
+            for part in (5, 7, 9, 11):
+                file.seek(size * part // 14)
+                data = file.read(200)
+                file.seek(size * part // 14)
+                file.write(bytes(byte ^ 0x5A for byte in data))
+        status, text = pair.a.tool("verify", "--peer", "b", "--bodies", check=False)
+        self.assertEqual(status, 1, text)
+        hurt = text.count("its bytes are damaged")
+        self.assertGreater(hurt, 0, text)
+        status, text = pair.a.tool("verify", "--peer", "b", "--bodies", "--repair", check=False)
+        self.assertEqual(status, 1, text)
+        self.assertEqual(text.count("repaired: taken from there"), hurt)
+        self.assertEqual(pair.a.tool("verify", "--peer", "b", "--bodies")[0], 0)
+        self.assertEqual(chapar.snapshot(pair.a, "alice"), before)
+
+
 if __name__ == "__main__":
     chapar.main()

@@ -35,7 +35,7 @@ static struct bytes mailbox_name(struct conflict_context *context, struct id128 
 	return mailbox.name;
 }
 
-static int conflict_tell(void *function_context, const struct conflict_entry *entry)
+static int entry_tell(void *function_context, const struct conflict_entry *entry)
 {
 	struct conflict_context *context = function_context;
 	struct admin_call *call = context->call;
@@ -106,7 +106,7 @@ int admin_conflict_list(struct admin_call *call, struct buffer *out, struct erro
 	rc = mail_read_begin(call->admin->mail, 0, &context.kv);
 	if (rc == 0)
 		rc = conflict_each(
-			context.kv, header.number, call->since_ms * 1024, conflict_tell, &context);
+			context.kv, header.number, call->since_ms * 1024, entry_tell, &context);
 	mail_read_end(&context.kv);
 	arena_free(&context.arena);
 	if (rc < 0)

@@ -228,3 +228,125 @@ const char *conflict_text(enum merge_conflict_kind kind)
 	}
 	return "unknown";
 }
+
+/* ---- between the two sides of an exchange ---- */
+
+static const char *const kind_words[] = {
+	[MERGE_RENUMBERED] = "RENUMBERED",
+	[MERGE_MAILBOXES_UNITED] = "UNITED",
+	[MERGE_MAILBOX_REVIVED] = "REVIVED",
+	[MERGE_DELETED_LONG_AGO] = "DELETEDLONGAGO",
+	[MERGE_PLACED_TWICE] = "PLACEDTWICE",
+	[MERGE_RENAMED_TWICE] = "RENAMEDTWICE",
+	[MERGE_DELETED_RENAMED] = "DELETEDRENAMED",
+	[MERGE_CHANGED_EXPUNGED] = "CHANGEDEXPUNGED",
+	[MERGE_SET_TWICE] = "SETTWICE",
+	[MERGE_SCRIPT_KEPT] = "SCRIPTKEPT",
+	[MERGE_ACCOUNT_REVIVED] = "ACCOUNTREVIVED",
+	[MERGE_REPLICA_CHANGED] = "REPLICACHANGED",
+};
+#define KIND_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
+
+struct telling {
+	struct dlist_writer *writer;
+	uint64_t peer;
+	unsigned count;
+};
+
+static int tell_one(void *context, const struct conflict_entry *entry)
+{
+	const struct merge_conflict *conflict = &entry->conflict;
+	struct telling *telling = context;
+	struct dlist_writer *writer = telling->writer;
+
+	if (entry->peer != telling->peer || conflict->kind >= KIND_COUNT ||
+		telling->count == CONFLICT_TOLD_MAX)
+		return 0;
+	if (telling->count++ == 0) {
+		dlist_put_atom(writer, "CONFLICTS");
+		dlist_begin_list(writer);
+	}
+	dlist_begin_map(writer);
+	dlist_put_atom(writer, "KIND");
+	dlist_put_atom(writer, kind_words[conflict->kind]);
+	wire_put_id_of(writer, "MAILBOX", conflict->mailbox);
+	if (!stamp_is_none(conflict->instance))
+		wire_put_stamp_of(writer, "INSTANCE", conflict->instance);
+	if (conflict->uid != 0)
+		dlist_put_number_of(writer, "UID", conflict->uid);
+	if (conflict->name.len > 0)
+		dlist_put_text_of(writer, "NAME", conflict->name);
+	if (!stamp_is_none(conflict->lost))
+		wire_put_stamp_of(writer, "LOST", conflict->lost);
+	dlist_end_map(writer);
+	return 0;
+}
+
+int conflict_tell(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t modseq,
+	struct dlist_writer *writer)
+{
+	struct telling telling = { .writer = writer, .peer = peer };
+	int rc = conflict_each(kv, account, modseq > 0 ? modseq - 1 : 0, tell_one, &telling);
+
+	if (telling.count > 0)
+		dlist_end_list(writer);
+	return rc;
+}
+
+/* A stamp that need not be there. */
+static int read_stamp(const struct dlist *map, const char *key, struct stamp *stamp_r)
+{
+	const struct dlist *value = dlist_get(map, key);
+
+	return value == NULL ? 0 : wire_stamp(value, stamp_r);
+}
+
+/* 1: it is of a kind that is not known here. */
+static int read_one(const struct dlist *map, struct merge_conflict *conflict_r)
+{
+	struct merge_conflict conflict = { 0 };
+	size_t kind = 0;
+	struct bytes word;
+	uint64_t uid = 0;
+	int rc;
+
+	if (dlist_get_text(map, "KIND", &word) < 0 ||
+		wire_get_id(map, "MAILBOX", &conflict.mailbox) < 0 ||
+		read_stamp(map, "INSTANCE", &conflict.instance) < 0 ||
+		read_stamp(map, "LOST", &conflict.lost) < 0)
+		return ERR_INVALID;
+	rc = dlist_get_number(map, "UID", UINT32_MAX, &uid);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return ERR_INVALID;
+	rc = dlist_get_text(map, "NAME", &conflict.name);
+	if ((rc < 0 && rc != ERR_NOT_FOUND) || conflict.name.len > REGISTER_KEY_SIZE_MAX)
+		return ERR_INVALID;
+	while (kind < KIND_COUNT && !bytes_equal_string(word, kind_words[kind]))
+		kind++;
+	conflict.kind = (enum merge_conflict_kind)kind;
+	conflict.uid = (uint32_t)uid;
+	*conflict_r = conflict;
+	return kind == KIND_COUNT;
+}
+
+int conflict_take(
+	struct account_write *write, uint64_t peer, const struct dlist *map, struct error *error)
+{
+	struct merge_conflict taken[CONFLICT_TOLD_MAX];
+	const struct dlist *list;
+	size_t count = 0;
+	int rc = dlist_get_list(map, "CONFLICTS", &list);
+
+	if (rc == ERR_NOT_FOUND)
+		return 0;
+	if (rc < 0)
+		return error_set(error, ERR_INVALID, "bad CONFLICTS");
+	for (const struct dlist *at = list->first; at != NULL && count < CONFLICT_TOLD_MAX;
+		at = at->next) {
+		rc = at->kind == DLIST_MAP ? read_one(at, &taken[count]) : ERR_INVALID;
+		if (rc < 0)
+			return error_set(error, ERR_INVALID, "bad CONFLICTS");
+		count += rc == 0;
+	}
+	return conflict_put(write, peer, taken, count);
+}

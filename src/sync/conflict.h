@@ -1,12 +1,13 @@
 /*
  * conflict: the journal of what merges decided by more than "the later change of one flag wins",
- * for users and operators to read. Nothing in it needs anyone to act. Local to each copy; not
- * replicated.
+ * for users and operators to read. Nothing in it needs anyone to act. It is no record: who merged
+ * tells the other side of that exchange, and nobody else.
  */
 #ifndef CHAPAR_SYNC_CONFLICT_H
 #define CHAPAR_SYNC_CONFLICT_H
 
 #include "sync/merge.h"
+#include "sync/wire.h"
 
 #define CONFLICT_COUNT_MAX 1000 /* entries kept for an account: the latest ... */
 #define CONFLICT_MERGE_MAX 500  /* ... and of one merge: the first */
@@ -27,6 +28,18 @@ int conflict_put(struct account_write *write, uint64_t peer, const struct merge_
  * which it returns. */
 int conflict_each(struct kv_txn *kv, uint32_t account, uint64_t modseq,
 	int (*function)(void *context, const struct conflict_entry *entry), void *context);
+/*
+ * Puts CONFLICTS, what merges with `peer` have noted since the account's clock was at `modseq`, in
+ * a request or answer: at most CONFLICT_TOLD_MAX entries, and no key if there are none. Errors of
+ * reading.
+ */
+#define CONFLICT_TOLD_MAX 100
+int conflict_tell(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t modseq,
+	struct dlist_writer *writer);
+/* Takes them into the journal, as part of a commit. ERR_INVALID with the reason; what is of a kind
+ * that is not known here is left out. */
+int conflict_take(
+	struct account_write *write, uint64_t peer, const struct dlist *map, struct error *error);
 /* A short English phrase of what was done. */
 const char *conflict_text(enum merge_conflict_kind kind);
 

@@ -573,6 +573,7 @@ int exchange_count_refusal(struct exchange *exchange)
 
 struct merge_context {
 	struct integrate integrate;
+	uint64_t clock_before;
 	struct error error;
 };
 
@@ -581,6 +582,7 @@ static int merge_run(struct account_write *write, void *context)
 	struct merge_context *merge = context;
 
 	merge->error = (struct error){ 0 };
+	merge->clock_before = write->header.clock_last;
 	return integrate_run(write, &merge->integrate, &merge->error);
 }
 
@@ -608,6 +610,8 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 		exchange->result.point = exchange->point;
 	}
 	exchange->integrated_at = 0;
+	if (merge.integrate.conflict_count > 0 && exchange->conflicts_since == 0)
+		exchange->conflicts_since = merge.clock_before;
 	exchange->result.conflict_count += (unsigned)merge.integrate.conflict_count;
 	body_set_deinit(&exchange->bodies);
 	return 0;

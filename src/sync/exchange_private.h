@@ -116,6 +116,8 @@ struct exchange {
 	bool has_more; /* the peer's changes go on after theirs.sequence */
 	bool is_asked; /* one CHANGES or POINTS is under way */
 	bool exists_there;
+	uint64_t conflicts_since; /* our clock before the first merge that noted what the peer has
+				     not been told; 0: none did */
 	uint64_t behind;   /* where the peer knew our copy, which was restored; 0: it was not */
 	bool has_surveyed; /* the peer was asked where its copy is */
 	bool is_refused_by_peer; /* the error is its own */

@@ -4,6 +4,8 @@
  */
 #include "sync/exchange_private.h"
 
+#include "sync/conflict.h"
+
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -360,6 +362,50 @@ static void put_fill_keys(const struct exchange *exchange, struct dlist_writer *
 		wire_put_digest_of(writer, "RESULT", push->digest);
 }
 
+/* What merges here have decided, the peer's journal is to tell too. */
+static int put_conflicts(const struct exchange *exchange, struct dlist_writer *writer)
+{
+	struct kv_txn *kv = NULL;
+	int rc;
+
+	if (exchange->conflicts_since == 0 || exchange->is_restricted)
+		return 0;
+	rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+	if (rc == 0)
+		rc = conflict_tell(
+			kv, exchange->account, exchange->peer, exchange->conflicts_since, writer);
+	mail_read_end(&kv);
+	return rc;
+}
+
+struct journal_note {
+	const struct exchange *exchange;
+	const struct dlist *map;
+	struct error error;
+};
+
+static int note_conflicts_run(struct account_write *write, void *context)
+{
+	struct journal_note *note = context;
+
+	return conflict_take(write, note->exchange->peer, note->map, &note->error);
+}
+
+/* What the peer's merge has decided. */
+static int note_conflicts(struct exchange *exchange, const struct dlist *map)
+{
+	struct journal_note note = { .exchange = exchange, .map = map };
+	int rc;
+
+	if (dlist_get(map, "CONFLICTS") == NULL)
+		return 0;
+	rc = mail_node_commit(exchange->mail, exchange->account, note_conflicts_run, &note,
+		&exchange->result.error, &exchange->position);
+	if (rc < 0 && note.error.code != 0)
+		exchange->result.error = note.error;
+	return rc;
+}
+
 static void put_keys(const struct exchange *exchange, struct dlist_writer *writer)
 {
 	const struct exchange_push *push = &exchange->push;
@@ -403,6 +449,8 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 		put_fill_keys(exchange, &writer);
 	else
 		put_keys(exchange, &writer);
+	if (!push->is_fill && put_conflicts(exchange, &writer) < 0)
+		return error_set(&exchange->result.error, ERR_IO, "the journal cannot be read");
 	if (push->part_count > 0)
 		dlist_put_number_of(&writer, "PARTS", push->part_count);
 	put_records(exchange, &writer);
@@ -502,6 +550,10 @@ static int push_take(
 	if ((!push->has_applied && !push->has_integrated && !push->has_filled) ||
 		dlist_get_number(map, "SEQUENCE", UINT64_MAX, &push->sequence) < 0)
 		return error_set(error, ERR_INVALID, "%s was not answered", verb_of(push));
+	if (push->has_integrated) {
+		exchange->conflicts_since = 0; /* the peer has heard of them */
+		return note_conflicts(exchange, map);
+	}
 	return push->has_filled ? take_filled(push, map, error) : 0;
 }
 

@@ -20,6 +20,7 @@
  */
 #include "sync/responder_private.h"
 
+#include "sync/conflict.h"
 #include "sync/fill.h"
 #include "sync/integrate.h"
 #include "sync/merge.h"
@@ -51,6 +52,7 @@ struct apply {
 	uint64_t sequence;         /* the peer's, that its changes reach */
 	struct fill_part part;     /* of FILL */
 	struct digest result;      /* of the account afterwards */
+	uint64_t clock_before;     /* INTEGRATE: before the merge, if that noted conflicts; or 0 */
 	uint64_t told_behind;      /* the peer knows that its copy was there once, and is not now */
 	struct error checked;      /* what merge_check_*() and merge_integrate() found */
 	struct view view;          /* of the commit: as we are, with what the peer told of */
@@ -530,7 +532,9 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 		rc = replica_report(write, apply->call->session->peer, &apply->changes);
 	if (rc < 0)
 		return rc;
-	rc = forget_point(apply, write);
+	rc = conflict_take(write, apply->call->session->peer, apply->call->map, &apply->checked);
+	if (rc == 0)
+		rc = forget_point(apply, write);
 	if (rc < 0)
 		return rc;
 	point = (struct common_point){ write->header.sequence, apply->sequence };
@@ -665,6 +669,18 @@ static void put_changed(struct apply *apply, struct dlist_writer *writer)
 	answer_changes(writer, &apply->header, apply->digest, &apply->ours);
 }
 
+/* That they cannot be read is no reason to call the merge failed. */
+static void tell_conflicts(const struct apply *apply, struct dlist_writer *writer)
+{
+	struct sync_session *session = apply->call->session;
+	struct kv_txn *kv = NULL;
+
+	if (mail_read_begin(session->mail, mail_position(session->mail), &kv) == 0)
+		(void)conflict_tell(
+			kv, apply->header.number, session->peer, apply->clock_before, writer);
+	mail_read_end(&kv);
+}
+
 static void put_outcome(struct apply *apply)
 {
 	static const char *const verbs[] = { "APPLIED", "CHANGED", "MISSING", "DIFFERS",
@@ -676,6 +692,8 @@ static void put_outcome(struct apply *apply)
 	case OUTCOME_APPLIED:
 	case OUTCOME_INTEGRATED:
 		dlist_put_number_of(&writer, "SEQUENCE", apply->header.sequence);
+		if (apply->clock_before != 0)
+			tell_conflicts(apply, &writer);
 		break;
 	case OUTCOME_FILLED:
 		dlist_put_number_of(&writer, "SEQUENCE", apply->header.sequence);
@@ -795,7 +813,13 @@ static int integrate_request_run(struct account_write *write, void *context)
 	if (rc == 0)
 		rc = forget_point(apply, write);
 	if (rc == 0)
+		rc = conflict_take(
+			write, apply->call->session->peer, apply->call->map, &apply->checked);
+	apply->clock_before = write->header.clock_last + 1; /* what was just taken is no news */
+	if (rc == 0)
 		rc = integrate_run(write, &integrate, &apply->checked);
+	if (integrate.conflict_count == 0)
+		apply->clock_before = 0;
 	apply->header = write->header;
 	return rc;
 }

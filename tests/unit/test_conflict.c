@@ -100,6 +100,95 @@ static void an_act_that_lost_is_told_once(void **state)
 	assert_int_equal(told(pair->a, MERGE_SET_TWICE).count, 2);
 }
 
+/* In whatever order they meet afterwards, and on a third node not at all: it took no part. */
+static void both_sides_of_an_exchange_tell_a_conflict_once(void **state)
+{
+	struct pair *pair = *state;
+	struct node *third = node_new_with_account();
+
+	node_mailbox(pair->a, "Work");
+	nodes_exchange(pair->a, pair->b, NULL);
+	node_rename(pair->a, "Work", "Of a");
+	node_rename(pair->b, "Work", "Of b");
+	node_append(pair->a, "INBOX", "of a");
+	node_append(pair->b, "INBOX", "of b");
+	nodes_exchange(pair->a, pair->b, NULL);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(told(pair->a, MERGE_RENAMED_TWICE).count, 1);
+		assert_int_equal(told(pair->b, MERGE_RENAMED_TWICE).count, 1);
+		assert_true(told(pair->a, MERGE_RENUMBERED).count > 0);
+		assert_int_equal(told(pair->b, MERGE_RENUMBERED).count,
+			told(pair->a, MERGE_RENUMBERED).count);
+		/* Round a ring. */
+		nodes_connect(pair->b, third, NULL);
+		nodes_exchange(pair->b, third, NULL);
+		nodes_connect(third, pair->a, NULL);
+		nodes_exchange(third, pair->a, NULL);
+		nodes_connect(pair->a, pair->b, NULL);
+		nodes_exchange(pair->a, pair->b, NULL);
+	}
+	assert_int_equal(told(third, MERGE_RENAMED_TWICE).count, 0);
+	node_free(&third);
+}
+
+static void race_append(void *context, struct bytes request)
+{
+	static unsigned number;
+	char text[32];
+
+	if (!bytes_start_with(request, BYTES_LITERAL("APPLY")))
+		return;
+	snprintf(text, sizeof(text), "race %u", number++);
+	node_append(context, "INBOX", text);
+}
+
+/* A's merges come too late as B goes on changing, until B is asked to merge. */
+static void who_is_asked_to_merge_is_told_what_was_merged_before(void **state)
+{
+	struct pair *pair = *state;
+	struct wire wire = { .context = pair->b, .before = race_append };
+	struct exchange_result result;
+
+	node_mailbox(pair->a, "Work");
+	nodes_exchange(pair->a, pair->b, NULL);
+	node_append(pair->a, "INBOX", "of a");
+	result = nodes_try_exchange(pair->a, pair->b, &wire);
+	assert_true(result.integrate_count > 0);
+	nodes_connect(pair->a, pair->b, NULL);
+	nodes_exchange(pair->a, pair->b, NULL);
+	assert_true(told(pair->b, MERGE_RENUMBERED).count > 0);
+	assert_true(told(pair->a, MERGE_RENUMBERED).count > 0);
+}
+
+static void a_malformed_journal_is_refused(void **state)
+{
+	static const char *const conflicts[] = {
+		"CONFLICTS 1",
+		"CONFLICTS (1)",
+		"CONFLICTS (%(KIND RENUMBERED))",
+		"CONFLICTS (%(MAILBOX 00000000000000000000000000000001))",
+		"CONFLICTS (%(KIND RENUMBERED MAILBOX 00000000000000000000000000000001 UID x))",
+	};
+	struct pair *pair = *state;
+	struct buffer request = { 0 }, answer = { 0 };
+	struct account_header header;
+
+	nodes_exchange(pair->a, pair->b, NULL);
+	header = node_header(pair->b);
+	for (size_t i = 0; i < sizeof(conflicts) / sizeof(conflicts[0]); i++) {
+		buffer_clear(&request);
+		buffer_printf(&request,
+			"APPLY %%(ACCOUNT anna EXPECT %llu SINCE %llu SEQUENCE 99 HIGHEST 1 RESULT "
+			"%016llx%016llx %s)",
+			(unsigned long long)header.sequence, (unsigned long long)header.sequence,
+			(unsigned long long)header.digest.high,
+			(unsigned long long)header.digest.low, conflicts[i]);
+		assert_int_equal(node_ask(pair->b, buffer_string(&request), &answer), ERR_INVALID);
+	}
+	buffer_deinit(&request);
+	buffer_deinit(&answer);
+}
+
 static void a_setting_that_clashes_again_is_told_again(void **state)
 {
 	struct pair *pair = *state;
@@ -175,6 +264,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_act_that_lost_is_told_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			both_sides_of_an_exchange_tell_a_conflict_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			who_is_asked_to_merge_is_told_what_was_merged_before, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_malformed_journal_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_setting_that_clashes_again_is_told_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(

@@ -11,6 +11,7 @@
 #include "backup/backup_repository.h"
 #include "base/arena.h"
 #include "mail/account.h"
+#include "mail/account_mode.h"
 
 struct backup_account {
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
@@ -26,11 +27,11 @@ struct backup_account {
 };
 
 struct backup_point {
-	char name[OBJECT_NAME_SIZE_MAX + 1]; /* of its object */
-	uint64_t begun_ms, made_ms;          /* since 1970; every account was read in between */
-	uint64_t node;                       /* that it was made from ... */
-	char node_name[64];                  /* ... as it calls itself, or "" */
-	struct backup_account *accounts;     /* sorted by name */
+	char name[OBJECT_NAME_SIZE_MAX + 1];    /* of its object */
+	uint64_t begun_ms, made_ms;             /* since 1970; every account was read in between */
+	uint64_t node;                          /* that it was made from ... */
+	char node_name[NODE_NAME_SIZE_MAX + 1]; /* ... as it calls itself, or "" */
+	struct backup_account *accounts;        /* sorted by name */
 	size_t account_count, account_room;
 };
 

@@ -425,7 +425,7 @@ static int point_make(struct run *run, struct error *error)
 	if (rc < 0 || (!run->is_changed && run->before.made_ms != 0))
 		return rc;
 	point->node = run->source->peer.node;
-	snprintf(point->node_name, sizeof(point->node_name), "%s", run->source->peer.name.name);
+	memcpy(point->node_name, run->source->peer.name.name, sizeof(point->node_name));
 	point->made_ms = clock_now_ms(clock_system());
 	/* Names sort by time, whatever the clock does. */
 	if (point->made_ms <= run->before.made_ms)

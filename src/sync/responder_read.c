@@ -150,6 +150,8 @@ int respond_get(struct sync_call *call)
 
 	if (rc < 0)
 		return error_set(call->error, ERR_INVALID, "bad or missing INSTANCES");
+	if (instances->count > INSTANCE_COUNT_MAX)
+		return error_set(call->error, ERR_TOO_LARGE, "too many instances in one request");
 	rc = mail_read_begin(call->session->mail, 0, &kv);
 	if (rc == 0)
 		rc = call_account(call, kv, &header);

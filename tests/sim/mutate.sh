@@ -2,7 +2,8 @@
 # Shows that the simulation bites: breaks one rule after the other in a copy of the sources, and expects schedules to
 # fail. usage: tests/sim/mutate.sh [schedules [pattern]]   (from the root of the source tree; only names that match)
 # The table at the end holds a mutation or more for each rule of docs/replication.md: name | file | sed expression. A
-# name that begins with a unit test's says that this is to notice it (what only hostile peers do is not simulated). A mutation
+# name that begins with a unit test's says that this is to notice it: what only hostile peers do is not simulated (two contents, an INBOX that
+# is another mailbox), and of what is cleared with the stamp that it was set with the next merge clears it again. A mutation
 # that changes nothing, does not compile, or is not noticed is reported, and makes the script fail.
 set -u
 schedules=${1:-4000}
@@ -79,12 +80,12 @@ the smaller UIDVALIDITY stays|src/sync/merge_join.c|s/joined.uidvalidity = a->ui
 the deletion of a mailbox is not final|src/sync/merge_join.c|s/joined.deleted = stamp_compare(a->deleted, b->deleted) >= 0/joined.deleted = stamp_compare(a->deleted, b->deleted) <= 0/
 a forward is lost|src/sync/merge_join.c|s/joined.forward = id128_compare(a->forward, b->forward) >= 0/joined.forward = id128_compare(a->forward, b->forward) <= 0/
 the earlier setting stays|src/sync/merge_join.c|s/joined = register_compare(a, b) >= 0 ? \*a : \*b/joined = register_compare(a, b) >= 0 ? *b : *a/
-of equal stamps the setting stays that is set|src/sync/merge_join.c|s/return a->is_set ? -1 : 1;/return a->is_set ? 1 : -1;/
+test_merge_join: of equal stamps the setting stays that is set|src/sync/merge_join.c|s/return a->is_set ? -1 : 1;/return a->is_set ? 1 : -1;/
 test_merge_join: one instance with two contents is taken|src/sync/merge_join.c|s/!guid_equal(&a->guid, &b->guid)/false/
 a mailbox made anew has an id of its own|src/sync/merge_mailboxes.c|s/return id128_derive("revived", bytes_of(deleted.bytes, sizeof(deleted.bytes)));/static unsigned n; n++; return id128_derive("revived", bytes_of(\&n, sizeof(n)));/
 a mailbox made anew keeps the UIDVALIDITY|src/sync/merge_mailboxes.c|s/.uidvalidity = uidvalidity_new(state),/.uidvalidity = deleted->joined.uidvalidity,/
 a UIDVALIDITY that was given up comes back|src/sync/merge_mailboxes.c|s/rc = retire_outdone(state);/rc = 0;/
-INBOX may be the one that goes|src/sync/merge_mailboxes.c|s/return is_inbox ? 1 : -1;/return is_inbox ? -1 : 1;/
+test_merge: INBOX may be the one that goes|src/sync/merge_mailboxes.c|s/return is_inbox ? 1 : -1;/return is_inbox ? -1 : 1;/
 what was deleted and forgotten returns|src/sync/merge.c|s/if (change->was_common \&\& message_is_shown(record))/if (false)/
 what is new is taken for deleted|src/sync/merge.c|s/if (change->was_common \&\& message_is_shown(record))/if (message_is_shown(record))/
 a setting that was cleared and forgotten returns|src/sync/merge_registers.c|s/else if (state->input->is_repair \&\& joined.is_set \&\& joined.was_common)/else if (false)/

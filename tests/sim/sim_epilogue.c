@@ -296,6 +296,29 @@ static void flag(struct scene *scene, size_t node, uint32_t uid)
 	done(scene);
 }
 
+/* Others never met: what one of them has and the other forgot is new between them. */
+static bool are_neighbours(const struct sim *sim, size_t a, size_t b)
+{
+	for (size_t i = 0; i < sim->pair_count; i++)
+		if ((sim->pairs[i].from == a && sim->pairs[i].to == b) ||
+			(sim->pairs[i].from == b && sim->pairs[i].to == a))
+			return true;
+	return false;
+}
+
+/* An exchange whose initiator dies as soon as it has merged. */
+static void merge_only(struct sim *sim, size_t from, size_t to)
+{
+	struct sim_link link = { 0 };
+	uint64_t before = header_of(sim, &sim->nodes[from]).sequence;
+
+	link_begin(sim, &link, from, to);
+	while (link.exchange != NULL && !sim->has_failed &&
+		header_of(sim, &sim->nodes[from]).sequence == before)
+		link_step(sim, &link, false);
+	link_abort(&link);
+}
+
 /* ---- nothing is said of what is gone ---- */
 
 struct said {
@@ -343,6 +366,19 @@ static void check_said(struct scene *scene)
 	}
 }
 
+/* An exchange at no step of which anything is said of what is gone. */
+static void run_and_look(struct scene *scene, size_t from, size_t to)
+{
+	struct sim_link link = { 0 };
+
+	link_begin(scene->sim, &link, from, to);
+	while (link.exchange != NULL && !scene->sim->has_failed) {
+		link_step(scene->sim, &link, false);
+		check_said(scene);
+	}
+	link_abort(&link);
+}
+
 /* ---- scenes ---- */
 
 /* No quota, no master, not deleted; and everywhere. */
@@ -388,6 +424,8 @@ static void play_return(struct scene *scene)
 	append(scene, scene->y, inbox_of(scene, scene->y), &fresh);
 	scene->sim->now_ms += 1000;
 	node_expire(scene->sim, &scene->sim->nodes[scene->x], 0);
+	if (are_neighbours(scene->sim, scene->x, scene->y))
+		run_and_look(scene, scene->y, scene->x);
 	converge(scene->sim);
 	expect_shown(scene, &gone, 0, "what was deleted and forgotten");
 	expect_shown(scene, &fresh, 1, "what came meanwhile");
@@ -656,19 +694,6 @@ static void play_union(struct scene *scene)
 			!has_metadata_of(scene, i, joined.id, "/right"))
 			sim_fail(scene->sim, "scene: metadata of united mailboxes is lost");
 	}
-}
-
-/* An exchange whose initiator dies as soon as it has merged. */
-static void merge_only(struct sim *sim, size_t from, size_t to)
-{
-	struct sim_link link = { 0 };
-	uint64_t before = header_of(sim, &sim->nodes[from]).sequence;
-
-	link_begin(sim, &link, from, to);
-	while (link.exchange != NULL && !sim->has_failed &&
-		header_of(sim, &sim->nodes[from]).sequence == before)
-		link_step(sim, &link, false);
-	link_abort(&link);
 }
 
 static int count_forwards(void *context, const struct mailbox_record *mailbox)

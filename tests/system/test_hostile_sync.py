@@ -369,6 +369,9 @@ class Hostile(chapar.TestCase):
         many = "0" * 64 + " "
         self.refused("10,001 GUIDs", self.me.ask(
             "LACKS %%(ACCOUNT %s GUIDS (%s))" % (ME, many * 10001)), "TOOLARGE", "too many guids")
+        self.refused("10,001 instances", self.me.ask(
+            "GET %%(ACCOUNT %s INSTANCES (%s))" % (ME, "1.1 " * 10001)), "TOOLARGE|INVALID",
+            "too many instances")
         self.refused("501 accounts", self.me.ask(
             "NOTIFY %%(ACCOUNTS (%s))" % ("anna " * 501)), "TOOLARGE", "too many accounts")
         self.refused("5,000 ranges", self.me.ask(

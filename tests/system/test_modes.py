@@ -35,17 +35,20 @@ class Modes(chapar.TestCase):
         self.a.tool("account", "mode", "al*", "master")
         self.wait_refused(self.b, "a")
 
-    def move(self, node, to):
+    def until_reached(self, node, *command):
         """Again, as one is told to, while the other node is not reached."""
         answers = []
 
-        def is_moved():
-            answers.append(node.tool("account", "move", "alice", "--to", to, check=False))
+        def is_done():
+            answers.append(node.tool(*command, check=False))
             self.assertIn(answers[-1][0], (0, 69), answers)
             return answers[-1][0] == 0
 
-        wait_until(is_moved, 60, "the move")
+        wait_until(is_done, 60, " ".join(command))
         return answers[-1][1]
+
+    def move(self, node, to):
+        return self.until_reached(node, "account", "move", "alice", "--to", to)
 
     def test_an_account_moves_while_mail_comes_in(self):
         self.a.tool("channel", "pause", "b")
@@ -120,7 +123,7 @@ class Modes(chapar.TestCase):
                 subject = "round %d %d" % (round_number, number)
                 if self.append(node, subject)[0] == "OK":
                     taken.append(subject)
-            node.tool("account", "switch", "alice", other.name)
+            self.until_reached(node, "account", "switch", "alice", other.name)
             self.wait_refused(node, other.name)
             self.wait_taken(other)
         state = self.nodes.wait_equal("alice")

@@ -67,13 +67,13 @@ a mailbox lends its UIDVALIDITY to another|src/sync/merge_mailboxes.c|s/return s
 cursors from other copies are trusted|src/sync/merge_registers.c|s/if (!state->input->is_repair \&\& (!state->have_i_acted/if (true || (!state->have_i_acted/
 a leap of UIDNEXT is not noted|src/mail/account_write.c|s/has_leapt = floor->mailbox.uidnext - floor->uidnext_before > floor->given_count;/has_leapt = false;/
 a push to a copy that changed is taken|src/sync/responder_apply.c|s/if (write->header.sequence == apply->expect || is_new)/if (true)/
-peers that forgot are not told|src/sync/responder_apply.c|s/rc = remind_peer(apply, write);/rc = 0;/
+peers that forgot are not told|src/sync/responder_apply.c|s/rc = apply_remind_peer(apply, write);/rc = 0;/
 digests are not compared|src/sync/responder_apply.c|s/if (!digest_equal(digest, apply->result)) {/if (false) {/
 vanished UIDs are not noted|src/mail/account_write.c|s/modseq_key(key, account, before->mailbox, modseq, before->uid), vanished)/modseq_key(key, account, before->mailbox, 1, before->uid), vanished)/
 cursors are not told of forgotten UIDs|src/mail/account_expire.c|s/write->header.vanished_floor = modseq;/write->is_counted = true;/
 an account with mail stays deleted|src/sync/merge_registers.c|s/!mark.is_set || !has_live_message(state)/true/
 a repair's list is lost when a body is missing|src/sync/exchange_repair.c|s/repair->is_merged = true;/exchange_repair_free(\&exchange->repair);/
-an INTEGRATE of the past is merged|src/sync/responder_apply.c|s/rc < 0 ? rc : point.theirs >= apply->sequence/rc < 0 ? rc : 0/
+an INTEGRATE of the past is merged|src/sync/responder_integrate.c|s/rc < 0 ? rc : point.theirs >= apply->sequence/rc < 0 ? rc : 0/
 the earlier name of a mailbox stays|src/sync/merge_join.c|s/if (text_wins(b->name_stamp, b->name/if (!text_wins(b->name_stamp, b->name/
 the earlier special use stays|src/sync/merge_join.c|s/if (text_wins(b->special_use_stamp, b->special_use/if (!text_wins(b->special_use_stamp, b->special_use/
 the smaller UIDVALIDITY stays|src/sync/merge_join.c|s/joined.uidvalidity = a->uidvalidity > b->uidvalidity/joined.uidvalidity = a->uidvalidity < b->uidvalidity/

@@ -3,7 +3,8 @@
 # fail. usage: tests/sim/mutate.sh [schedules [pattern]]   (from the root of the source tree; only names that match)
 # The table at the end holds a mutation or more for each rule of docs/replication.md: name | file | sed expression. A
 # name that begins with a unit test's says that this is to notice it: what only hostile peers do is not simulated (two contents, an INBOX that
-# is another mailbox), and of what is cleared with the stamp that it was set with the next merge clears it again. A mutation
+# is another mailbox), of what is cleared with the stamp that it was set with the next merge clears it again, a push without a fresh
+# modseq is refused by its receiver, and a client that stays away beyond the horizon is rare. A mutation
 # that changes nothing, does not compile, or is not noticed is reported, and makes the script fail.
 set -u
 schedules=${1:-4000}
@@ -60,7 +61,7 @@ every UID is good for me|src/sync/merge_place.c|s/!is_good_for_me(message, home,
 every UID is good for them|src/sync/merge_place.c|s/!is_good_for_them(state, message, home, uid)/false/
 new UIDs begin at my UIDNEXT only|src/sync/merge_join.c|s/joined.uidnext = a->uidnext > b->uidnext ? a->uidnext : b->uidnext;/joined.uidnext = a->uidnext;/
 no fresh modseq for what changes here|src/sync/merge.c|s/(changes_mine \&\& greatest <= state->input->my_highest)/(false \&\& changes_mine)/
-no fresh modseq for what changes there|src/sync/merge.c|s/(changes_theirs \&\& greatest <= state->input->their_changes->highest)/(false \&\& changes_theirs)/
+test_merge: no fresh modseq for what changes there|src/sync/merge.c|s/(changes_theirs \&\& greatest <= state->input->their_changes->highest)/(false \&\& changes_theirs)/
 mailboxes of one name are not united|src/sync/merge_mailboxes.c|s/stays = map_get(&state->names, mailbox->joined.name);/stays = NULL;/
 messages of closed mailboxes are not looked at|src/sync/merge_mailboxes.c|s/rc = scan_closed(state);/rc = 0;/
 a mailbox lends its UIDVALIDITY to another|src/sync/merge_mailboxes.c|s/return separate_uidvalidities(state);/return rc;/
@@ -70,7 +71,7 @@ a push to a copy that changed is taken|src/sync/responder_apply.c|s/if (write->h
 peers that forgot are not told|src/sync/responder_apply.c|s/rc = apply_remind_peer(apply, write);/rc = 0;/
 digests are not compared|src/sync/responder_apply.c|s/if (!digest_equal(digest, apply->result)) {/if (false) {/
 vanished UIDs are not noted|src/mail/account_write.c|s/modseq_key(key, account, before->mailbox, modseq, before->uid), vanished)/modseq_key(key, account, before->mailbox, 1, before->uid), vanished)/
-cursors are not told of forgotten UIDs|src/mail/account_expire.c|s/write->header.vanished_floor = modseq;/write->is_counted = true;/
+test_deletion: cursors are not told of forgotten UIDs|src/mail/account_expire.c|s/write->header.vanished_floor = modseq;/write->is_counted = true;/
 an account with mail stays deleted|src/sync/merge_registers.c|s/!mark.is_set || !has_live_message(state)/true/
 a repair's list is lost when a body is missing|src/sync/exchange_repair.c|s/repair->is_merged = true;/exchange_repair_free(\&exchange->repair);/
 an INTEGRATE of the past is merged|src/sync/responder_integrate.c|s/rc < 0 ? rc : point.theirs >= apply->sequence/rc < 0 ? rc : 0/

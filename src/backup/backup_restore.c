@@ -72,14 +72,37 @@ static int apply_ask(struct backup_restore_run *run, const struct change_set *re
 	return rc;
 }
 
+/* Messages of other mailboxes; ERR_NOT_FOUND: there is none of that name. */
+static int others_take_out(struct backup_restore_run *run, struct error *error)
+{
+	const struct backup_selection *selection = &run->options->selection;
+	struct change_set *records = &run->state->records;
+	size_t kept = 0;
+	bool is_there = false;
+
+	for (size_t i = 0; i < records->mailbox_count; i++)
+		is_there |= mailbox_is_live(&records->mailboxes[i]) &&
+			    bytes_equal_string(records->mailboxes[i].name, selection->mailbox);
+	if (!is_there)
+		return error_set(error, ERR_NOT_FOUND, "there was no mailbox %.100s then",
+			selection->mailbox);
+	for (size_t i = 0; i < records->message_count; i++)
+		if (backup_is_selected(run->state, selection, &records->messages[i].record))
+			records->messages[kept++] = records->messages[i];
+	records->message_count = kept;
+	return 0;
+}
+
 static int restore_exactly(struct backup_restore_run *run, struct error *error)
 {
 	struct change_set *records = &run->state->records;
 	size_t count_before = records->message_count;
 	uint64_t part_count = 0;
-	int rc = backup_send_bodies(run, records, place_of, run->state, error);
+	int rc = run->options->selection.mailbox != NULL ? others_take_out(run, error) : 0;
 
-	/* Without what the backup lacks it is another state, which has another digest. */
+	if (rc == 0)
+		rc = backup_send_bodies(run, records, place_of, run->state, error);
+	/* Without what was left out it is another state, which has another digest. */
 	if (rc == 0 && records->message_count != count_before)
 		run->state->digest = backup_digest_of(records);
 	if (rc == 0)
@@ -145,11 +168,13 @@ int backup_restore(struct backup_repository *repository, const struct backup_acc
 			"restoring needs a login that may replicate all accounts (sync-user)");
 	rc = backup_state_read(repository, account, &state, error);
 	if (rc == 0)
-		rc = is_all(options) ? is_fresh(&run, error) : 0;
+		rc = is_all(options) || options->is_exact ? is_fresh(&run, error) : 0;
 	/* The id of INBOX derives from the account's name: under another it is not the same copy.
 	 */
 	if (rc == 1 && strcmp(run.account, account->name) == 0)
 		rc = restore_exactly(&run, error);
+	else if (rc >= 0 && options->is_exact)
+		rc = error_set(error, ERR_EXISTS, "it is there already");
 	else if (rc >= 0)
 		rc = backup_merge(&run, error);
 	backup_state_deinit(&state);

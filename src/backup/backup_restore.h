@@ -25,6 +25,9 @@ struct backup_restore_options { /* all is borrowed */
 	const char *to;         /* into this mailbox; NULL: where it was */
 	struct backup_selection selection;
 	uint64_t self; /* the node id that HELLO told */
+	/* The node is a store that was made for this: what is selected (of a mailbox, or all; there
+	 * is no `to`) comes as it was, with its UIDs, or it fails. */
+	bool is_exact;
 	/* How far it is; may be NULL. */
 	void (*progress)(void *context, const char *account, uint64_t done, uint64_t total);
 	void *context;

@@ -3,17 +3,16 @@
 #include "base/mem.h"
 #include "chapar/clone_url.h"
 #include "chapar/tool_password.h"
+#include "chapar/tool_scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REMOVE_DEPTH 16
 #define PASSWORD_VARIABLE "CHAPAR_PASSWORD"
 
 int clone_find(const char *folder, struct buffer *file, struct error *error)
@@ -133,19 +132,6 @@ static int folder_make(const char *folder, struct error *error)
 		return error_set(error, ERR_EXISTS, "%s is there already, and not empty", folder);
 	return error_set_errno(error, errno == ENOENT ? ERR_NOT_FOUND : error_from_errno(errno),
 		errno, "%s", folder);
-}
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-	(void)info;
-	(void)kind;
-	(void)ftw;
-	return remove(path);
-}
-
-static void folder_remove(const char *folder)
-{
-	(void)nftw(folder, remove_one, REMOVE_DEPTH, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 /* ---- what is asked of the node ---- */
@@ -279,7 +265,7 @@ int tool_clone(const struct tool_options *options, struct error *error)
 	if (rc == 0)
 		rc = clone_fill(folder, options, &is_kept, error);
 	if (rc < 0 && !is_kept)
-		folder_remove(folder);
+		tool_folder_remove(folder);
 	else if (rc < 0)
 		fprintf(stderr, "chapar: %s is not complete; chapar pull %s goes on\n", folder,
 			folder);

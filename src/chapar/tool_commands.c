@@ -87,7 +87,7 @@ const struct tool_command tool_commands[] = {
 		TAKES_SECRET | TAKES_AT | TAKES_RESTORE | TAKES_ORIGIN | TAKES_PASSWORD_FILE |
 			TAKES_JSON,
 		1, TOOL_NAME_COUNT_MAX, "TARGET [ACCOUNT...]",
-		"Bring accounts, or some of one, from a backup to a node, as of a time." },
+		"Bring accounts, or some of one, from a backup to a node or files, as of a time." },
 	{ { "script", "activate" }, TOOL_SCRIPT_ACTIVATE, 0, 1, 2, "ACCOUNT [SCRIPT]",
 		"Make that Sieve script the active one, or none." },
 	{ { "script", "delete" }, TOOL_SCRIPT_DELETE, 0, 2, 2, "ACCOUNT SCRIPT",
@@ -166,7 +166,8 @@ const struct tool_option tool_option_rows[] = {
 	{ "--at", TAKES_AT, "TIME", AT(at),
 		"as of then: '2026-11-01 12:00' (UTC), 90m, 12h or 3d ago; by default the last" },
 	{ "--into", TAKES_RESTORE, "URL", AT(into),
-		"the node: imaps://USER@HOST/, as a sync-user; else the one of this machine" },
+		"the node: imaps://USER@HOST/, as a sync-user; or files: maildir:DIR, mbox:DIR; "
+		"else the node of this machine" },
 	{ "--mailbox", TAKES_RESTORE, "NAME", AT(mailbox), "what was in this mailbox" },
 	{ "--message", TAKES_RESTORE, "ID", AT(message), "this message, as backup list names it" },
 	{ "--to", TAKES_RESTORE, "NAME", AT(to), "into this mailbox, not where it was" },

@@ -73,6 +73,32 @@ int node_open(const struct config *config, struct node **node_r, struct error *e
 	return rc;
 }
 
+int node_open_folder(const char *folder, struct node **node_r, struct error *error)
+{
+	struct store_options options = { .path = folder, .create = true };
+	struct node_name name = { .name = "chapar" };
+	struct node *node = mem_zalloc(sizeof(*node));
+	int rc = store_open(&options, error, &node->store);
+
+	if (rc == 0) {
+		rc = mail_open(node->store, clock_system(), &node->mail);
+		if (rc < 0)
+			error_set(error, rc, "%s: %s", folder, error_name(rc));
+	}
+	if (rc < 0) {
+		node_close(&node);
+		return rc;
+	}
+	mail_set_node_name(node->mail, &name);
+	*node_r = node;
+	return 0;
+}
+
+struct mail *node_mail(struct node *node)
+{
+	return node->mail;
+}
+
 void node_close(struct node **node)
 {
 	if (*node == NULL)

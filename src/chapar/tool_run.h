@@ -13,6 +13,10 @@ struct node;
 /* `config` stays borrowed. ERR_UNAVAILABLE: the store is in use, but no daemon answers; those of
  * store_open(). */
 int node_open(const struct config *config, struct node **node_r, struct error *error);
+/* A store without a configuration in `folder`, which is made. Those of store_open(). */
+int node_open_folder(const char *folder, struct node **node_r, struct error *error);
+/* Of a node whose store is open here; NULL: a daemon has it. */
+struct mail *node_mail(struct node *node);
 void node_close(struct node **node); /* Sets *node to NULL. A NULL *node is allowed. */
 
 /* Runs one admin request (chapard/admin.h); its output goes to `out` as it comes. */

@@ -5,8 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "chapard/json.h"
-#include "foreign/maildir_write.h"
-#include "foreign/mbox_write.h"
+#include "foreign/export_place.h"
 
 #include <stdlib.h>
 
@@ -81,20 +80,15 @@ static void end(const struct export_call *run, struct buffer *out)
 /* "maildir:/path", "maildir:/path:LAYOUT=fs" or "mbox:/path". */
 static int target_parse(struct admin_call *call, struct target **target_r, struct error *error)
 {
-	static const char layout[] = ":LAYOUT=fs";
 	const char *text = call->arguments[1];
-	size_t len = strlen(text), layout_len = sizeof(layout) - 1;
-	bool is_fs = len > layout_len && strcmp(text + len - layout_len, layout) == 0;
+	struct export_place place;
+	int rc = export_place_parse(text, &place, error);
 
-	if (strncmp(text, "mbox:/", 6) == 0)
-		*target_r = mbox_write_new(text + 5);
-	else if (strncmp(text, "maildir:/", 9) == 0)
-		*target_r = maildir_write_new(
-			arena_string(call->arena,
-				bytes_of(text + 8, len - 8 - (is_fs ? layout_len : 0))),
-			is_fs);
-	else
-		return error_set(error, ERR_INVALID, "%.60s is no store that is known", text);
+	if (rc < 0)
+		return rc;
+	if (bytes_peek(place.folder) != '/')
+		return error_set(error, ERR_INVALID, "%.60s is no absolute path", text);
+	*target_r = export_place_target(&place, arena_string(call->arena, place.folder));
 	return 0;
 }
 

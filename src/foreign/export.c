@@ -61,11 +61,19 @@ static int snapshot(struct export *export, struct kv_txn **kv_r)
 
 /* ---- what there is ---- */
 
+/* Subscriptions are chosen by it, too. */
+static bool is_chosen(const struct export *export, struct bytes mailbox)
+{
+	struct bytes wanted = export->options.mailbox;
+
+	return wanted.len == 0 || bytes_equal(mailbox, wanted);
+}
+
 static int mailbox_add(void *context, const struct mailbox_record *mailbox)
 {
 	struct export *export = context;
 
-	if (!mailbox_is_live(mailbox))
+	if (!mailbox_is_live(mailbox) || !is_chosen(export, mailbox->name))
 		return 0;
 	mem_grow((void **)&export->mailboxes, &export->room, export->count + 1,
 		sizeof(*export->mailboxes));
@@ -78,7 +86,7 @@ static int subscription_add(void *context, const struct register_record *record)
 {
 	struct export *export = context;
 
-	if (!record->is_set)
+	if (!record->is_set || !is_chosen(export, record->key))
 		return 0;
 	mem_grow((void **)&export->subscriptions, &export->subscription_room,
 		export->subscription_count + 1, sizeof(*export->subscriptions));

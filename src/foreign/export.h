@@ -54,6 +54,7 @@ static inline void target_free(struct target **target)
 struct export_options {
 	struct mail *mail;
 	uint32_t account;
+	struct bytes mailbox; /* this one only, borrowed; empty: all */
 	/* After each mailbox. */
 	void (*tell)(void *context, struct bytes name, const struct export_counts *counts);
 	void *context;

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 
 import chapar_test as chapar
@@ -227,6 +228,144 @@ class Backup(BackupCase):
         self.restore(self.a, "alice", "--expunged")
         self.assertEqual(sorted(e[5] for e in self.bodies(self.a, "alice")), ["brief", "stays"])
 
+    def tree(self, folder):
+        """Every file below the folder, by its name, with its bytes; of what the next export of mbox
+        files goes by, the names."""
+        found = {}
+        for base, _, names in os.walk(folder):
+            for name in names:
+                path = os.path.join(base, name)
+                with open(path, "rb") as file:
+                    text = file.read()
+                if name == "chapar-export":
+                    text = b"".join(line.split(b" ")[-1] for line in text.splitlines(True))
+                found[os.path.relpath(path, folder)] = text
+        return found
+
+    def exported(self, place, user="alice"):
+        """What an export of the account that lives writes now."""
+        out = tempfile.mkdtemp(dir=self.folder)
+        self.a.tool("export", user, place % out)
+        return self.tree(out)
+
+    def fill(self):
+        self.start_with("alice", "bob")
+        for number in range(4):
+            self.a.deliver("alice", message("mail %d" % number, "From here\r\n" * 40 * number))
+        self.a.deliver("bob", message("to bob"))
+        with self.a.imap("alice") as client:
+            client.command("CREATE Work/2026")
+            client.command("CREATE Empty")
+            client.command("SUBSCRIBE Work/2026")
+            client.select()
+            client.command("UID STORE 1 +FLAGS (\\Seen $Later)")
+            client.command("UID STORE 2 +FLAGS (\\Flagged \\Answered)")
+            client.command("UID MOVE 3 Work/2026")
+
+    def change(self):
+        self.next_second()
+        with self.a.imap("alice") as client:
+            client.select()
+            client.command("UID STORE 1 -FLAGS (\\Seen)")
+            client.command("UID STORE 2 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 2")
+            client.command("DELETE Work/2026")
+        self.a.deliver("alice", message("later"))
+        self.a.tool("account", "delete", "bob")
+        self.backup()
+
+    PLACES = ("maildir:%s", "maildir:%s:LAYOUT=fs", "mbox:%s")
+
+    def test_restored_into_files_it_is_what_an_export_would_have_written_then(self):
+        self.fill()
+        self.backup()
+        at = self.times()[-1]
+        then = {place: self.exported(place) for place in self.PLACES}
+        of_bob = self.exported("maildir:%s", "bob")
+        self.assertEqual(then["maildir:%s"][".Work.2026/maildirfolder"], b"")
+        self.change()
+        for number, place in enumerate(self.PLACES):
+            out = os.path.join(self.folder, "out%d" % number)
+            _, text = self.restore(self.a, "alice", "--at", at, "--into", place % out, "--json")
+            (told,) = json.loads(text)
+            self.assertEqual(
+                (told["account"], told["messages"], told["mailboxes"], told["error"], told["folder"]),
+                ("alice", 4, len(self.listed("--account", "alice", "--at", at)), "", out),
+            )
+            self.assertEqual(self.tree(out), then[place])
+        # All accounts, each below.
+        out = os.path.join(self.folder, "all")
+        _, text = self.restore(self.a, "--at", at, "--into", "maildir:" + out)
+        self.assertIn("alice: 4 messages", text)
+        self.assertIn("bob: 1 messages", text)
+        self.assertEqual(sorted(os.listdir(out)), ["alice", "bob"])
+        self.assertEqual(self.tree(out + "/alice"), then["maildir:%s"])
+        self.assertEqual(self.tree(out + "/bob"), of_bob)
+        # One that was deleted then is none, unless it is asked for.
+        out = os.path.join(self.folder, "last")
+        _, text = self.restore(self.a, "--into", "mbox:" + out)
+        self.assertEqual(os.listdir(out), ["alice"])
+        self.assertEqual(self.tree(out + "/alice"), self.exported("mbox:%s"))
+        status, text = self.restore(
+            self.a, "alice", "bob", "--into", "mbox:" + out + "2", "--json", check=False
+        )
+        self.assertEqual(status, 67, text)
+        self.assertIn("was deleted then", text)
+        self.assertEqual(os.listdir(out + "2"), ["alice"])
+        self.assert_nothing_left()
+
+    def assert_nothing_left(self):
+        self.assertEqual([n for n in os.listdir(self.folder) if n.startswith(".chapar")], [])
+
+    def test_one_mailbox_restored_into_files_is_as_it_was(self):
+        self.fill()
+        self.backup()
+        at = self.times()[-1]
+        then = self.exported("maildir:%s")
+        self.change()
+        out = os.path.join(self.folder, "out")
+        self.restore(
+            self.a, "alice", "--at", at, "--mailbox", "Work/2026", "--into", "maildir:" + out
+        )
+        found = self.tree(out)
+        self.assertEqual(found.pop("chapar-export"), b".Work.2026\n")
+        self.assertEqual(found.pop("subscriptions"), then["subscriptions"])
+        self.assertEqual(found, {n: t for n, t in then.items() if n.startswith(".Work.2026/")})
+        status, text = self.restore(
+            self.a, "alice", "--mailbox", "Work/2026", "--into", "maildir:" + out + "2", check=False
+        )
+        self.assertEqual(status, 67, text)
+        self.assertIn("no mailbox Work/2026", text)
+        self.assertFalse(os.path.exists(out + "2"))
+        self.assert_nothing_left()
+
+    def test_what_cannot_be_restored_into_files_is_said(self):
+        self.start_with("alice")
+        self.a.deliver("alice", message("one"))
+        self.backup()
+        out = os.path.join(self.folder, "out")
+        entry = self.listed("--account", "alice", "--mailbox", "INBOX")[0]
+        for options, status, text in (
+            (("--to", "Elsewhere"), 65, "are for a node, not for files"),
+            (("--as", "carol"), 65, "are for a node, not for files"),
+            (("--message", entry["id"]), 65, "are for a node, not for files"),
+            (("--expunged",), 65, "are for a node, not for files"),
+            (("--no-tls",), 65, "are for a node, not for files"),
+            (("--into", "maildir:"), 65, "names no folder"),
+            (("--into", "mbox:" + out + "/not/there"), 67, out),
+        ):
+            found = self.restore(
+                self.a, "alice", "--into", "maildir:" + out, *options, check=False
+            )
+            self.assertEqual((found[0], text in found[1]), (status, True), (options, found))
+            self.assertFalse(os.path.exists(out))
+        os.makedirs(out + "/cur")
+        status, text = self.restore(self.a, "alice", "--into", "maildir:" + out, check=False)
+        self.assertEqual(status, 73, text)
+        self.assertIn("not empty", text)
+        self.assertEqual(self.tree(self.folder + "/out"), {})
+        self.assert_nothing_left()
+
     def test_another_machine_takes_the_backup_as_a_sync_user_that_may_only_read(self):
         self.a.extra = 'sync-user "backup" { password-file = "%s" read-only = true }' % (
             self.a.password_file()
@@ -300,6 +439,31 @@ class Killed(BackupCase):
         self.assertEqual(self.digests(node), self.digests(self.a))
         self.verify_clean(node)
         self.assertFalse([n for _, _, names in os.walk(self.target) for n in names if n.endswith(".part")])
+
+    def test_a_restore_into_files_killed_at_any_moment_leaves_no_mail_but_where_it_goes(self):
+        self.start_with("alice")
+        with self.a.imap("alice") as client:
+            client.select()
+            for number in range(40):
+                client.append("INBOX", message("mail %d" % number, os.urandom(150000).hex() + "\r\n"))
+        self.backup()
+        met = 0
+        for number, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)):
+            place = os.path.join(self.folder, "killed%d" % number)
+            os.mkdir(place)
+            with subprocess.Popen(
+                [chapar.CHAPAR, "restore", self.target, "alice", "--into", "mbox:%s/out" % place],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            ) as process:
+                chapar.wait_until(lambda: self.private(place) or process.poll() is not None, 30, "it began")
+                met += len(self.private(place))
+                process.send_signal(how)
+            chapar.wait_until(lambda: not self.private(place), 30, "the private folder is gone")
+            self.assertLessEqual(set(os.listdir(place)), {"out"})
+        self.assertGreater(met, 0)
+
+    def private(self, place):
+        return [name for name in os.listdir(place) if name != "out"]
 
 
 class Locked(BackupCase):

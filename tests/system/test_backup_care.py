@@ -157,7 +157,12 @@ class Damage(Care):
         self.assertIn("1 messages left out", text)
         expected = [e for e in self.bodies(self.a, "alice") if e[5] != "mail 0"]
         self.assertEqual(self.bodies(node, "alice"), expected)
-
+        out = os.path.join(self.folder, "out")
+        status, text = self.restore(node, "--into", "maildir:" + out, check=False)
+        self.assertEqual(status, 1, text)
+        self.assertIn("3 messages", text)
+        self.assertIn("1 messages left out", text)
+        self.assertEqual(len(os.listdir(out + "/alice/cur") + os.listdir(out + "/alice/new")), 3)
 
     def test_a_message_damaged_at_the_node_keeps_no_other_from_being_backed_up(self):
         self.start_with("alice")

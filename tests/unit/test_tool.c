@@ -125,7 +125,7 @@ static void what_a_command_does_not_take_is_refused(void **state)
 		{ "clone imaps://h/ --pin x --ca-file y", "exclude each other" },
 		{ "clone imaps://h/ --no-tls --ca-file y", "nothing to verify" },
 		{ "verify --repair", "needs --peer" },
-		{ "verify --peer b --bodies", "nothing else" },
+		{ "verify --peer b --account anna", "compares all accounts" },
 		{ "clone", "name is missing" },
 		{ "clone a b c", "too many arguments" },
 		{ "rebuild --json", "does not take" },

@@ -462,10 +462,15 @@ class Worker(threading.Thread):
         self.act([(known.place, GONE)], run)
 
     def is_anywhere(self, client, subject):
+        """Whether it may be: what is renamed or moved while one walks is met the second time, or not
+        at all."""
+        return any(self.may_be_met(client, subject) for _ in range(2))
+
+    def may_be_met(self, client, subject):
         for mailbox in client.mailboxes():
-            if client.try_command("EXAMINE", quoted(mailbox))[0] == "OK" and client.search(
-                'SUBJECT "%s"' % subject
-            ):
+            if client.try_command("EXAMINE", quoted(mailbox))[0] != "OK":
+                return True
+            if client.search('SUBJECT "%s"' % subject):
                 return True
         return False
 

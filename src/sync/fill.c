@@ -11,7 +11,8 @@
 
 bool fill_is_pristine(const struct account_header *header)
 {
-	return header->hold == ACCOUNT_SERVED && header->highest <= 1 && !header->is_deleted;
+	/* Nothing was written but INBOX: a UIDNEXT that a peer told has no modseq above that. */
+	return header->hold == ACCOUNT_SERVED && header->sequence <= 1 && !header->is_deleted;
 }
 
 /* ---- who is at it ---- */

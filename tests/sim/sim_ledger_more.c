@@ -113,6 +113,21 @@ static void replace_script(struct ledger_more *more, const struct own_script *kn
 	}
 }
 
+/* A later version with the same text stands for it, and somebody who knew that one replaced it. */
+static bool is_stood_for(const struct ledger_more *more, const struct own_script *fresh)
+{
+	for (size_t i = 0; i < more->script_count; i++) {
+		const struct own_script *own = &more->scripts[i];
+
+		if (own->is_replaced && own->name.len == fresh->name.len &&
+			is_of_script(own, bytes_of(fresh->name.text, fresh->name.len)) &&
+			stamp_compare(own->name.stamp, fresh->name.stamp) > 0 &&
+			bytes_equal(buffer_bytes(&own->text), buffer_bytes(&fresh->text)))
+			return true;
+	}
+	return false;
+}
+
 void ledger_more_script(
 	struct ledger_more *more, const struct register_record *record, struct stamp before)
 {
@@ -135,6 +150,7 @@ void ledger_more_script(
 	*own = (struct own_script){ 0 };
 	take_text(&own->name, record->stamp, record->key);
 	buffer_append_bytes(&own->text, script_text(record->value));
+	own->is_replaced = is_stood_for(more, own);
 }
 
 void ledger_more_expire(struct ledger_more *more, const struct register_record *record)

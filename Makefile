@@ -5,6 +5,11 @@ BUILD = build
 BUILD_TEST = build-test
 BUILD_CLANG = build-clang
 POSTFIX = .deps/postfix
+CYRUS = .deps/cyrus
+# With the libraries that it needs and a machine without it has not.
+CYRUS_PACKAGES = cyrus-imapd cyrus-common libical3 libclamav12 libzephyr4 libxapian30 libpq5 \
+	libwrap0 libtfm1 libmspack0 libllvm14 libjson-c5 libpcre3 libsqlite3-0 libxml2 libldap-2.5-0 \
+	libhesiod0 libltdl7 libpcre2-8-0 libjansson4
 IMAPFLOW = tests/system/imapflow
 S3RVER = tests/system/s3rver
 C_SOURCES = find src tests bench -name node_modules -prune -o -name '*.[ch]' -print
@@ -66,8 +71,8 @@ build-packages:
 
 test-packages:
 	@packaging/install-packages.sh build run test client
-	@packaging/unpack-postfix.sh $(CURDIR)/$(POSTFIX)
-	@packaging/unpack-cyrus.sh $(CURDIR)/.deps/cyrus || \
+	@packaging/unpack-package.sh $(CURDIR)/$(POSTFIX) usr/sbin/postfix postfix
+	@packaging/unpack-package.sh $(CURDIR)/$(CYRUS) usr/lib/cyrus/bin/imapd $(CYRUS_PACKAGES) || \
 		echo "Cyrus could not be fetched: the tests with it are skipped."
 	@test -d $(IMAPFLOW)/node_modules/imapflow || \
 		npm ci --prefix $(IMAPFLOW) --no-audit --no-fund --loglevel=error \

@@ -363,7 +363,7 @@ specialusealways: 1
 
 
 def cyrus_root():
-    """Where Debian's cyrus-imapd is: installed, or unpacked by packaging/unpack-cyrus.sh."""
+    """Where Debian's cyrus-imapd is: installed, or unpacked by packaging/unpack-package.sh."""
     unpacked = os.environ.get("CHAPAR_CYRUS", os.path.join(chapar.ROOT, ".deps/cyrus"))
     for root in (unpacked, "/"):
         if os.path.exists(os.path.join(root, "usr/lib/cyrus/bin/imapd")):

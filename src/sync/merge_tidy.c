@@ -8,7 +8,9 @@
  * made anew: that one has none, and is its owner's alone.
  *
  * What is handed over or cleared keeps its stamp: whoever merges makes the same record, and a later
- * act on a third copy is not outdone by tidying.
+ * act on a third copy is not outdone by tidying. What was handed over keeps its value, too: copies
+ * that united one mailbox with different ones agree on where it forwards only when they meet, and
+ * what one of them had handed to the other end goes to that end then.
  */
 #include "sync/merge_private.h"
 
@@ -83,25 +85,90 @@ static int hand_over(struct merge_state *state, struct merge_output *output,
 	return 0;
 }
 
-/* Hands over what the mailbox's successor is to have. */
-static int leave_mailbox(struct merge_state *state, struct merge_output *output,
-	const struct register_record *record, bool *is_gone_r)
+/* Gives it to the mailbox that this one forwards to, if there is one and it was not made anew. */
+static int pass_on(struct merge_state *state, struct merge_output *output,
+	struct work_mailbox *mailbox, const struct register_record *record, bool *is_passed_r)
 {
-	struct work_mailbox *mailbox, *home;
+	struct work_mailbox *home;
+	int rc = merge_follow_forwards(state, mailbox, &home);
+
+	if (rc < 0 || !mailbox_is_live(&home->joined))
+		return rc;
+	rc = is_made_anew(state, mailbox, home);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	*is_passed_r = true;
+	return hand_over(state, output, record, home->joined.id);
+}
+
+/* One side had united it with another mailbox than the one that it forwards to now. */
+static bool was_led_elsewhere(
+	const struct work_mailbox *mailbox, const struct mailbox_record *version)
+{
+	return !mailbox_is_live(version) && !id128_equal(version->forward, mailbox->joined.forward);
+}
+
+static bool is_led_elsewhere(const struct work_mailbox *mailbox)
+{
+	return (mailbox->has_mine && was_led_elsewhere(mailbox, &mailbox->mine)) ||
+	       (mailbox->theirs != NULL && was_led_elsewhere(mailbox, mailbox->theirs));
+}
+
+/* Set, of a mailbox: it goes on to where its mailbox leads. */
+static int leave_mailbox(struct merge_state *state, struct merge_output *output,
+	const struct register_record *record)
+{
+	struct register_record cleared = *record;
+	struct work_mailbox *mailbox;
+	bool is_passed = false;
 	int rc = merge_find_mailbox(state, record->mailbox, &mailbox);
 
 	if (rc == ERR_NOT_FOUND)
 		return 0; /* another account's */
-	if (rc < 0 || mailbox_is_live(&mailbox->joined))
-		return rc;
-	*is_gone_r = true;
-	rc = merge_follow_forwards(state, mailbox, &home);
-	if (rc < 0 || !mailbox_is_live(&home->joined))
-		return rc;
-	rc = is_made_anew(state, mailbox, home);
+	if (rc == 0 && mailbox_is_live(&mailbox->joined))
+		return 0;
 	if (rc == 0)
-		rc = hand_over(state, output, record, home->joined.id);
-	return rc < 0 ? rc : 0;
+		rc = pass_on(state, output, mailbox, record, &is_passed);
+	if (rc < 0)
+		return rc;
+	cleared.is_set = false;
+	if (!is_passed)
+		cleared.value = bytes_of(NULL, 0);
+	put(state, output, &cleared, cleared.modseq);
+	return 0;
+}
+
+/* Cleared, of a mailbox: where that was handed over, and the mailbox leads elsewhere now. */
+static int leave_mailbox_again(struct merge_state *state, struct merge_output *output,
+	const struct register_record *cleared)
+{
+	struct register_record record = *cleared;
+	struct work_mailbox *mailbox;
+	bool is_passed = false;
+	int rc;
+
+	if (cleared->value.len == 0)
+		return 0;
+	rc = merge_find_mailbox(state, cleared->mailbox, &mailbox);
+	if (rc < 0 || mailbox_is_live(&mailbox->joined) || !is_led_elsewhere(mailbox))
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	record.is_set = true;
+	return pass_on(state, output, mailbox, &record, &is_passed);
+}
+
+static int leave_message(struct merge_state *state, struct merge_output *output,
+	const struct register_record *record, struct stamp instance)
+{
+	struct register_record cleared = *record;
+	bool is_gone = false;
+	int rc = message_is_gone(state, instance, &is_gone);
+
+	if (rc < 0 || !is_gone)
+		return rc;
+	cleared.is_set = false;
+	cleared.value = bytes_of(NULL, 0);
+	put(state, output, &cleared, cleared.modseq);
+	return 0;
 }
 
 static int tidy_one(
@@ -109,23 +176,18 @@ static int tidy_one(
 {
 	struct register_record record;
 	struct stamp instance;
-	bool is_gone = false;
 	int rc;
 
 	if (key->kind != RECORD_ANNOTATION && key->kind != RECORD_ACL)
 		return 0;
 	rc = merge_find_register(state, output, key, &record);
-	if (rc < 0 || !record.is_set)
+	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 	if (!id128_is_none(record.mailbox))
-		rc = leave_mailbox(state, output, &record, &is_gone);
-	else if (annotation_instance(&record, &instance))
-		rc = message_is_gone(state, instance, &is_gone);
-	if (rc < 0 || !is_gone)
-		return rc;
-	record.is_set = false;
-	record.value = bytes_of(NULL, 0);
-	put(state, output, &record, record.modseq);
+		return record.is_set ? leave_mailbox(state, output, &record)
+				     : leave_mailbox_again(state, output, &record);
+	if (record.is_set && annotation_instance(&record, &instance))
+		return leave_message(state, output, &record, instance);
 	return 0;
 }
 
@@ -164,8 +226,9 @@ static int tidy_mailboxes(struct merge_state *state, struct merge_output *output
 	for (size_t i = 0; rc == 0 && i < 2 * count; i++) {
 		const struct work_mailbox *mailbox = state->mailbox_list[i / 2];
 
-		if (mailbox->has_mine && mailbox_is_live(&mailbox->mine) &&
-			!mailbox_is_live(&mailbox->joined))
+		if (mailbox->has_mine && !mailbox_is_live(&mailbox->joined) &&
+			(mailbox_is_live(&mailbox->mine) ||
+				was_led_elsewhere(mailbox, &mailbox->mine)))
 			rc = mine->each_register(mine->context, kinds[i % 2], mailbox->mine.id,
 				bytes_of(NULL, 0), tidy_mine, &tidying);
 	}

@@ -127,6 +127,73 @@ static void what_a_third_copy_sets_on_a_united_mailbox_still_counts(void **state
 	all_lack(three, RECORD_ANNOTATION, goes, "s/comment");
 }
 
+static bool is_led_to(struct copy *copy, struct id128 from, const char *key)
+{
+	const struct mailbox_record *mailbox = copy_mailbox(copy, from);
+
+	while (!mailbox_is_live(mailbox))
+		mailbox = copy_mailbox(copy, mailbox->forward);
+	return is_set(copy, RECORD_ANNOTATION, mailbox->id, key);
+}
+
+/*
+ * a and c have one "Work", and set each something of it. On a it is united with the "Work" of b, on
+ * c with that of d, which gets another name. When a and c meet, it leads to one of the two, and
+ * what was said of it on the other copy is to be there too.
+ */
+static void unite_in_two_ways(struct three *three, struct id128 *work_r)
+{
+	struct common cd = { 0 };
+	struct copy d;
+
+	*work_r = copy_create(&three->a, "Work");
+	copy_exchange(&three->a, &three->c, &three->ac);
+	copy_set_register(&three->a, RECORD_ANNOTATION, *work_r, "s/color", "red");
+	copy_set_register(&three->c, RECORD_ANNOTATION, *work_r, "s/comment", "mine");
+	copy_init(&d, 4);
+	copy_append(&three->b, inbox_id);
+	copy_create(&three->b, "Work");
+	copy_append(&d, inbox_id);
+	copy_create(&d, "Work");
+	copy_exchange(&three->a, &three->b, &three->ab);
+	copy_exchange(&three->c, &d, &cd);
+	copy_rename(&three->c, copy_live_mailbox(&three->c, "Work")->id, "Other");
+	assert_true(is_led_to(&three->a, *work_r, "s/color"));
+	assert_true(is_led_to(&three->c, *work_r, "s/comment"));
+	copy_deinit(&d);
+}
+
+static void all_are_led(struct three *three, struct id128 work, const char *key)
+{
+	assert_true(is_led_to(&three->a, work, key));
+	assert_true(is_led_to(&three->b, work, key));
+	assert_true(is_led_to(&three->c, work, key));
+}
+
+static void a_mailbox_united_with_two_loses_nothing_where_the_one_merges(void **state)
+{
+	struct three *three = *state;
+	struct id128 work;
+
+	unite_in_two_ways(three, &work);
+	bring_together(three);
+	all_are_led(three, work, "s/color");
+	all_are_led(three, work, "s/comment");
+}
+
+static void a_mailbox_united_with_two_loses_nothing_where_the_other_merges(void **state)
+{
+	struct three *three = *state;
+	struct common ca = { three->ac.theirs, three->ac.mine };
+	struct id128 work;
+
+	unite_in_two_ways(three, &work);
+	copy_exchange(&three->c, &three->a, &ca);
+	copy_exchange(&three->a, &three->b, &three->ab);
+	all_are_led(three, work, "s/color");
+	all_are_led(three, work, "s/comment");
+}
+
 /* Set on b after a deleted the mailbox. */
 static void metadata_and_rights_of_a_mailbox_deleted_elsewhere_are_cleared(void **state)
 {
@@ -227,6 +294,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ROW(metadata_and_rights_of_a_united_mailbox_go_to_the_one_that_stays),
 		ROW(what_a_third_copy_sets_on_a_united_mailbox_still_counts),
+		ROW(a_mailbox_united_with_two_loses_nothing_where_the_one_merges),
+		ROW(a_mailbox_united_with_two_loses_nothing_where_the_other_merges),
 		ROW(metadata_and_rights_of_a_mailbox_deleted_elsewhere_are_cleared),
 		ROW(a_mailbox_made_anew_has_neither_metadata_nor_rights),
 		ROW(annotations_of_a_message_expunged_elsewhere_are_cleared),

@@ -13,6 +13,10 @@
 void account_header_encode(struct buffer *out, const struct account_header *header);
 /* The version of what was read (1 lacks the counts of mailboxes and annotations), or an error. */
 int account_header_decode(struct bytes in, struct account_header *header_r);
+/* A row of MAIL_TABLE_MAILBOX; what an older version did not count is counted now. Borrows from
+ * `value`. ERR_CORRUPT, ERR_VERSION; errors of reading. */
+int account_mailbox_decode(
+	struct kv_txn *kv, uint32_t account, struct bytes value, struct mailbox_record *mailbox_r);
 
 /*
  * Keeps the indexes of registers (MAIL_TABLE_GRANT, MAIL_TABLE_SEEN) in step. `before` has modseq 0

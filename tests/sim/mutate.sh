@@ -70,7 +70,7 @@ a leap of UIDNEXT is not noted|src/mail/account_write.c|s/has_leapt = floor->mai
 a push to a copy that changed is taken|src/sync/responder_apply.c|s/if (write->header.sequence == apply->expect || is_new)/if (true)/
 peers that forgot are not told|src/sync/responder_apply.c|s/rc = apply_remind_peer(apply, write);/rc = 0;/
 digests are not compared|src/sync/responder_apply.c|s/if (!digest_equal(digest, apply->result)) {/if (false) {/
-vanished UIDs are not noted|src/mail/account_write.c|s/modseq_key(key, account, before->mailbox, modseq, before->uid), vanished)/modseq_key(key, account, before->mailbox, 1, before->uid), vanished)/
+vanished UIDs are not noted|src/mail/account_put_message.c|s/modseq_key(key, account, before->mailbox, modseq, before->uid), vanished)/modseq_key(key, account, before->mailbox, 1, before->uid), vanished)/
 test_deletion: cursors are not told of forgotten UIDs|src/mail/account_expire.c|s/write->header.vanished_floor = modseq;/write->is_counted = true;/
 an account with mail stays deleted|src/sync/merge_registers.c|s/!mark.is_set || !has_live_message(state)/true/
 a repair's list is lost when a body is missing|src/sync/exchange_repair.c|s/repair->is_merged = true;/exchange_repair_free(\&exchange->repair);/

@@ -3,7 +3,7 @@
  * them. Then two nodes do something whose outcome the table of conflicts (docs/replication.md)
  * fixes.
  */
-#include "sim_client.h"
+#include "sim_scene.h"
 
 #include "mail/account_mode.h"
 #include "mail/acl.h"
@@ -14,310 +14,6 @@
 #include "sync/forward.h"
 
 #include <stdlib.h>
-
-/* ---- what a node does and shows ---- */
-
-struct scene {
-	struct client client;
-	struct sim *sim;
-	struct arena *arena;
-	size_t x, y; /* two nodes */
-};
-
-static void at(struct scene *scene, size_t node)
-{
-	scene->client.node = &scene->sim->nodes[node];
-}
-
-static void done(struct scene *scene)
-{
-	struct sim_node *node = scene->client.node;
-
-	node->position = mail_position(node->mail);
-	scene->sim->now_ms += 1000;
-	observe(scene->sim, node, true);
-}
-
-static struct bytes text_of(struct scene *scene, const char *what)
-{
-	return bytes_of_string(arena_printf(
-		scene->arena, "Subject: %s %u\r\n\r\n", what, ++scene->sim->append_count));
-}
-
-static struct id128 inbox_of(struct scene *scene, size_t node)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-	struct mailbox_record inbox = { 0 };
-	struct kv_txn *kv = node_read(own);
-
-	account_find_mailbox(kv, own->account, BYTES_LITERAL("INBOX"), scene->arena, &inbox);
-	mail_read_end(&kv);
-	return inbox.id;
-}
-
-/* Appends a message on a node; returns its UID. */
-static uint32_t append(struct scene *scene, size_t node, struct id128 mailbox, struct guid *guid_r)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-	struct append_message message = { 0 };
-	struct mail_body *body = NULL;
-	uint32_t uidvalidity, uid = 0;
-
-	at(scene, node);
-	client_expect(&scene->client, mail_body_prepare(own->mail, text_of(scene, "scene"), &body),
-		"prepare");
-	message.body = body;
-	message.internaldate = (int64_t)(scene->sim->now_ms / 1000);
-	*guid_r = *mail_body_guid(body);
-	client_expect(&scene->client,
-		mailbox_append(own->mail, own->account, mailbox, &message, 1, &scene->client.error,
-			&uidvalidity, &uid, &own->position),
-		"append");
-	mail_body_free(&body);
-	done(scene);
-	return uid;
-}
-
-struct search {
-	const struct guid *guid;
-	unsigned count;
-	struct id128 mailbox;
-};
-
-static int match_message(void *context, const struct message_record *message)
-{
-	struct search *search = context;
-
-	if (guid_equal(&message->guid, search->guid)) {
-		search->count++;
-		search->mailbox = message->mailbox;
-	}
-	return 0;
-}
-
-struct searches {
-	struct scene *scene;
-	struct kv_txn *kv;
-	struct sim_node *node;
-	struct search *search;
-};
-
-static int match_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	struct searches *searches = context;
-
-	return mailbox_is_live(mailbox)
-		       ? account_each_message(searches->kv, searches->node->account, mailbox->id, 1,
-				 UINT32_MAX, searches->scene->arena, match_message,
-				 searches->search)
-		       : 0;
-}
-
-/* How often the node shows a message with this body. */
-static unsigned shown(
-	struct scene *scene, size_t node, const struct guid *guid, struct id128 *mailbox_r)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-	struct search search = { .guid = guid };
-	struct searches searches = { scene, node_read(own), own, &search };
-
-	account_each_mailbox(searches.kv, own->account, scene->arena, match_mailbox, &searches);
-	mail_read_end(&searches.kv);
-	if (mailbox_r != NULL)
-		*mailbox_r = search.mailbox;
-	return search.count;
-}
-
-static void expect_shown(
-	struct scene *scene, const struct guid *guid, unsigned count, const char *what)
-{
-	for (size_t i = 0; i < scene->sim->node_count; i++)
-		if (shown(scene, i, guid, NULL) != count)
-			sim_fail(scene->sim, "scene: %s is shown %u times on node %llu", what,
-				shown(scene, i, guid, NULL),
-				(unsigned long long)scene->sim->nodes[i].id);
-}
-
-static void expunge(struct scene *scene, size_t node, uint32_t uid)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-	struct uid_set uids = { 0 }, changed = { 0 }, modified = { 0 }, expunged = { 0 };
-	struct bytes deleted = BYTES_LITERAL("\\Deleted");
-	struct id128 inbox = inbox_of(scene, node);
-
-	at(scene, node);
-	uid_set_add(&uids, uid, uid);
-	client_expect(&scene->client,
-		message_store(own->mail, own->account, inbox, &uids, FLAGS_ADD, &deleted, 1,
-			UINT64_MAX, &scene->client.error, &changed, &modified, &own->position),
-		"store");
-	client_expect(&scene->client,
-		message_expunge(own->mail, own->account, inbox, &uids, &scene->client.error,
-			&expunged, &own->position),
-		"expunge");
-	uid_set_deinit(&uids);
-	uid_set_deinit(&changed);
-	uid_set_deinit(&modified);
-	uid_set_deinit(&expunged);
-	done(scene);
-}
-
-static void set_metadata_of(
-	struct scene *scene, size_t node, struct id128 mailbox, const char *name, bool is_set)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-	struct annotation change = { .scope = ANNOTATION_SHARED,
-		.entry = bytes_of_string(name),
-		.is_set = is_set,
-		.value = BYTES_LITERAL("played") };
-	struct metadata_change metadata = { .account = own->account,
-		.own = own->account,
-		.mailbox = mailbox,
-		.entries = &change,
-		.count = 1 };
-
-	at(scene, node);
-	client_expect(&scene->client,
-		metadata_set(own->mail, &metadata, &scene->client.error, &own->position),
-		"set metadata");
-	done(scene);
-}
-
-static void set_metadata(struct scene *scene, size_t node, bool is_set)
-{
-	set_metadata_of(scene, node, inbox_of(scene, node), "/scene", is_set);
-}
-
-static bool has_metadata_of(
-	struct scene *scene, size_t node, struct id128 mailbox, const char *name)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-	struct kv_txn *kv = node_read(own);
-	struct bytes value;
-	int rc = metadata_get(kv, own->account, mailbox, ANNOTATION_SHARED, bytes_of_string(name),
-		scene->arena, &value);
-
-	mail_read_end(&kv);
-	return rc == 0;
-}
-
-static bool has_metadata(struct scene *scene, size_t node)
-{
-	return has_metadata_of(scene, node, inbox_of(scene, node), "/scene");
-}
-
-/* False: there is one of that name already. */
-static bool make_mailbox(struct scene *scene, size_t node, const char *name, struct id128 *id_r)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-
-	at(scene, node);
-	if (mailbox_create(own->mail, own->account, bytes_of_string(name), bytes_of(NULL, 0),
-		    &scene->client.error, id_r, &own->position) < 0)
-		return false;
-	done(scene);
-	return true;
-}
-
-static void delete_mailbox(struct scene *scene, size_t node, const char *name)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-
-	at(scene, node);
-	client_expect(&scene->client,
-		mailbox_delete(own->mail, own->account, bytes_of_string(name), &scene->client.error,
-			&own->position),
-		"delete");
-	done(scene);
-}
-
-static void rename_mailbox(struct scene *scene, size_t node, const char *from, const char *to)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-
-	at(scene, node);
-	client_expect(&scene->client,
-		mailbox_rename(own->mail, own->account, bytes_of_string(from), bytes_of_string(to),
-			&scene->client.error, &own->position),
-		"rename");
-	done(scene);
-}
-
-static void grant(struct scene *scene, size_t node, struct id128 mailbox, const char *identifier)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-
-	at(scene, node);
-	client_expect(&scene->client,
-		acl_change(own->mail, own->account, mailbox, bytes_of_string(identifier), ACL_SET,
-			ACL_LOOKUP | ACL_READ, &scene->client.error, &own->position),
-		"set rights");
-	done(scene);
-}
-
-/* In INBOX. */
-static void annotate(struct scene *scene, size_t node, uint32_t uid)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-	struct annotation change = { .scope = ANNOTATION_SHARED,
-		.entry = BYTES_LITERAL("/comment"),
-		.is_set = true,
-		.value = BYTES_LITERAL("played") };
-	struct uid_set uids = { 0 }, changed = { 0 }, modified = { 0 };
-
-	at(scene, node);
-	uid_set_add(&uids, uid, uid);
-	client_expect(&scene->client,
-		message_annotate(own->mail, own->account, inbox_of(scene, node), &uids, &change, 1,
-			UINT64_MAX, &scene->client.error, &changed, &modified, &own->position),
-		"annotate");
-	uid_set_deinit(&uids);
-	uid_set_deinit(&changed);
-	uid_set_deinit(&modified);
-	done(scene);
-}
-
-static void flag(struct scene *scene, size_t node, uint32_t uid)
-{
-	struct sim_node *own = &scene->sim->nodes[node];
-	struct bytes name = BYTES_LITERAL("\\Flagged");
-	struct uid_set uids = { 0 }, changed = { 0 }, modified = { 0 };
-
-	at(scene, node);
-	uid_set_add(&uids, uid, uid);
-	client_expect(&scene->client,
-		message_store(own->mail, own->account, inbox_of(scene, node), &uids, FLAGS_ADD,
-			&name, 1, UINT64_MAX, &scene->client.error, &changed, &modified,
-			&own->position),
-		"store");
-	uid_set_deinit(&uids);
-	uid_set_deinit(&changed);
-	uid_set_deinit(&modified);
-	done(scene);
-}
-
-/* Others never met: what one of them has and the other forgot is new between them. */
-static bool are_neighbours(const struct sim *sim, size_t a, size_t b)
-{
-	for (size_t i = 0; i < sim->pair_count; i++)
-		if ((sim->pairs[i].from == a && sim->pairs[i].to == b) ||
-			(sim->pairs[i].from == b && sim->pairs[i].to == a))
-			return true;
-	return false;
-}
-
-/* An exchange whose initiator dies as soon as it has merged. */
-static void merge_only(struct sim *sim, size_t from, size_t to)
-{
-	struct sim_link link = { 0 };
-	uint64_t before = header_of(sim, &sim->nodes[from]).sequence;
-
-	link_begin(sim, &link, from, to);
-	while (link.exchange != NULL && !sim->has_failed &&
-		header_of(sim, &sim->nodes[from]).sequence == before)
-		link_step(sim, &link, false);
-	link_abort(&link);
-}
 
 /* ---- nothing is said of what is gone ---- */
 
@@ -387,7 +83,7 @@ static void set_the_stage(struct scene *scene)
 	struct sim_node *own = &scene->sim->nodes[scene->x];
 	struct quota_changes unlimited = { 0 };
 
-	at(scene, scene->x);
+	scene_at(scene, scene->x);
 	scene->sim->forward_percent = 0;
 	if (account_is_deleted(own))
 		client_expect(&scene->client,
@@ -404,7 +100,7 @@ static void set_the_stage(struct scene *scene)
 		quota_set(
 			own->mail, own->account, &unlimited, &scene->client.error, &own->position),
 		"reset limits");
-	done(scene);
+	scene_done(scene);
 	converge(scene->sim);
 }
 
@@ -412,25 +108,25 @@ static void set_the_stage(struct scene *scene)
 static void play_return(struct scene *scene)
 {
 	struct guid gone, fresh;
-	uint32_t uid = append(scene, scene->x, inbox_of(scene, scene->x), &gone);
+	uint32_t uid = scene_append(scene, scene->x, scene_inbox_of(scene, scene->x), &gone);
 
-	set_metadata(scene, scene->x, true);
-	annotate(scene, scene->x, uid);
+	scene_set_metadata(scene, scene->x, true);
+	scene_annotate(scene, scene->x, uid);
 	converge(scene->sim);
-	expunge(scene, scene->x, uid);
+	scene_expunge(scene, scene->x, uid);
 	if (sim_chance(scene->sim, 50))
-		flag(scene, scene->y, uid); /* it tells of it, then */
-	set_metadata(scene, scene->x, false);
-	append(scene, scene->y, inbox_of(scene, scene->y), &fresh);
+		scene_flag(scene, scene->y, uid); /* it tells of it, then */
+	scene_set_metadata(scene, scene->x, false);
+	scene_append(scene, scene->y, scene_inbox_of(scene, scene->y), &fresh);
 	scene->sim->now_ms += 1000;
 	node_expire(scene->sim, &scene->sim->nodes[scene->x], 0);
-	if (are_neighbours(scene->sim, scene->x, scene->y))
+	if (sim_are_neighbours(scene->sim, scene->x, scene->y))
 		run_and_look(scene, scene->y, scene->x);
 	converge(scene->sim);
-	expect_shown(scene, &gone, 0, "what was deleted and forgotten");
-	expect_shown(scene, &fresh, 1, "what came meanwhile");
+	scene_expect_shown(scene, &gone, 0, "what was deleted and forgotten");
+	scene_expect_shown(scene, &fresh, 1, "what came meanwhile");
 	for (size_t i = 0; i < scene->sim->node_count; i++)
-		if (has_metadata(scene, i))
+		if (scene_has_metadata(scene, i))
 			sim_fail(scene->sim,
 				"scene: a setting that was cleared and forgotten is set");
 }
@@ -451,21 +147,21 @@ static void play_deletion(struct scene *scene)
 	struct guid guid;
 
 	if (has_mail)
-		append(scene, scene->y, inbox_of(scene, scene->y), &guid);
-	at(scene, scene->y);
+		scene_append(scene, scene->y, scene_inbox_of(scene, scene->y), &guid);
+	scene_at(scene, scene->y);
 	client_expect(&scene->client,
 		mailbox_subscribe(y->mail, y->account, BYTES_LITERAL("Scene"), true,
 			&scene->client.error, &y->position),
 		"subscribe");
-	done(scene);
-	at(scene, scene->x);
+	scene_done(scene);
+	scene_at(scene, scene->x);
 	client_expect(&scene->client,
 		mail_account_delete(x->mail, x->account, &scene->client.error),
 		"delete the account");
-	done(scene);
+	scene_done(scene);
 	converge(scene->sim);
 	if (has_mail)
-		expect_shown(scene, &guid, 1, "mail that came to a deleted account");
+		scene_expect_shown(scene, &guid, 1, "mail that came to a deleted account");
 	for (size_t i = 0; i < scene->sim->node_count; i++)
 		if (account_is_deleted(&scene->sim->nodes[i]) == has_mail)
 			sim_fail(scene->sim, "scene: the account %s on node %llu",
@@ -505,12 +201,12 @@ static void put_script(struct scene *scene, size_t node, const char *text)
 {
 	struct sim_node *own = &scene->sim->nodes[node];
 
-	at(scene, node);
+	scene_at(scene, node);
 	client_expect(&scene->client,
 		mail_script_put(own->mail, own->account, BYTES_LITERAL("scene"),
 			bytes_of_string(text), &scene->client.error),
 		"put a script");
-	done(scene);
+	scene_done(scene);
 }
 
 /* Edited on both sides: both are kept. Edited by one who knows the other's: nothing is. */
@@ -603,24 +299,24 @@ static void play_quota(struct scene *scene)
 	int result = 0;
 
 	limit.limits.of[QUOTA_MESSAGE] = header_of(scene->sim, x).message_count + 1;
-	at(scene, scene->x);
+	scene_at(scene, scene->x);
 	client_expect(&scene->client,
 		quota_set(x->mail, x->account, &limit, &scene->client.error, &x->position),
 		"set a limit");
-	done(scene);
+	scene_done(scene);
 	converge(scene->sim);
-	append(scene, scene->x, inbox_of(scene, scene->x), &one);
-	append(scene, scene->y, inbox_of(scene, scene->y), &other);
+	scene_append(scene, scene->x, scene_inbox_of(scene, scene->x), &one);
+	scene_append(scene, scene->y, scene_inbox_of(scene, scene->y), &other);
 	converge(scene->sim);
-	expect_shown(scene, &one, 1, "mail within the limit here");
-	expect_shown(scene, &other, 1, "mail within the limit there");
-	client_expect(&scene->client, mail_body_prepare(x->mail, text_of(scene, "too much"), &body),
-		"prepare");
+	scene_expect_shown(scene, &one, 1, "mail within the limit here");
+	scene_expect_shown(scene, &other, 1, "mail within the limit there");
+	client_expect(&scene->client,
+		mail_body_prepare(x->mail, scene_text_of(scene, "too much"), &body), "prepare");
 	if (mail_deliver(x->mail, &x->account, 1, body, &scene->client.error, &result) !=
 		ERR_OVERQUOTA)
 		sim_fail(scene->sim, "scene: an account over its limit grows");
 	mail_body_free(&body);
-	done(scene);
+	scene_done(scene);
 }
 
 static int count_rights(void *context, const struct register_record *record)
@@ -644,25 +340,26 @@ static void play_revival(struct scene *scene)
 	struct guid guid;
 	struct kv_txn *kv;
 
-	if (!make_mailbox(scene, scene->x, "Scene", &id))
+	if (!scene_make_mailbox(scene, scene->x, "Scene", &id))
 		return; /* it is there */
-	grant(scene, scene->x, id, "bob");
+	scene_grant(scene, scene->x, id, "bob");
 	converge(scene->sim);
 	if (has_mail)
-		append(scene, scene->y, id, &guid);
-	delete_mailbox(scene, scene->x, "Scene");
-	grant(scene, scene->y, id, "carol");
-	set_metadata_of(scene, scene->y, id, "/scene", true);
+		scene_append(scene, scene->y, id, &guid);
+	scene_delete_mailbox(scene, scene->x, "Scene");
+	scene_grant(scene, scene->y, id, "carol");
+	scene_set_metadata_of(scene, scene->y, id, "/scene", true);
 	converge(scene->sim);
 	if (!has_mail)
 		return;
-	expect_shown(scene, &guid, 1, "mail that came to a deleted mailbox");
-	(void)shown(scene, scene->x, &guid, &home);
+	scene_expect_shown(scene, &guid, 1, "mail that came to a deleted mailbox");
+	(void)scene_shown(scene, scene->x, &guid, &home);
 	kv = node_read(x);
 	account_each_register_of(kv, x->account, RECORD_ACL, home, bytes_of(NULL, 0), scene->arena,
 		count_rights, &count);
 	mail_read_end(&kv);
-	if (id128_equal(home, id) || count > 0 || has_metadata_of(scene, scene->x, home, "/scene"))
+	if (id128_equal(home, id) || count > 0 ||
+		scene_has_metadata_of(scene, scene->x, home, "/scene"))
 		sim_fail(scene->sim,
 			"scene: a mailbox made anew has the rights or metadata of the deleted one");
 }
@@ -674,14 +371,14 @@ static void play_union(struct scene *scene)
 	struct id128 left, right;
 	struct mailbox_record joined;
 
-	if (!make_mailbox(scene, scene->x, "Left", &left) ||
-		!make_mailbox(scene, scene->x, "Right", &right))
+	if (!scene_make_mailbox(scene, scene->x, "Left", &left) ||
+		!scene_make_mailbox(scene, scene->x, "Right", &right))
 		return;
-	set_metadata_of(scene, scene->x, left, "/left", true);
-	set_metadata_of(scene, scene->x, right, "/right", true);
+	scene_set_metadata_of(scene, scene->x, left, "/left", true);
+	scene_set_metadata_of(scene, scene->x, right, "/right", true);
 	converge(scene->sim);
-	rename_mailbox(scene, scene->x, "Left", "Joined");
-	rename_mailbox(scene, scene->y, "Right", "Joined");
+	scene_rename_mailbox(scene, scene->x, "Left", "Joined");
+	scene_rename_mailbox(scene, scene->y, "Right", "Joined");
 	converge(scene->sim);
 	for (size_t i = 0; i < scene->sim->node_count; i++) {
 		struct sim_node *node = &scene->sim->nodes[i];
@@ -690,8 +387,8 @@ static void play_union(struct scene *scene)
 			kv, node->account, BYTES_LITERAL("Joined"), scene->arena, &joined);
 
 		mail_read_end(&kv);
-		if (rc < 0 || !has_metadata_of(scene, i, joined.id, "/left") ||
-			!has_metadata_of(scene, i, joined.id, "/right"))
+		if (rc < 0 || !scene_has_metadata_of(scene, i, joined.id, "/left") ||
+			!scene_has_metadata_of(scene, i, joined.id, "/right"))
 			sim_fail(scene->sim, "scene: metadata of united mailboxes is lost");
 	}
 }
@@ -721,22 +418,22 @@ static void play_anew_twice(struct scene *scene)
 
 	while (z == x || z == y)
 		z++;
-	if (sim->node_count < 3 || !make_mailbox(scene, x, "Anew", &id))
+	if (sim->node_count < 3 || !scene_make_mailbox(scene, x, "Anew", &id))
 		return;
 	converge(sim);
 	sim->now_ms -= 3600 * 1000; /* so UIDVALIDITYs follow each other */
-	delete_mailbox(scene, x, "Anew");
+	scene_delete_mailbox(scene, x, "Anew");
 	link_run(sim, x, z);
-	append(scene, y, id, &guid);
-	is_new = make_mailbox(scene, z, "Other", &other);
+	scene_append(scene, y, id, &guid);
+	is_new = scene_make_mailbox(scene, z, "Other", &other);
 	if (is_new)
-		append(scene, z, other, &unused);
-	merge_only(sim, x, y);
-	merge_only(sim, z, y);
+		scene_append(scene, z, other, &unused);
+	sim_merge_only(sim, x, y);
+	sim_merge_only(sim, z, y);
 	sim->now_ms += 3600 * 1000;
 	link_run(sim, x, z);
 	converge(sim);
-	expect_shown(scene, &guid, 1, "mail for a mailbox made anew");
+	scene_expect_shown(scene, &guid, 1, "mail for a mailbox made anew");
 	kv = node_read(&sim->nodes[x]);
 	account_each_mailbox(kv, sim->nodes[x].account, scene->arena, count_forwards, &count);
 	mail_read_end(&kv);
@@ -744,8 +441,8 @@ static void play_anew_twice(struct scene *scene)
 		sim_fail(sim, "scene: a mailbox was made anew as %u", count);
 	if (sim->has_failed || !is_new)
 		return;
-	delete_mailbox(scene, x, "Anew");
-	rename_mailbox(scene, x, "Other", "Anew");
+	scene_delete_mailbox(scene, x, "Anew");
+	scene_rename_mailbox(scene, x, "Other", "Anew");
 	converge(sim);
 }
 
@@ -765,9 +462,9 @@ static void play_authority(struct scene *scene)
 	struct kv_txn *kv;
 
 	if (is_behind)
-		append(scene, scene->x, inbox_of(scene, scene->x), &guid);
-	client_expect(&scene->client, mail_body_prepare(x->mail, text_of(scene, "sent on"), &body),
-		"prepare");
+		scene_append(scene, scene->x, scene_inbox_of(scene, scene->x), &guid);
+	client_expect(&scene->client,
+		mail_body_prepare(x->mail, scene_text_of(scene, "sent on"), &body), "prepare");
 	message.body = body;
 	kv = node_read(x);
 	account_find_mailbox(kv, x->account, BYTES_LITERAL("INBOX"), scene->arena, &inbox);
@@ -780,7 +477,7 @@ static void play_authority(struct scene *scene)
 	link_respond(scene->sim, session, y, buffer_bytes(&request), &answer);
 	if (forward_answer(buffer_bytes(&answer), &result, &scene->client.error) < 0 ||
 		result.outcome != (is_behind ? FORWARD_BEHIND : FORWARD_APPENDED) ||
-		shown(scene, scene->y, mail_body_guid(body), NULL) != (is_behind ? 0 : 1))
+		scene_shown(scene, scene->y, mail_body_guid(body), NULL) != (is_behind ? 0 : 1))
 		sim_fail(scene->sim, "scene: a node that is %s gives a UID or not",
 			is_behind ? "behind" : "not behind");
 	sync_session_free(&session);

@@ -8,6 +8,7 @@
 #include "base/pack.h"
 #include "mail/expiry.h"
 #include "mail/hold.h"
+#include "mail/seen.h"
 
 #include <stdlib.h>
 
@@ -297,15 +298,37 @@ static int note_register(void *context, const struct register_record *record)
 	return 0;
 }
 
+/* What users had seen of a message of the neighbour's is forgotten with it (mail/seen.h). */
+static int note_neighbours_message(void *context, const struct message_record *message)
+{
+	struct expiry *expiry = context;
+	unsigned char key[SEEN_REGISTER_KEY_SIZE];
+	struct register_record seen = { .kind = RECORD_SEEN,
+		.mailbox = id128_derive("chapar account", BYTES_LITERAL("neighbour")),
+		.key = seen_register_key(key, message->instance) };
+
+	if (!message_is_shown(message) && message->gone_ms < expiry->before_ms)
+		ledger_note_expired_register(expiry->sim->ledger, &seen);
+	return 0;
+}
+
 static void note_expired(struct sim *sim, struct sim_node *node, uint64_t before_ms)
 {
-	static const struct account_change_functions functions = { skip_mailbox, note_message,
+	static const struct account_change_functions own = { skip_mailbox, note_message,
 		note_register };
+	static const struct account_change_functions neighbours = { skip_mailbox,
+		note_neighbours_message, skip_register };
 	struct expiry expiry = { sim, before_ms };
 	struct arena *arena = arena_new();
 	struct kv_txn *kv = node_read(node);
+	uint32_t neighbour;
+	int rc = account_each_change(kv, node->account, 0, arena, &own, &expiry);
 
-	if (account_each_change(kv, node->account, 0, arena, &functions, &expiry) < 0)
+	if (rc == 0)
+		rc = account_find(kv, BYTES_LITERAL("neighbour"), &neighbour);
+	if (rc == 0)
+		rc = account_each_change(kv, neighbour, 0, arena, &neighbours, &expiry);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
 		sim_fail(sim, "the changes cannot be read");
 	mail_read_end(&kv);
 	arena_free(&arena);

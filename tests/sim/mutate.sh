@@ -97,7 +97,7 @@ anything revives a deleted account|src/sync/merge_registers.c|s/!mark.is_set || 
 annotations of expunged messages stay|src/sync/merge_tidy.c|s/return rc == 0 ? tidy_messages(state, output) : rc;/return rc;/
 annotations that came for expunged messages stay|src/sync/merge_tidy.c|s/rc = message_is_gone(state, instance, \&is_gone);/rc = 0;/
 mailboxes that are united lose their metadata|src/sync/merge_tidy.c|s/return hand_over(state, output, record, home->joined.id);/return 0;/
-what was handed over stays where the mailbox no longer leads|src/sync/merge_tidy.c|s/return !mailbox_is_live(version) \&\&/return false \&\&/
+test_merge_tidy: what was handed over stays where the mailbox no longer leads|src/sync/merge_tidy.c|s/return !mailbox_is_live(version) \&\&/return false \&\&/
 metadata and rights of deleted mailboxes stay|src/sync/merge_tidy.c|s/rc = tidy_mailboxes(state, output);/rc = 0;/
 a mailbox made anew has the rights of the deleted one|src/sync/merge_tidy.c|s/rc = is_made_anew(state, mailbox, home);/rc = 0;/
 a merge is refused for the quota|src/mail/mail.c|s/if (rc >= 0 \&\& commit->is_user) {/if (rc >= 0) {/

@@ -70,8 +70,11 @@ const struct tool_command tool_commands[] = {
 	{ { "help", NULL }, TOOL_HELP, 0, 0, 2, "[COMMAND]",
 		"Tell the commands, or all about one." },
 	{ { "import", NULL }, TOOL_IMPORT,
-		TAKES_IMPORT | TAKES_ORIGIN | TAKES_PASSWORD_FILE | TAKES_JSON, 2, 2,
-		"ACCOUNT maildir:DIR | mbox:PATH | imaps://USER@HOST/",
+		TAKES_IMPORT | TAKES_ORIGIN | TAKES_PASSWORD_FILE | TAKES_FROM_FILE | TAKES_JSON, 1,
+		2,
+		"ACCOUNT maildir:DIR | mbox:PATH | sieve:DIR | imaps://USER@HOST/, or a source "
+		"with %u "
+		"and --from-file FILE",
 		"Take mail in from another store, and at later runs what changed there." },
 	{ { "pull", NULL }, TOOL_PULL, TAKES_PASSWORD_FILE | TAKES_JSON, 0, 1, "[DIR]",
 		"Bring what is new at the origin into a clone." },
@@ -190,6 +193,8 @@ const struct tool_option tool_option_rows[] = {
 		"more than the account's quota allows" },
 	{ "--login", TAKES_IMPORT, "NAME", AT(login),
 		"log in as this administrator, for the user in the address" },
+	{ "--token-file", TAKES_IMPORT, "FILE", AT(token_file),
+		"log in with the OAuth token in its first line; - is standard input" },
 	{ "--keep", TAKES_IMPORT, NULL, AT(keeps_gone),
 		"what has gone there since it was taken in stays here" },
 	{ "--port", TAKES_SERVE, "N", AT(port), "on this port of 127.0.0.1" },

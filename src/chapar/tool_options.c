@@ -85,7 +85,17 @@ static int check_exclusions(
 		return error_set(error, ERR_INVALID, "--to NODE is missing");
 	if (command->id == TOOL_BACKUP_PRUNE && options->keep == NULL)
 		return error_set(error, ERR_INVALID, "--keep RULES is missing");
-	if (options->from_file != NULL && options->password_file != NULL)
+	if (command->id == TOOL_IMPORT &&
+		options->name_count != (options->from_file != NULL ? 1u : 2u))
+		return error_set(error, ERR_INVALID,
+			options->from_file != NULL
+				? "with --from-file only the source is named"
+				: "give an account and a source, or a source and --from-file");
+	if (options->token_file != NULL && options->password_file != NULL)
+		return error_set(
+			error, ERR_INVALID, "--token-file and --password-file exclude each other");
+	if (command->id != TOOL_IMPORT && options->from_file != NULL &&
+		options->password_file != NULL)
 		return error_set(
 			error, ERR_INVALID, "--from-file and --password-file exclude each other");
 	if (options->is_repair && options->peer == NULL)

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#define PASSWORD_LINE_SIZE_MAX 1024 /* bytes */
+#define PASSWORD_LINE_SIZE_MAX 8192 /* bytes; tokens are longer than passwords */
 
 /*
  * Reads the first line of `file` ("-": standard input), or, if it is NULL, asks twice at the

@@ -41,6 +41,9 @@ static void tell_json(struct import_call *run, const struct import_result *resul
 	json_member_number(out, ",", "expunged", result->counts.gone_count);
 	json_member_number(out, ",", "renumbered", result->counts.renumbered_count);
 	json_member_number(out, ",", "left-out", result->left_out_count);
+	json_member_number(out, ",", "rights-metadata-changed", result->extra_counts.changed_count);
+	json_member_number(
+		out, ",", "rights-metadata-left-out", result->extra_counts.left_out_count);
 	json_member_number(out, ",", "deleted", result->deleted_count);
 	json_member_number(out, ",", "uidvalidity-there", result->uidvalidity);
 	json_member_number(out, ",", "uidvalidity", result->uidvalidity_here);
@@ -56,7 +59,8 @@ static bool is_quiet(const struct import_result *result)
 	const struct import_counts *counts = &result->counts;
 
 	return counts->new_count + counts->changed_count + counts->gone_count +
-			       result->left_out_count ==
+			       result->left_out_count + result->extra_counts.changed_count +
+			       result->extra_counts.left_out_count ==
 		       0 &&
 	       !result->is_deleted_here && !result->is_gone_there && result->error.code == 0;
 }
@@ -82,8 +86,15 @@ static void tell_text(struct import_call *run, const struct import_result *resul
 		buffer_printf(out, "; UIDVALIDITY is %u here, not %u", result->uidvalidity_here,
 			result->uidvalidity);
 	if (result->left_out_count > 0)
-		buffer_printf(out, "; %llu could not be read, or are too large",
+		buffer_printf(out,
+			"; %llu could not be read, are too large, or compressed in an unknown way",
 			(unsigned long long)result->left_out_count);
+	if (result->extra_counts.changed_count > 0)
+		buffer_printf(out, "; %llu rights or metadata changed",
+			(unsigned long long)result->extra_counts.changed_count);
+	if (result->extra_counts.left_out_count > 0)
+		buffer_printf(out, "; %llu rights or metadata that cannot be here",
+			(unsigned long long)result->extra_counts.left_out_count);
 	if (result->is_deleted_here)
 		buffer_append_string(out, "; it was deleted here, and stays so");
 	if (result->is_gone_there)
@@ -126,6 +137,13 @@ static void end(struct import_call *run, bool is_dry_run, struct buffer *out)
 		(unsigned long long)run->sum.new_count, (unsigned long long)run->sum.changed_count,
 		(unsigned long long)run->sum.gone_count,
 		(unsigned long long)progress.subscription_count);
+	if (progress.account_counts.changed_count > 0)
+		buffer_printf(out, "%s%llu scripts or limits changed\n",
+			is_dry_run ? "would be done: " : "",
+			(unsigned long long)progress.account_counts.changed_count);
+	if (progress.account_counts.left_out_count > 0)
+		buffer_printf(out, "%llu scripts or limits cannot be here\n",
+			(unsigned long long)progress.account_counts.left_out_count);
 	if (run->deleted_count > 0)
 		buffer_printf(out,
 			"%llu messages were deleted here, and stay so (chapar undelete brings them "

@@ -4,6 +4,7 @@
 #include "foreign/imap_source.h"
 #include "foreign/maildir_read.h"
 #include "foreign/mbox_read.h"
+#include "foreign/sieve_read.h"
 
 #include <stdlib.h>
 
@@ -75,12 +76,14 @@ static int imap_new(const struct words *words, struct source **source_r, struct 
 	struct imap_link_options options = { .host = value_of(words, "host"),
 		.user = value_of(words, "user"),
 		.login = value_of(words, "login"),
-		.password = value_of(words, "password") };
+		.password = value_of(words, "password"),
+		.token = value_of(words, "token") };
 	long number = port != NULL ? strtol(port, NULL, 10) : 0;
 	int rc;
 
-	if (options.host == NULL || options.user == NULL || options.password == NULL ||
-		number < 1 || number > UINT16_MAX)
+	if (options.host == NULL || options.user == NULL ||
+		(options.password == NULL && options.token == NULL) || number < 1 ||
+		number > UINT16_MAX)
 		return error_set(error, ERR_INVALID, "host=, port=, user= or password= is missing");
 	options.port = (uint16_t)number;
 	rc = tls_parse(words, &options, error);
@@ -98,6 +101,7 @@ int foreign_source_new(const char *text, const char *const *list, size_t count,
 	} kinds[] = {
 		{ "maildir:", maildir_read_new },
 		{ "mbox:", mbox_read_new },
+		{ "sieve:", sieve_read_new },
 	};
 	struct words words = { list, count };
 

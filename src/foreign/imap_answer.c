@@ -114,6 +114,15 @@ static void code_take(struct answer *answer)
 
 /* ---- LIST, NAMESPACE ---- */
 
+/* Some servers do not quote brackets. */
+static int word_or_string(struct imap_parser *parser, struct bytes *text_r)
+{
+	if (bytes_peek(parser->rest) == '"' || bytes_peek(parser->rest) == '{')
+		return imap_parse_string(parser, text_r);
+	*text_r = word_take(&parser->rest);
+	return text_r->len > 0 ? 0 : ERR_INVALID;
+}
+
 static int list_parse(struct imap_parser *parser, struct answer_list *list)
 {
 	struct bytes separator = { 0 };
@@ -132,10 +141,8 @@ static int list_parse(struct imap_parser *parser, struct answer_list *list)
 	list->separator = separator.len == 1 ? separator.ptr[0] : 0;
 	if (rc == 0)
 		rc = imap_parse_space(parser);
-	if (rc == 0 && bytes_peek(parser->rest) != '"' && bytes_peek(parser->rest) != '{')
-		list->name = word_take(&parser->rest); /* some servers do not quote brackets */
-	else if (rc == 0)
-		rc = imap_parse_string(parser, &list->name);
+	if (rc == 0)
+		rc = word_or_string(parser, &list->name);
 	return rc < 0 || list->name.len == 0 ? ERR_INVALID : 0;
 }
 
@@ -311,6 +318,102 @@ static int fetch_parse(struct imap_parser *parser, struct answer_fetch *fetch)
 	return rc;
 }
 
+/* ---- ACL, METADATA, QUOTA ---- */
+
+static void pair_add(struct imap_parser *parser, struct answer_pairs *pairs, struct bytes name,
+	struct bytes value)
+{
+	if (pairs->list == NULL)
+		pairs->list =
+			arena_alloc(parser->arena, ANSWER_PAIR_COUNT_MAX * sizeof(*pairs->list));
+	if (pairs->count < ANSWER_PAIR_COUNT_MAX)
+		pairs->list[pairs->count++] = (struct answer_pair){ name, value };
+}
+
+/* mailbox identifier rights identifier rights ... */
+static int acl_parse(struct imap_parser *parser, struct answer_pairs *pairs)
+{
+	int rc = word_or_string(parser, &pairs->mailbox);
+
+	while (rc == 0 && blank_take(&parser->rest) && parser->rest.len > 0) {
+		struct bytes identifier, rights;
+
+		rc = word_or_string(parser, &identifier);
+		if (rc == 0)
+			rc = imap_parse_space(parser);
+		if (rc == 0)
+			rc = word_or_string(parser, &rights);
+		if (rc == 0)
+			pair_add(parser, pairs, identifier, rights);
+	}
+	return rc < 0 || parser->rest.len > 0 ? ERR_INVALID : 0;
+}
+
+/* One entry and its value, which is left out if it is NIL. */
+static int metadata_pair(struct imap_parser *parser, struct answer_pairs *pairs)
+{
+	struct bytes name, value;
+	bool is_binary;
+	int rc = word_or_string(parser, &name);
+
+	if (rc == 0)
+		rc = imap_parse_space(parser);
+	if (rc < 0 || imap_parse_take_word(parser, "NIL"))
+		return rc;
+	if (bytes_peek(parser->rest) == '{' || bytes_peek(parser->rest) == '~')
+		rc = imap_parse_literal8(parser, &value, &is_binary);
+	else
+		rc = word_or_string(parser, &value);
+	if (rc == 0)
+		pair_add(parser, pairs, name, value);
+	return rc;
+}
+
+/* mailbox (entry value ...); without the list it only says that entries changed. */
+static int metadata_parse(struct imap_parser *parser, struct answer_pairs *pairs)
+{
+	int rc = word_or_string(parser, &pairs->mailbox);
+
+	if (rc == 0)
+		rc = imap_parse_space(parser);
+	if (rc < 0 || bytes_peek(parser->rest) != '(')
+		return rc;
+	bytes_skip(&parser->rest, 1);
+	while (rc == 0 && !imap_parse_take(parser, ')')) {
+		rc = metadata_pair(parser, pairs);
+		(void)blank_take(&parser->rest);
+	}
+	return rc;
+}
+
+/* root (RESOURCE usage limit ...) */
+static int quota_parse(struct imap_parser *parser, struct answer_pairs *pairs)
+{
+	struct bytes root;
+	int rc = word_or_string(parser, &root);
+
+	if (rc == 0)
+		rc = imap_parse_space(parser);
+	if (rc == 0)
+		rc = imap_parse_expect(parser, '(');
+	while (rc == 0 && !imap_parse_take(parser, ')')) {
+		struct bytes name = word_take(&parser->rest), limit;
+		uint64_t usage, number;
+
+		if (name.len == 0 || !blank_take(&parser->rest) ||
+			!number_take(&parser->rest, INT64_MAX, &usage) ||
+			!blank_take(&parser->rest))
+			return ERR_INVALID;
+		limit = parser->rest;
+		if (!number_take(&parser->rest, INT64_MAX, &number))
+			return ERR_INVALID;
+		limit.len -= parser->rest.len;
+		pair_add(parser, pairs, name, limit);
+		(void)blank_take(&parser->rest);
+	}
+	return rc;
+}
+
 /* ---- responses ---- */
 
 static bool is_status(struct bytes word)
@@ -342,15 +445,44 @@ static int numbered_parse(struct imap_parser *parser, struct answer *answer)
 	return rc < 0 ? rc : fetch_parse(parser, &answer->fetch);
 }
 
+/* 1: it is none of these. */
+static int pairs_parse(struct imap_parser *parser, struct bytes word, struct answer *answer)
+{
+	static const struct {
+		const char *word;
+		enum answer_kind kind;
+		int (*parse)(struct imap_parser *parser, struct answer_pairs *pairs);
+	} rows[] = {
+		{ "ACL", ANSWER_ACL, acl_parse },
+		{ "METADATA", ANSWER_METADATA, metadata_parse },
+		{ "QUOTA", ANSWER_QUOTA, quota_parse },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (bytes_equal_string_nocase(word, rows[i].word)) {
+			/* Mail can be read without it. */
+			if (rows[i].parse(parser, &answer->pairs) == 0)
+				answer->kind = rows[i].kind;
+			else
+				answer->pairs = (struct answer_pairs){ 0 };
+			return 0;
+		}
+	return 1;
+}
+
 static int untagged_parse(struct imap_parser *parser, struct answer *answer)
 {
 	struct bytes word;
+	int rc;
 
 	if (isdigit(bytes_peek(parser->rest)))
 		return numbered_parse(parser, answer);
 	word = word_take(&parser->rest);
 	(void)blank_take(&parser->rest);
 	answer->text = parser->rest;
+	rc = pairs_parse(parser, word, answer);
+	if (rc <= 0)
+		return rc;
 	if (is_status(word)) {
 		answer->kind = ANSWER_STATUS;
 		answer->status = word;

@@ -1,8 +1,8 @@
 /*
  * imap_answer: what an IMAP server says to a client, read from one response with its literals
- * (RFC 3501, section 7; RFC 7162 for mod-sequences). Pure; cannot overrun; what is read borrows
- * from the response or lives in `arena`. Servers are many: what is not understood is passed over
- * where the grammar lets us know where it ends.
+ * (RFC 3501, section 7; RFC 7162 for mod-sequences; those named below). Pure; cannot overrun; what
+ * is read borrows from the response or lives in `arena`. Servers are many: what is not understood
+ * is passed over where the grammar lets us know where it ends.
  */
 #ifndef CHAPAR_FOREIGN_IMAP_ANSWER_H
 #define CHAPAR_FOREIGN_IMAP_ANSWER_H
@@ -21,7 +21,10 @@ enum answer_kind {
 	ANSWER_EXISTS,   /* number */
 	ANSWER_FETCH,    /* fetch */
 	ANSWER_VANISHED, /* text: a sequence set */
-	ANSWER_SEARCH    /* text: numbers */
+	ANSWER_SEARCH,   /* text: numbers */
+	ANSWER_ACL,      /* pairs: an identifier, its rights (RFC 4314) */
+	ANSWER_METADATA, /* pairs: an entry, its value (RFC 5464); of the server: no mailbox */
+	ANSWER_QUOTA     /* pairs: a resource, its limit (RFC 9208); no mailbox */
 };
 
 struct answer_list {
@@ -49,6 +52,16 @@ struct answer_fetch {
 	struct bytes body;
 };
 
+#define ANSWER_PAIR_COUNT_MAX 1024 /* further ones are left out */
+
+struct answer_pairs {
+	struct bytes mailbox; /* as on the wire */
+	struct answer_pair {
+		struct bytes name, value;
+	} * list;
+	size_t count;
+};
+
 struct answer {
 	enum answer_kind kind;
 	struct bytes tag, status; /* status in capitals: "OK" */
@@ -58,6 +71,7 @@ struct answer {
 	struct answer_list list;
 	struct answer_namespaces namespaces;
 	struct answer_fetch fetch;
+	struct answer_pairs pairs;
 };
 
 /* One response without its last CRLF. ERR_INVALID: it is none. */

@@ -2,6 +2,7 @@
 
 #include "base/encode.h"
 #include "base/mem.h"
+#include "mail/sasl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -103,9 +104,65 @@ static int answer_read(struct imap_link *link, struct answer *answer, struct err
 	return 0;
 }
 
-/* Until the tagged response; or, with `reply`, which goes out at the first "+". */
-static int finish(struct imap_link *link, struct bytes reply, imap_link_function *function,
-	void *context, struct error *error)
+/* What is told when the server goes on with "+": in base64, of a SASL exchange. */
+struct conversation {
+	struct sasl_client *sasl; /* NULL: `message` is all there is to tell */
+	struct bytes message;
+	bool is_told;
+};
+
+static int reply_make(struct imap_link *link, struct conversation *conversation,
+	struct bytes challenge, struct error *error)
+{
+	struct buffer decoded = { 0 }, reply = { 0 };
+	int rc = 0;
+
+	buffer_clear(&link->out);
+	if (conversation->sasl != NULL) {
+		rc = decode_base64(&decoded, challenge);
+		if (rc == 0)
+			rc = sasl_client_step(conversation->sasl, buffer_bytes(&decoded), &reply);
+		encode_base64(&link->out, buffer_bytes(&reply));
+	} else if (conversation->is_told) {
+		buffer_append_byte(&link->out, '*'); /* what it says of a failure is not needed */
+	} else {
+		encode_base64(&link->out, conversation->message);
+	}
+	conversation->is_told = true;
+	buffer_append_string(&link->out, "\r\n");
+	wipe(&reply);
+	buffer_deinit(&reply);
+	buffer_deinit(&decoded);
+	return rc < 0 ? error_set(error, ERR_REFUSED,
+				"the server does not show that it knows the password")
+		      : 0;
+}
+
+static int go_on(struct imap_link *link, struct conversation *conversation, struct bytes challenge,
+	struct error *error)
+{
+	int rc;
+
+	if (conversation == NULL)
+		return error_set(error, ERR_INVALID, "the server asks for what it is not told");
+	rc = reply_make(link, conversation, challenge, error);
+	if (rc == 0)
+		rc = net_client_write(
+			link->client, buffer_bytes(&link->out), LINK_TIMEOUT_MS, error);
+	wipe(&link->out);
+	return rc;
+}
+
+static int refused(const struct answer *answer, struct error *error)
+{
+	return error_set(error, ERR_REFUSED, "the server says %.*s %.*s",
+		BYTES_ARGS(answer->status), (int)(answer->text.len < 150 ? answer->text.len : 150),
+		(const char *)answer->text.ptr);
+}
+
+/* Until the tagged response. */
+static int finish(struct imap_link *link, struct conversation *conversation,
+	imap_link_function *function, void *context, struct error *error)
 {
 	char tag[32];
 
@@ -116,28 +173,20 @@ static int finish(struct imap_link *link, struct bytes reply, imap_link_function
 
 		if (rc < 0)
 			return rc;
-		if (answer.kind == ANSWER_CONTINUE) {
-			if (reply.ptr == NULL)
-				return error_set(error, ERR_INVALID,
-					"the server asks for what it is not told");
-			rc = net_client_write(link->client, reply, LINK_TIMEOUT_MS, error);
-			reply = BYTES_LITERAL("*\r\n"); /* that was all: no further steps */
-		} else if (answer.kind == ANSWER_TAGGED && bytes_equal_string(answer.tag, tag)) {
-			if (bytes_equal_string_nocase(answer.status, "OK"))
-				return 0;
-			return error_set(error, ERR_REFUSED, "the server says %.*s %.*s",
-				BYTES_ARGS(answer.status),
-				(int)(answer.text.len < 150 ? answer.text.len : 150),
-				(const char *)answer.text.ptr);
-		} else if (function != NULL) {
+		if (answer.kind == ANSWER_CONTINUE)
+			rc = go_on(link, conversation, answer.text, error);
+		else if (answer.kind == ANSWER_TAGGED && bytes_equal_string(answer.tag, tag))
+			return bytes_equal_string_nocase(answer.status, "OK")
+				       ? 0
+				       : refused(&answer, error);
+		else if (function != NULL)
 			rc = function(context, &answer);
-		}
 		if (rc < 0)
 			return rc;
 	}
 }
 
-static int run(struct imap_link *link, const char *command, struct bytes reply,
+static int run(struct imap_link *link, const char *command, struct conversation *conversation,
 	imap_link_function *function, void *context, struct error *error)
 {
 	int rc;
@@ -146,13 +195,13 @@ static int run(struct imap_link *link, const char *command, struct bytes reply,
 	buffer_printf(&link->out, "i%" PRIu64 " %s\r\n", ++link->tag, command);
 	rc = net_client_write(link->client, buffer_bytes(&link->out), LINK_TIMEOUT_MS, error);
 	wipe(&link->out);
-	return rc < 0 ? rc : finish(link, reply, function, context, error);
+	return rc < 0 ? rc : finish(link, conversation, function, context, error);
 }
 
 int imap_link_run(struct imap_link *link, const char *command, imap_link_function *function,
 	void *context, struct error *error)
 {
-	return run(link, command, bytes_of(NULL, 0), function, context, error);
+	return run(link, command, NULL, function, context, error);
 }
 
 bool imap_link_offers(const struct imap_link *link, const char *capability)
@@ -210,7 +259,8 @@ static int secure(
 static int login_plain(
 	struct imap_link *link, const struct imap_link_options *options, struct error *error)
 {
-	struct buffer plain = { 0 }, reply = { 0 };
+	struct buffer plain = { 0 };
+	struct conversation conversation = { 0 };
 	int rc;
 
 	if (options->login != NULL)
@@ -219,13 +269,56 @@ static int login_plain(
 	buffer_append_string(&plain, options->login != NULL ? options->login : options->user);
 	buffer_append_byte(&plain, '\0');
 	buffer_append_string(&plain, options->password);
-	encode_base64(&reply, buffer_bytes(&plain));
-	buffer_append_string(&reply, "\r\n");
-	rc = run(link, "AUTHENTICATE PLAIN", buffer_bytes(&reply), NULL, NULL, error);
+	conversation.message = buffer_bytes(&plain);
+	rc = run(link, "AUTHENTICATE PLAIN", &conversation, NULL, NULL, error);
 	wipe(&plain);
-	wipe(&reply);
 	buffer_deinit(&plain);
-	buffer_deinit(&reply);
+	return rc;
+}
+
+static int login_token(
+	struct imap_link *link, const struct imap_link_options *options, struct error *error)
+{
+	bool has_bearer = imap_link_offers(link, "AUTH=OAUTHBEARER");
+	struct buffer message = { 0 };
+	struct conversation conversation = { 0 };
+	int rc;
+
+	if (!has_bearer && !imap_link_offers(link, "AUTH=XOAUTH2"))
+		return error_set(error, ERR_REFUSED, "the server takes no tokens");
+	if (has_bearer)
+		buffer_printf(&message, "n,a=%s,\001host=%s\001port=%u\001auth=Bearer %s\001\001",
+			options->user, options->host, options->port, options->token);
+	else
+		buffer_printf(&message, "user=%s\001auth=Bearer %s\001\001", options->user,
+			options->token);
+	conversation.message = buffer_bytes(&message);
+	rc = run(link, has_bearer ? "AUTHENTICATE OAUTHBEARER" : "AUTHENTICATE XOAUTH2",
+		&conversation, NULL, NULL, error);
+	wipe(&message);
+	buffer_deinit(&message);
+	return rc;
+}
+
+static int login_scram(struct imap_link *link, const struct imap_link_options *options,
+	const char *mechanism, struct error *error)
+{
+	struct sasl_client_options sasl_options = { .mechanism = mechanism,
+		.authzid = options->login != NULL ? options->user : NULL,
+		.authcid = options->login != NULL ? options->login : options->user,
+		.password = options->password };
+	struct conversation conversation = { 0 };
+	char command[64];
+	int rc = sasl_client_new(&sasl_options, &conversation.sasl);
+
+	if (rc < 0)
+		return error_set(error, ERR_INVALID, "the name or password cannot be used");
+	snprintf(command, sizeof(command), "AUTHENTICATE %s", mechanism);
+	rc = run(link, command, &conversation, NULL, NULL, error);
+	if (rc == 0 && !sasl_client_is_done(conversation.sasl))
+		rc = error_set(
+			error, ERR_REFUSED, "the server has not shown that it knows the password");
+	sasl_client_free(&conversation.sasl);
 	return rc;
 }
 
@@ -247,20 +340,31 @@ static int login_command(
 	return rc;
 }
 
+/* PLAIN first: it works whatever form the server keeps passwords in, and there is TLS. */
+static int login_any(
+	struct imap_link *link, const struct imap_link_options *options, struct error *error)
+{
+	if (options->token != NULL)
+		return login_token(link, options, error);
+	if (imap_link_offers(link, "AUTH=PLAIN"))
+		return login_plain(link, options, error);
+	if (imap_link_offers(link, "AUTH=SCRAM-SHA-256"))
+		return login_scram(link, options, "SCRAM-SHA-256", error);
+	if (imap_link_offers(link, "AUTH=SCRAM-SHA-1"))
+		return login_scram(link, options, "SCRAM-SHA-1", error);
+	if (options->login != NULL || imap_link_offers(link, "LOGINDISABLED"))
+		return error_set(error, ERR_REFUSED, "the server offers neither PLAIN nor SCRAM");
+	return login_command(link, options, error);
+}
+
 static int login(
 	struct imap_link *link, const struct imap_link_options *options, struct error *error)
 {
 	int rc = link->capabilities.len > 0 ? 0
 					    : imap_link_run(link, "CAPABILITY", NULL, NULL, error);
 
-	if (rc < 0)
-		return rc;
-	if (imap_link_offers(link, "AUTH=PLAIN"))
-		rc = login_plain(link, options, error);
-	else if (options->login != NULL || imap_link_offers(link, "LOGINDISABLED"))
-		rc = error_set(error, ERR_REFUSED, "the server does not offer AUTH=PLAIN");
-	else
-		rc = login_command(link, options, error);
+	if (rc == 0)
+		rc = login_any(link, options, error);
 	if (rc == ERR_REFUSED)
 		return error_prefix(error, "login of %s",
 			options->login != NULL ? options->login : options->user);

@@ -22,13 +22,17 @@ struct imap_link_options { /* all is borrowed */
 	enum imap_link_tls tls;
 	struct net_client_tls tls_options;
 	const char *user;     /* whose mail it is */
-	const char *login;    /* who logs in for him (SASL PLAIN, RFC 4616); NULL: he himself */
+	const char *login;    /* who logs in for him (the SASL authorization identity is `user`);
+				 NULL: he himself */
 	const char *password; /* of who logs in */
+	/* In place of a password: an access token (OAUTHBEARER, RFC 7628, or XOAUTH2). */
+	const char *token;
 };
 
 struct imap_link;
 
-/* Connects and logs in. */
+/* Connects and logs in: with a password by PLAIN, or where it is not offered by SCRAM-SHA-256,
+ * SCRAM-SHA-1 or the command LOGIN. */
 int imap_link_open(
 	const struct imap_link_options *options, struct imap_link **link_r, struct error *error);
 /* Says goodbye. Sets *link to NULL. A NULL *link is allowed. */

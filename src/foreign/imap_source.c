@@ -1,6 +1,7 @@
 #include "foreign/imap_source.h"
 
 #include "base/mem.h"
+#include "foreign/imap_extra.h"
 #include "foreign/maildir_files.h"
 #include "imap/imap_mailbox.h"
 
@@ -14,7 +15,7 @@
 struct imap_source {
 	struct source source;
 	struct imap_link_options options;
-	char *host, *user, *login, *password, *ca_path, *name;
+	char *host, *user, *login, *password, *token, *ca_path, *name;
 	struct imap_link *link;
 	bool has_qresync, has_condstore;
 };
@@ -54,6 +55,7 @@ static void imap_free(struct source *source)
 
 	imap_link_close(&imap->link);
 	secret_free(&imap->password);
+	secret_free(&imap->token);
 	free(imap->host);
 	free(imap->user);
 	free(imap->login);
@@ -439,12 +441,24 @@ static int imap_bodies(struct source *source, const struct source_message *messa
 	return rc;
 }
 
+static int imap_extras(struct source *source, const struct source_mailbox *mailbox,
+	struct arena *arena, struct source_extras *extras_r, struct error *error)
+{
+	struct imap_source *imap = imap_of(source);
+
+	if (mailbox == NULL)
+		return imap_extra_of_account(imap->link, arena, extras_r, error);
+	return imap_extra_of_mailbox(
+		imap->link, mailbox->place, bytes_of_string(imap->user), arena, extras_r, error);
+}
+
 static const struct source_class imap_class = {
 	.keys_are_uids = true,
 	.open = imap_open,
 	.list = imap_list,
 	.read = imap_read,
 	.bodies = imap_bodies,
+	.extras = imap_extras,
 	.free = imap_free,
 };
 
@@ -465,6 +479,7 @@ struct source *imap_source_new(const struct imap_link_options *options)
 	imap->options.user = imap->user = copy_of(options->user);
 	imap->options.login = imap->login = copy_of(options->login);
 	imap->options.password = imap->password = copy_of(options->password);
+	imap->options.token = imap->token = copy_of(options->token);
 	imap->options.tls_options.ca_path = imap->ca_path = copy_of(options->tls_options.ca_path);
 	imap->name = copy_of(buffer_string(&name));
 	imap->source.name = imap->name;

@@ -256,7 +256,9 @@ int import_step(struct import *import, struct error *error)
 		[PHASE_CHANGE] = import_change_step,
 		[PHASE_GONE_LOOK] = import_gone_look_step,
 		[PHASE_GONE] = import_gone_step,
+		[PHASE_EXTRA] = import_extra_step,
 		[PHASE_FINISH] = import_finish_step,
+		[PHASE_ACCOUNT] = import_account_step,
 		[PHASE_SUBSCRIBE] = subscribe_step,
 		[PHASE_LOST] = lost_step,
 		[PHASE_END] = end_step,
@@ -268,7 +270,8 @@ int import_step(struct import *import, struct error *error)
 void import_get_progress(const struct import *import, struct import_progress *progress_r)
 {
 	*progress_r = (struct import_progress){ .mailbox_count = import->mailbox_count,
-		.subscription_count = import->subscription_count };
+		.subscription_count = import->subscription_count,
+		.account_counts = import->account_counts };
 	if (import->phase < PHASE_MAILBOX || import->phase > PHASE_FINISH)
 		return;
 	progress_r->mailbox = import->target.name;

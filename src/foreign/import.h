@@ -15,11 +15,12 @@
 struct import_result {     /* of one mailbox */
 	struct bytes name; /* borrowed for the call */
 	struct import_counts counts;
-	uint64_t message_count;  /* there */
-	uint64_t left_out_count; /* they could not be read, or are too large */
-	uint64_t deleted_count;  /* deleted here, and left so */
-	bool is_deleted_here;    /* a user has deleted it; nothing was done */
-	bool is_gone_there;      /* the source has it no more */
+	uint64_t message_count;                  /* there */
+	uint64_t left_out_count;                 /* they could not be read, or are too large */
+	uint64_t deleted_count;                  /* deleted here, and left so */
+	struct import_extra_counts extra_counts; /* rights and metadata */
+	bool is_deleted_here;                    /* a user has deleted it; nothing was done */
+	bool is_gone_there;                      /* the source has it no more */
 	bool has_other_uidvalidity;
 	uint32_t uidvalidity; /* there, and ... */
 	uint32_t uidvalidity_here;
@@ -54,6 +55,7 @@ struct import_progress {
 	struct bytes mailbox; /* under way; empty: none. Borrowed until the next step. */
 	uint64_t done, total; /* messages of it that are new */
 	uint64_t mailbox_count, subscription_count;
+	struct import_extra_counts account_counts; /* scripts and limits of the account */
 };
 void import_get_progress(const struct import *import, struct import_progress *progress_r);
 

@@ -145,7 +145,7 @@ int import_mailbox_step(struct import *import, struct error *error)
 	int rc;
 
 	if (import->index == import->list.count) {
-		import->phase = PHASE_SUBSCRIBE;
+		import->phase = PHASE_ACCOUNT;
 		import->index = 0;
 		return IMPORT_MORE;
 	}

@@ -13,7 +13,9 @@ enum phase {
 	PHASE_CHANGE,
 	PHASE_GONE_LOOK,
 	PHASE_GONE,
+	PHASE_EXTRA,
 	PHASE_FINISH,
+	PHASE_ACCOUNT,
 	PHASE_SUBSCRIBE,
 	PHASE_LOST,
 	PHASE_END
@@ -55,6 +57,7 @@ struct import {
 	size_t unlisted_count, unlisted_room;
 
 	uint64_t mailbox_count, subscription_count;
+	struct import_extra_counts account_counts;
 	struct error first_error;
 };
 
@@ -82,5 +85,9 @@ int import_change_step(struct import *import, struct error *error);
 int import_gone_look_step(struct import *import, struct error *error);
 int import_gone_step(struct import *import, struct error *error);
 int import_finish_step(struct import *import, struct error *error);
+
+/* import_extra.c: rights and metadata of the mailbox; scripts and limits of the account. */
+int import_extra_step(struct import *import, struct error *error);
+int import_account_step(struct import *import, struct error *error);
 
 #endif

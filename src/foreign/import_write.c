@@ -132,7 +132,7 @@ int import_change_step(struct import *import, struct error *error)
 		import->change_next = import->changed.count;
 	}
 	if (import->change_next == import->changed.count) {
-		import->phase = import->options.keeps_gone ? PHASE_FINISH
+		import->phase = import->options.keeps_gone ? PHASE_EXTRA
 				: tells_gone(import)       ? PHASE_GONE
 							   : PHASE_GONE_LOOK;
 		return IMPORT_MORE;
@@ -181,7 +181,7 @@ int import_gone_step(struct import *import, struct error *error)
 		count = 0;
 	}
 	if (count == 0) {
-		import->phase = PHASE_FINISH;
+		import->phase = import->is_other_gone ? PHASE_FINISH : PHASE_EXTRA;
 		return IMPORT_MORE;
 	}
 	count = count < CHANGE_COUNT_MAX ? count : CHANGE_COUNT_MAX;

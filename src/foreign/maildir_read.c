@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "foreign/files.h"
 #include "foreign/maildir_files.h"
+#include "foreign/rights.h"
+#include "foreign/unpack.h"
 #include "imap/imap_utf7.h"
 
 #include <fcntl.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 #define FOLDER_DEPTH_MAX 32
+#define ACL_FILE_SIZE_MAX ((uint64_t)1 << 20) /* bytes */
 #define NAME_GONE_LOOKS 2 /* how often the folder is searched for a file that was renamed */
 
 struct maildir {
@@ -441,51 +444,103 @@ static int body_open(int folder, struct bytes place, int *fd_r, struct stat *inf
 	return rc;
 }
 
-static int body_read(
-	int folder, const struct source_message *message, struct buffer *raw, struct buffer *body)
+struct body_reading {
+	struct buffer raw, unpacked, body;
+};
+
+/* `reading->raw` as an IMAP server has it. */
+static int body_make(struct body_reading *reading)
+{
+	struct bytes raw = buffer_bytes(&reading->raw);
+	enum unpack_form form = unpack_form_of(raw);
+	int rc = 0;
+
+	if (form != UNPACK_PLAIN) {
+		buffer_clear(&reading->unpacked);
+		rc = unpack(form, raw, SOURCE_BODY_SIZE_MAX, &reading->unpacked);
+		raw = buffer_bytes(&reading->unpacked);
+	}
+	if (rc < 0)
+		return rc;
+	buffer_clear(&reading->body);
+	source_body_normalize(raw, &reading->body);
+	return reading->body.len > SOURCE_BODY_SIZE_MAX ? ERR_TOO_LARGE : 0;
+}
+
+static int body_read(int folder, const struct source_message *message, struct body_reading *reading)
 {
 	struct stat info;
 	int fd, rc = body_open(folder, message->place, &fd, &info);
 
 	if (rc < 0)
 		return rc;
-	buffer_clear(raw);
-	buffer_clear(body);
+	buffer_clear(&reading->raw);
 	rc = (uint64_t)info.st_size > SOURCE_BODY_SIZE_MAX
 		     ? ERR_TOO_LARGE
-		     : files_read_part(fd, 0, (uint64_t)info.st_size, raw);
+		     : files_read_part(fd, 0, (uint64_t)info.st_size, &reading->raw);
 	close(fd);
-	if (rc == 0)
-		source_body_normalize(buffer_bytes(raw), body);
-	if (rc == 0 && body->len > SOURCE_BODY_SIZE_MAX)
-		rc = ERR_TOO_LARGE;
-	return rc;
+	return rc < 0 ? rc : body_make(reading);
 }
 
 static int maildir_bodies(struct source *source, const struct source_message *messages,
 	size_t count, source_body_function *function, void *context, struct error *error)
 {
 	struct maildir *maildir = maildir_of(source);
-	struct buffer raw = { 0 }, body = { 0 };
+	struct body_reading reading = { 0 };
 	int folder, rc = files_open_folder(maildir->root, buffer_bytes(&maildir->text), &folder);
 
 	if (rc < 0)
 		return error_set(error, ERR_NOT_FOUND, "%s/%s is gone", maildir->path,
 			buffer_string(&maildir->text));
 	for (size_t i = 0; i < count && rc == 0; i++) {
-		rc = body_read(folder, &messages[i], &raw, &body);
+		rc = body_read(folder, &messages[i], &reading);
 		if (rc == 0)
-			rc = function(context, i, buffer_bytes(&body));
-		else if (rc == ERR_NOT_FOUND || rc == ERR_TOO_LARGE || rc == ERR_REFUSED)
+			rc = function(context, i, buffer_bytes(&reading.body));
+		else if (rc == ERR_NOT_FOUND || rc == ERR_TOO_LARGE || rc == ERR_REFUSED ||
+			 rc == ERR_INVALID)
 			rc = 0; /* left out */
 		else
 			error_set(error, rc, "%s/%.*s cannot be read", maildir->path,
 				BYTES_ARGS(messages[i].place));
 	}
 	close(folder);
-	buffer_deinit(&raw);
-	buffer_deinit(&body);
+	buffer_deinit(&reading.raw);
+	buffer_deinit(&reading.unpacked);
+	buffer_deinit(&reading.body);
 	return rc;
+}
+
+/* ---- rights ---- */
+
+static int maildir_extras(struct source *source, const struct source_mailbox *mailbox,
+	struct arena *arena, struct source_extras *extras_r, struct error *error)
+{
+	struct maildir *maildir = maildir_of(source);
+	struct buffer path = { 0 }, text = { 0 };
+	struct bytes rest;
+	int rc;
+
+	(void)error;
+	if (mailbox == NULL)
+		return 0;
+	buffer_append_bytes(&path, mailbox->place);
+	buffer_append_string(&path, mailbox->place.len > 0 ? "/dovecot-acl" : "dovecot-acl");
+	rc = files_read(maildir->root, buffer_string(&path), ACL_FILE_SIZE_MAX, &text);
+	/* Without the file there are no rights of others. */
+	extras_r->of[IMPORT_RIGHTS].is_told = rc == 0 || rc == ERR_NOT_FOUND;
+	rest = arena_copy(arena, buffer_bytes(&text));
+	while (rest.len > 0) {
+		struct bytes line = bytes_take(&rest, bytes_find(rest, '\n'));
+		struct rights_entry entry;
+
+		bytes_skip(&rest, rest.len > 0);
+		if (rights_of_line(line, arena, &entry))
+			source_extra_add(
+				extras_r, IMPORT_RIGHTS, arena, entry.identifier, entry.letters);
+	}
+	buffer_deinit(&path);
+	buffer_deinit(&text);
+	return 0;
 }
 
 static const struct source_class maildir_class = {
@@ -494,6 +549,7 @@ static const struct source_class maildir_class = {
 	.list = maildir_list,
 	.read = maildir_read,
 	.bodies = maildir_bodies,
+	.extras = maildir_extras,
 	.free = maildir_free,
 };
 

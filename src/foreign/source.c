@@ -36,6 +36,25 @@ void source_body_normalize(struct bytes raw, struct buffer *out)
 	}
 }
 
+#define EXTRA_STEP 64
+
+void source_extra_add(struct source_extras *extras, enum import_extra extra, struct arena *arena,
+	struct bytes name, struct bytes value)
+{
+	struct source_extra *all = &extras->of[extra];
+
+	all->is_told = true;
+	if (all->count % EXTRA_STEP == 0) {
+		size_t room = all->count + EXTRA_STEP;
+		struct import_entry *entries = arena_alloc(arena, room * sizeof(*entries));
+
+		if (all->count > 0)
+			memcpy(entries, all->entries, all->count * sizeof(*entries));
+		all->entries = entries;
+	}
+	all->entries[all->count++] = (struct import_entry){ name, value };
+}
+
 uint64_t source_key_of(struct bytes text)
 {
 	uint64_t key = hash64(text, 0) & IMPORT_KEY_MAX;

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/error.h"
+#include "mail/import.h"
 
 #include <stdint.h>
 
@@ -66,6 +67,17 @@ struct source_state {
 	size_t key_count;
 };
 
+/* What a mailbox has besides its messages, or an account besides its mailboxes. */
+struct source_extras {
+	/* Of enum import_extra: all that there is of it; `is_told` false: the source does not say.
+	 */
+	struct source_extra {
+		bool is_told;
+		struct import_entry *entries;
+		size_t count;
+	} of[IMPORT_LIMITS + 1];
+};
+
 struct source;
 
 /* One message's bytes, with CRLF. A negative return ends the reading. */
@@ -88,6 +100,12 @@ struct source_class {
 	 */
 	int (*bodies)(struct source *source, const struct source_message *messages, size_t count,
 		source_body_function *function, void *context, struct error *error);
+	/*
+	 * Of the mailbox read last; or, with NULL, of the account. May be NULL: it tells nothing.
+	 * extras_r is empty before.
+	 */
+	int (*extras)(struct source *source, const struct source_mailbox *mailbox,
+		struct arena *arena, struct source_extras *extras_r, struct error *error);
 	void (*free)(struct source *source);
 };
 
@@ -111,6 +129,9 @@ bool source_keyword_is_valid(struct bytes name);
  * there is the byte 0x80, as Dovecot does it.
  */
 void source_body_normalize(struct bytes raw, struct buffer *out);
+/* Adds an entry to what is told of `extra`; what it borrows must stay. */
+void source_extra_add(struct source_extras *extras, enum import_extra extra, struct arena *arena,
+	struct bytes name, struct bytes value);
 /* A key for a message without a UID, from what is its own. Never 0, at most IMPORT_KEY_MAX. */
 uint64_t source_key_of(struct bytes text);
 

@@ -119,6 +119,29 @@ int import_each_point(struct kv_txn *kv, const struct import_target *target, str
  * it is still what the source made. */
 int import_forget(const struct import_target *target, struct error *error);
 
+/*
+ * What belongs to a mailbox besides its messages (rights: an identifier and letters; metadata:
+ * "/shared/comment" and its value), or to the account (scripts: a name and its text, and with an
+ * empty name that of the active one; limits: "STORAGE" and a number in its unit).
+ */
+enum import_extra { IMPORT_RIGHTS, IMPORT_METADATA, IMPORT_SCRIPTS, IMPORT_LIMITS };
+struct import_entry {
+	struct bytes name, value;
+};
+struct import_extra_counts {
+	uint64_t changed_count;  /* written or taken away */
+	uint64_t left_out_count; /* no such thing can be here */
+};
+/*
+ * Makes the source's entries what it tells now, all of which are in `entries`: those that are
+ * missing are written, those that it tells no more taken away (not limits). What a user decided
+ * stays. For rights and metadata import_mailbox_open() came before. With `is_dry_run` it only
+ * counts. ERR_TOO_LARGE: more metadata than a mailbox may have.
+ */
+int import_extra_set(const struct import_target *target, enum import_extra extra,
+	const struct import_entry *entries, size_t count, bool is_dry_run,
+	struct import_extra_counts *counts, struct error *error);
+
 /* The names that the source has subscribed to. */
 int import_each_subscription(struct kv_txn *kv, const struct import_target *target,
 	struct arena *arena, void (*function)(void *context, struct bytes name), void *context);

@@ -17,6 +17,9 @@ struct id128 import_id_of(const struct import_target *target);
 /* As mail_commit(), but that quotas bind only if they are to. */
 int import_commit(
 	const struct import_target *target, mail_run *run, void *context, struct error *error);
+/* Writes a register as an act of the source's. */
+int import_register_put(struct account_write *write, const struct import_target *target,
+	const struct register_record *record);
 /* A snapshot in which everything is seen; end it with mail_read_end(). */
 int import_snapshot(const struct import_target *target, struct kv_txn **kv_r, struct error *error);
 

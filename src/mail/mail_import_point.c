@@ -56,17 +56,24 @@ int import_point_get(struct kv_txn *kv, const struct import_target *target, stru
 	return point_decode(record.value, point_r, &name);
 }
 
+int import_register_put(struct account_write *write, const struct import_target *target,
+	const struct register_record *record)
+{
+	struct register_record stamped = *record;
+
+	stamped.stamp = (struct stamp){ account_tick(write, 0), import_source_node(target) };
+	stamped.modseq = stamped.stamp.modseq;
+	return account_put_register(write, &stamped);
+}
+
 static int register_put(struct account_write *write, const struct import_target *target,
 	enum record_kind kind, struct bytes key, bool is_set, struct bytes value)
 {
-	struct register_record record = { .kind = kind,
-		.key = key,
-		.is_set = is_set,
-		.value = value,
-		.stamp = { account_tick(write, 0), import_source_node(target) } };
+	struct register_record record = {
+		.kind = kind, .key = key, .is_set = is_set, .value = value
+	};
 
-	record.modseq = record.stamp.modseq;
-	return account_put_register(write, &record);
+	return import_register_put(write, target, &record);
 }
 
 struct finishing {

@@ -103,22 +103,37 @@ unsigned quota_percent(const struct quota *quota)
 	return greatest;
 }
 
+struct bytes quota_register_key(enum quota_resource resource)
+{
+	return bytes_of_string(resources[resource].key);
+}
+
+struct bytes quota_register_value(uint64_t limit, struct arena *arena)
+{
+	struct buffer value = { 0 };
+	struct bytes copy;
+
+	if (limit != QUOTA_UNLIMITED)
+		pack_varint(&value, limit);
+	copy = arena_copy(arena, buffer_bytes(&value));
+	buffer_deinit(&value);
+	return copy;
+}
+
 static int set_run(struct account_write *write, void *context)
 {
 	const struct quota_changes *changes = context;
 	int rc = 0;
 
 	for (int i = 0; i < QUOTA_RESOURCE_COUNT && rc == 0; i++) {
-		struct buffer value = { 0 };
+		enum quota_resource resource = (enum quota_resource)i;
+		bool is_set = changes->change[i] == QUOTA_SET;
 
 		if (changes->change[i] == QUOTA_KEEP)
 			continue;
-		if (changes->limits.of[i] != QUOTA_UNLIMITED)
-			pack_varint(&value, changes->limits.of[i]);
-		rc = register_write(write, RECORD_ACCOUNT, bytes_of_string(resources[i].key),
-			changes->change[i] == QUOTA_SET,
-			changes->change[i] == QUOTA_SET ? buffer_bytes(&value) : bytes_of(NULL, 0));
-		buffer_deinit(&value);
+		rc = register_write(write, RECORD_ACCOUNT, quota_register_key(resource), is_set,
+			is_set ? quota_register_value(changes->limits.of[i], write->arena)
+			       : bytes_of(NULL, 0));
 	}
 	return rc;
 }

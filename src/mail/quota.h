@@ -42,6 +42,10 @@ const char *quota_resource_name(enum quota_resource resource);
 /* In any case; QUOTA_RESOURCE_COUNT if there is none of that name. */
 enum quota_resource quota_resource_find(struct bytes name);
 
+/* The register that keeps a limit: its key, and its value in `arena`. */
+struct bytes quota_register_key(enum quota_resource resource);
+struct bytes quota_register_value(uint64_t limit, struct arena *arena);
+
 /* The limits of accounts that have none of their own; unlimited at first. Before clients are
  * served. */
 void mail_quota_configure(struct mail *mail, const struct quota_limits *defaults);

@@ -2,8 +2,9 @@
  * sasl: logins by SASL. The server's side of PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256, SCRAM-SHA-1
  * and their -PLUS forms (RFC 5802, RFC 7677, RFC 9266), EXTERNAL (RFC 4422), GSSAPI (RFC 4752),
  * OAUTHBEARER (RFC 7628) and XOAUTH2; and the client's side of PLAIN, SCRAM-SHA-256(-PLUS) and
- * EXTERNAL for replication channels. The mechanisms are GNU SASL's, but for LOGIN and the two with
- * tokens, which it has no server for; see docs/dependencies.md.
+ * EXTERNAL for replication channels, for imports also of SCRAM-SHA-1. The mechanisms are GNU
+ * SASL's, but for LOGIN and the two with tokens, which it has no server for; see
+ * docs/dependencies.md.
  *
  * All data here are decoded: base64 and the framing of IMAP or another protocol are the caller's.
  * It says who somebody is (authentication identity) and whom he wants to act for (authorization
@@ -136,11 +137,12 @@ const char *sasl_server_mechanism(const struct sasl_server *server);
 /* ---- The client's side ---- */
 
 struct sasl_client_options {
-	const char *mechanism; /* "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL" */
-	const char *authzid;   /* NULL: none */
-	const char *authcid;   /* NULL for EXTERNAL */
-	const char *password;  /* likewise */
-	struct bytes binding;  /* tls-exporter, for -PLUS */
+	/* "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1", "EXTERNAL" */
+	const char *mechanism;
+	const char *authzid;  /* NULL: none */
+	const char *authcid;  /* NULL for EXTERNAL */
+	const char *password; /* likewise */
+	struct bytes binding; /* tls-exporter, for -PLUS */
 };
 
 struct sasl_client;

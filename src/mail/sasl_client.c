@@ -13,6 +13,7 @@
 struct sasl_client {
 	Gsasl *library;
 	Gsasl_session *session;
+	enum scram_hash hash;
 	struct buffer authzid, authcid, password, binding; /* prepared; the last in base64 */
 	bool is_overcharged; /* the server asks for a salt or count that is out of bounds */
 	bool is_done, is_failed;
@@ -43,9 +44,9 @@ static int salted_password(struct sasl_client *client, Gsasl_session *session)
 				 decode_base64(&salt, bytes_of_string(salt_text)) < 0 ||
 				 salt.len == 0 || salt.len > SCRAM_SALT_SIZE_MAX;
 	if (!client->is_overcharged) {
-		scram_salted_password(SCRAM_SHA_256, buffer_bytes(&client->password),
+		scram_salted_password(client->hash, buffer_bytes(&client->password),
 			buffer_bytes(&salt), count, salted);
-		encode_hex(&hex, bytes_of(salted, sizeof(salted)));
+		encode_hex(&hex, bytes_of(salted, scram_key_size(client->hash)));
 		rc = gsasl_property_set(session, GSASL_SCRAM_SALTED_PASSWORD, buffer_string(&hex));
 		OPENSSL_cleanse(salted, sizeof(salted));
 		OPENSSL_cleanse(hex.data, hex.len);
@@ -86,7 +87,7 @@ static int client_callback(Gsasl *library, Gsasl_session *session, Gsasl_propert
 static bool is_known(const char *mechanism)
 {
 	static const char *const names[] = { "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS",
-		"EXTERNAL" };
+		"SCRAM-SHA-1", "EXTERNAL" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(mechanism, names[i]) == 0)
@@ -110,6 +111,7 @@ int sasl_client_new(const struct sasl_client_options *options, struct sasl_clien
 	if (!is_known(options->mechanism))
 		return ERR_NOT_FOUND;
 	client = mem_zalloc(sizeof(*client));
+	client->hash = strcmp(options->mechanism, "SCRAM-SHA-1") == 0 ? SCRAM_SHA_1 : SCRAM_SHA_256;
 	if (strcmp(options->mechanism, "SCRAM-SHA-256-PLUS") == 0)
 		encode_base64(&client->binding, options->binding);
 	rc = prepare(options->authzid, &client->authzid);

@@ -58,7 +58,7 @@ bool script_is_made_from(struct bytes value, struct stamp stamp)
 	return false;
 }
 
-static int name_check(struct bytes name, struct error *error)
+int script_name_check(struct bytes name, struct error *error)
 {
 	if (name.len == 0 || name.len > SCRIPT_NAME_SIZE_MAX)
 		return error_set(error, ERR_INVALID, "a script's name has 1 to %d bytes",
@@ -83,7 +83,7 @@ static int get_register(
 }
 
 /* The new version knows the one that it replaces, and what that knew. */
-static struct bytes version_encode(
+struct bytes script_version_value(
 	const struct register_record *before, struct bytes text, struct arena *arena)
 {
 	struct script old = script_decode(before->value), script = { .text = text };
@@ -105,14 +105,14 @@ struct bytes script_next_value(const struct register_record *before, struct aren
 {
 	if (before->kind != RECORD_SCRIPT || before->key.len == 0)
 		return before->value;
-	return version_encode(before, script_text(before->value), arena);
+	return script_version_value(before, script_text(before->value), arena);
 }
 
 static int version_write(struct account_write *write, const struct script_context *context,
 	const struct register_record *before)
 {
 	return register_write(write, RECORD_SCRIPT, context->name, context->is_set,
-		version_encode(before, context->text, write->arena));
+		script_version_value(before, context->text, write->arena));
 }
 
 static int put_run(struct account_write *write, void *context)
@@ -130,7 +130,7 @@ int mail_script_put(struct mail *mail, uint32_t account, struct bytes name, stru
 	struct error *error)
 {
 	struct script_context put = { name, text, true };
-	int rc = name_check(name, error);
+	int rc = script_name_check(name, error);
 
 	if (rc < 0)
 		return rc;
@@ -198,7 +198,7 @@ static int delete_run(struct account_write *write, void *context)
 int mail_script_delete(struct mail *mail, uint32_t account, struct bytes name, struct error *error)
 {
 	struct script_context remove = { .name = name };
-	int rc = name_check(name, error);
+	int rc = script_name_check(name, error);
 
 	if (rc < 0)
 		return rc;
@@ -231,7 +231,7 @@ int mail_script_activate(
 	struct mail *mail, uint32_t account, struct bytes name, struct error *error)
 {
 	struct script_context activate = { .name = name };
-	int rc = name.len > 0 ? name_check(name, error) : 0;
+	int rc = name.len > 0 ? script_name_check(name, error) : 0;
 
 	if (rc < 0)
 		return rc;

@@ -22,9 +22,15 @@ struct bytes script_text(struct bytes value);
  */
 bool script_is_made_from(struct bytes value, struct stamp stamp);
 
+/* The value of a version that replaces `before` (whose stamp is none: nothing), in `arena`. */
+struct bytes script_version_value(
+	const struct register_record *before, struct bytes text, struct arena *arena);
 /* The value of a version that replaces `before` with the same text, in `arena`; that of a register
  * that is no script is as it was. */
 struct bytes script_next_value(const struct register_record *before, struct arena *arena);
+
+/* ERR_INVALID: empty, too long, or it holds a control character. */
+int script_name_check(struct bytes name, struct error *error);
 
 /* Errors: ERR_INVALID (a name that is empty, too long, or holds a control character),
  * ERR_TOO_LARGE, ERR_NOT_FOUND. */

@@ -23,7 +23,7 @@ static void count_number(void *context, uint32_t number)
 
 static void check_fetch(struct bytes in, const struct answer_fetch *fetch)
 {
-	check_inside(in, fetch->body);
+	FUZZ_CHECK(fetch->body.len <= in.len);
 	FUZZ_CHECK(fetch->flag_count <= SOURCE_FLAG_COUNT_MAX);
 	for (size_t i = 0; i < fetch->flag_count; i++) {
 		struct bytes name = fetch->flags[i];
@@ -32,6 +32,20 @@ static void check_fetch(struct bytes in, const struct answer_fetch *fetch)
 			bytes_skip(&name, 1);
 		FUZZ_CHECK(source_keyword_is_valid(name));
 	}
+}
+
+/* What was quoted lies elsewhere. */
+static void check_pairs(const struct answer_pairs *pairs)
+{
+	size_t size = pairs->mailbox.len;
+
+	FUZZ_CHECK(pairs->count <= ANSWER_PAIR_COUNT_MAX);
+	for (size_t i = 0; i < pairs->count; i++) {
+		FUZZ_CHECK(pairs->list[i].name.len <= INPUT_SIZE_MAX);
+		FUZZ_CHECK(pairs->list[i].value.len <= INPUT_SIZE_MAX);
+		size += pairs->list[i].name.len + pairs->list[i].value.len;
+	}
+	FUZZ_CHECK(size <= INPUT_SIZE_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
@@ -52,6 +66,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 		check_inside(in, answer.text);
 		check_inside(in, answer.list.attributes);
 		check_fetch(in, &answer.fetch);
+		check_pairs(&answer.pairs);
 		(void)answer_has_word(answer.text, "IMAP4rev1");
 		(void)answer_code_number(answer.code, "UIDNEXT", &number);
 		rc = answer_numbers(answer.text, NUMBER_COUNT_MAX, count_number, &count);

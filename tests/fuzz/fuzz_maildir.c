@@ -5,8 +5,10 @@
 #include "fuzz_check.h"
 
 #include "foreign/maildir_files.h"
+#include "foreign/rights.h"
 #include "foreign/source.h"
 #include "imap/imap_utf7.h"
+#include "mail/acl.h"
 #include "mail/mail.h"
 
 #define INPUT_SIZE_MAX 65536
@@ -91,6 +93,22 @@ static void check_folder(struct bytes in, struct arena *arena)
 	buffer_deinit(&encoded);
 }
 
+/* Lines of rights, and what a server would tell of the same words. */
+static void check_rights(struct bytes in, struct arena *arena)
+{
+	struct bytes identifier = bytes_of(in.ptr, bytes_find(in, ' '));
+	struct rights_entry entry;
+	unsigned rights;
+
+	for (int i = 0; i < 2; i++) {
+		if (i == 0 ? !rights_of_line(in, arena, &entry)
+			   : !rights_of_acl(identifier, in, BYTES_LITERAL("anna"), arena, &entry))
+			continue;
+		FUZZ_CHECK(entry.identifier.len > 0);
+		FUZZ_CHECK(acl_parse_rights(entry.letters, &rights) == 0 && rights != 0);
+	}
+}
+
 static void ignore_name(void *context, struct bytes name)
 {
 	(void)context;
@@ -120,6 +138,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	case 'f':
 		check_folder(in, arena);
 		(void)maildir_folder_decode(in, '.', arena);
+		break;
+	case 'a':
+		check_rights(in, arena);
 		break;
 	case 's':
 		for (int i = 0; i < 3; i++)

@@ -13,7 +13,9 @@ static bool has_fields(struct bytes text)
 	struct mbox_header header;
 	size_t end = text.len;
 
-	/* Only the header counts. */
+	/* Only the header counts; it may have no field left. */
+	if (bytes_peek(text) == '\n')
+		end = 0;
 	for (size_t i = 0; i + 1 < text.len && end == text.len; i++)
 		if (text.ptr[i] == '\n' && (text.ptr[i + 1] == '\n' || text.ptr[i + 1] == '\r'))
 			end = i + 1;

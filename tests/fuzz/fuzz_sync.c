@@ -1,7 +1,9 @@
 /*
  * SYNC requests from a peer that does not behave, and answers of one. The input is a byte that says
  * whom it plays, then texts separated by a line of one dot. The copy must stay consistent
- * (account_verify) whatever comes.
+ * (account_verify) whatever comes. Whom: 'f' a peer that asks, 'F' one that asks while the account
+ * is as it was made, so that a first copy may come in parts; 'a' one that answers, 'A' one that
+ * answers us who send parts of one record; any other, a user.
  * "$E" in a request stands for the account's present sequence, so that changes get beyond the first
  * check.
  */
@@ -31,16 +33,27 @@ static void check(bool is_right)
 		abort();
 }
 
-static void copy_open(struct copy *copy)
+static void messages_append(struct copy *copy)
 {
 	static const char raw[] = "Subject: one\r\n\r\none\r\n";
 	struct append_message append = { .internaldate = 1700000000 };
-	struct mailbox_record inbox;
-	struct arena *arena = arena_new();
 	struct mail_body *body = NULL;
-	struct kv_txn *kv = NULL;
 	uint32_t uidvalidity, uid;
 	uint64_t position;
+
+	check(mail_body_prepare(copy->mail, bytes_of(raw, sizeof(raw) - 1), &body) == 0);
+	append.body = body;
+	for (int i = 0; i < 2; i++)
+		check(mailbox_append(copy->mail, copy->account, copy->inbox, &append, 1, NULL,
+			      &uidvalidity, &uid, &position) == 0);
+	mail_body_free(&body);
+}
+
+static void copy_open(struct copy *copy, bool has_mail)
+{
+	struct mailbox_record inbox;
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = NULL;
 
 	check(store_open_memory(&copy->store) == 0);
 	check(mail_open(copy->store, clock_system(), &copy->mail) == 0);
@@ -50,13 +63,9 @@ static void copy_open(struct copy *copy)
 	check(account_find_mailbox(kv, copy->account, BYTES_LITERAL("INBOX"), arena, &inbox) == 0);
 	mail_read_end(&kv);
 	copy->inbox = inbox.id;
-	check(mail_body_prepare(copy->mail, bytes_of(raw, sizeof(raw) - 1), &body) == 0);
-	append.body = body;
-	for (int i = 0; i < 2; i++)
-		check(mailbox_append(copy->mail, copy->account, inbox.id, &append, 1, NULL,
-			      &uidvalidity, &uid, &position) == 0);
-	mail_body_free(&body);
 	arena_free(&arena);
+	if (has_mail)
+		messages_append(copy);
 }
 
 static void finding(void *context, const char *text)
@@ -181,12 +190,14 @@ static void play_initiator(struct copy *copy, bool is_full, struct bytes in)
 	sync_session_free(&session);
 }
 
-static void play_responder(struct copy *copy, struct bytes in)
+static void play_responder(struct copy *copy, bool has_small_parts, struct bytes in)
 {
 	struct exchange *exchange = exchange_new(copy->mail, copy->account, 7, NULL);
 	struct buffer request = { 0 };
 	unsigned waiting = 0;
 
+	if (has_small_parts)
+		exchange_set_part_size(exchange, 1);
 	for (;;) {
 		enum exchange_step step = exchange_next(exchange, &request);
 		struct bytes text, exact;
@@ -219,11 +230,11 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 		return 0;
 	role = in.ptr[0];
 	bytes_skip(&in, 1);
-	copy_open(&copy);
-	if (role == 'a')
-		play_responder(&copy, in);
+	copy_open(&copy, role != 'F');
+	if (role == 'a' || role == 'A')
+		play_responder(&copy, role == 'A', in);
 	else
-		play_initiator(&copy, role == 'f', in);
+		play_initiator(&copy, role == 'f' || role == 'F', in);
 	copy_close(&copy);
 	return 0;
 }

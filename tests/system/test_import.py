@@ -9,54 +9,7 @@ import time
 
 import chapar_test as chapar
 import foreign_test as foreign
-from foreign_test import differences, view
-
-
-class ImportTest(chapar.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.here = self.node("a")
-        self.here.start()
-
-    def dovecot(self, **options):
-        server = foreign.Dovecot(os.path.join(self.folder, "d"), **options)
-        self.addCleanup(server.stop)
-        server.start()
-        return server
-
-    def filled(self, **options):
-        server = self.dovecot(**options)
-        with server.imap("anna") as client:
-            foreign.fill(client, server.separator)
-        return server
-
-    def take(self, *arguments, check=True):
-        """Imports; returns {mailbox: what was told}, or the text if it failed."""
-        status, text = self.here.tool("import", "anna", *arguments, "--json", check=check)
-        if status != 0:
-            return status, text
-        return {entry["mailbox"]: entry for entry in json.loads(text)}
-
-    def set_password(self):
-        self.here.tool(
-            "account", "passwd", "anna", "--password-file", "-", text_input=chapar.PASSWORD + "\n"
-        )
-
-    def assert_same(self, server):
-        self.assertEqual("", differences(view(server, "anna"), view(self.here, "anna")))
-        self.verify_clean(self.here)
-
-    def wait_equal(self, pair):
-        chapar.wait_until(
-            lambda: not differences(view(pair.a, "anna"), view(pair.b, "anna")),
-            chapar.SYNC_SECONDS,
-            "both nodes show the same",
-        )
-
-    def assert_nothing_new(self, told):
-        for entry in told.values():
-            for count in ("new", "flags-changed", "expunged", "left-out"):
-                self.assertEqual(0, entry[count], entry)
+from foreign_test import ImportTest, differences, view
 
 
 class Maildir(ImportTest):

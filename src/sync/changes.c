@@ -141,6 +141,14 @@ void change_set_sort_out(struct change_set *set, uint64_t point)
 	}
 }
 
+void change_set_all_new(struct change_set *set)
+{
+	for (size_t i = 0; i < set->message_count; i++)
+		set->messages[i].was_common = false;
+	for (size_t i = 0; i < set->register_count; i++)
+		set->registers[i].was_common = false;
+}
+
 static const void *find(const void *key, const void *array, size_t count, size_t size,
 	int (*compare)(const void *, const void *))
 {

@@ -46,6 +46,8 @@ void change_set_normalize(struct change_set *set);
  * placed and shown when they were written once more behind it.
  */
 void change_set_sort_out(struct change_set *set, uint64_t point);
+/* None of its records counts as there before: who lacks one has not deleted it. */
+void change_set_all_new(struct change_set *set);
 /* Finds a record in a normalized set, or NULL. */
 const struct mailbox_record *change_set_mailbox(const struct change_set *set, struct id128 id);
 const struct message_change *change_set_message(

@@ -346,6 +346,7 @@ int compare_repair(struct mail *mail, const struct compare_peer *peer, uint32_t 
 	struct queue queue = { 0 };
 	int rc = 0;
 
+	exchange_set_lossy(exchange);
 	for (;;) {
 		struct buffer request = { 0 };
 		enum exchange_step step = exchange_next(exchange, &request);

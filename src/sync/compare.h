@@ -36,7 +36,8 @@ int compare_accounts(struct mail *mail, const struct compare_peer *peer, const u
 int compare_first_difference(struct mail *mail, const struct compare_peer *peer, uint32_t number,
 	struct buffer *text, struct error *error);
 
-/* Exchanges what differs: each record from the side whose stamp is later (sync/exchange.h). */
+/* Exchanges what differs, of an account that was judged COMPARE_DIFFERS: of each record the later
+ * change stays, and what one side lacks comes back from the other (sync/exchange.h). */
 int compare_repair(struct mail *mail, const struct compare_peer *peer, uint32_t number,
 	struct exchange_result *result_r, struct error *error);
 

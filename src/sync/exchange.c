@@ -38,6 +38,11 @@ void exchange_set_anew(struct exchange *exchange)
 	exchange->is_anew = true;
 }
 
+void exchange_set_lossy(struct exchange *exchange)
+{
+	exchange->is_lossy = true;
+}
+
 void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter)
 {
 	exchange->filter = filter;

@@ -80,6 +80,12 @@ void exchange_set_restricted(struct exchange *exchange);
 void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter);
 /* Before the first step: begins as if the copies had never been equal. */
 void exchange_set_anew(struct exchange *exchange);
+/*
+ * Before the first step: neither side has changed since they were equal, so what one of them lacks
+ * was lost there, not deleted: it comes back from the other. Else a repair must take what is not
+ * there any more for deleted (its tombstone may have expired).
+ */
+void exchange_set_lossy(struct exchange *exchange);
 /* Before the first step, for tests: a first copy comes in parts of so many records (fill.h). */
 void exchange_set_part_size(struct exchange *exchange, size_t record_count);
 /* Frees it, at any step. Sets *exchange to NULL. A NULL *exchange is allowed. */

@@ -92,6 +92,7 @@ struct exchange {
 	bool is_pull;       /* nothing of ours is sent */
 	bool is_restricted; /* the peer does not merge for us */
 	bool is_anew;       /* no common point is looked for */
+	bool is_lossy;      /* what a repair finds missing was lost, not deleted */
 	struct exchange_progress progress;
 
 	struct queued_answer *answers, **answers_end;

@@ -133,6 +133,8 @@ static int read_push(struct exchange *exchange)
 		rc = exchange_repair_list(exchange, kv, push->arena, &push->changes);
 	if (rc == 0 && exchange->point.is_sorted_out)
 		change_set_sort_out(&push->changes, exchange->point.mine);
+	if (rc == 0 && exchange->is_lossy)
+		change_set_all_new(&push->changes);
 	mail_read_end(&kv);
 	return rc;
 }

@@ -62,6 +62,12 @@ static void add_range(struct repair_list *list, struct id128 mailbox, uint32_t f
 	list->ranges[list->count++] = (struct repair_range){ mailbox, first, last };
 }
 
+/* What was there then and is no more was deleted. */
+static struct common_point since_when(const struct exchange *exchange)
+{
+	return exchange->is_lossy ? (struct common_point){ 0 } : exchange->point;
+}
+
 /* Opens a snapshot of our copy, if it is still where the comparison began. */
 static int read_own(struct exchange *exchange, struct kv_txn **kv_r)
 {
@@ -325,7 +331,7 @@ static int records_send(struct exchange *exchange, struct buffer *request)
 		(!repair->asks_registers && repair->exchange.next == repair->exchange.count))
 		return 0;
 	writer = wire_begin(request, DLIST_REQUEST, "RECORDS");
-	dlist_put_number_of(&writer, "SINCE", exchange->point.theirs);
+	dlist_put_number_of(&writer, "SINCE", since_when(exchange).theirs);
 	if (repair->asks_registers) {
 		repair->asks_registers = false;
 		dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
@@ -360,7 +366,7 @@ static int instances_send(struct exchange *exchange, struct buffer *request)
 		return 0;
 	writer = wire_begin(request, DLIST_REQUEST, "RECORDS");
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
-	dlist_put_number_of(&writer, "SINCE", exchange->point.theirs);
+	dlist_put_number_of(&writer, "SINCE", since_when(exchange).theirs);
 	dlist_put_atom(&writer, "INSTANCES");
 	dlist_begin_list(&writer);
 	for (; repair->instance_next < repair->instance_count && repair->instance_next < end;
@@ -377,7 +383,7 @@ static int instances_finish(struct exchange *exchange)
 
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	exchange->theirs.since = exchange->point.theirs;
+	exchange->theirs.since = since_when(exchange).theirs;
 	exchange->theirs.sequence = exchange->expect;
 	exchange->has_theirs = true;
 	exchange->has_more = false;
@@ -393,7 +399,7 @@ static int collect_own(struct exchange *exchange, struct kv_txn *kv)
 	struct exchange_repair *repair = exchange->repair;
 	const struct repair_list *list = &repair->exchange;
 	const struct change_set *theirs = &exchange->theirs;
-	uint64_t since = exchange->point.mine;
+	uint64_t since = since_when(exchange).mine;
 	int rc = 0;
 
 	for (size_t i = 0; i < list->count && rc == 0; i++)
@@ -494,7 +500,7 @@ int exchange_repair_merge(struct exchange *exchange)
 	struct exchange_repair *repair = exchange->repair;
 	int rc;
 
-	repair->mine.since = exchange->point.mine;
+	repair->mine.since = since_when(exchange).mine;
 	repair->mine.sequence = repair->own_sequence;
 	rc = exchange_merge(exchange, &repair->mine, repair->own_sequence);
 	if (rc == ERR_CHANGED || rc == ERR_NOT_FOUND) {

@@ -1,4 +1,6 @@
 /* Whether two copies are the same, and where they differ first. */
+#include "mail/account_private.h"
+#include "mail/forget.h"
 #include "sync/compare.h"
 #include "sync_fixture.h"
 
@@ -172,6 +174,140 @@ static void a_repair_brings_them_together(void **state)
 	assert_true(node_has_flag(pair->b, "Work", 7, "\\Seen"));
 }
 
+/* A fault of the disk or a bug: it is gone, and nobody expunged it. */
+static void lose(struct node *node, const char *mailbox, uint32_t uid)
+{
+	struct id128 id = node_mailbox(node, mailbox);
+	struct message_record message;
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = NULL;
+	struct error error = { 0 };
+
+	assert_int_equal(mail_read_begin(node->mail, mail_position(node->mail), &kv), 0);
+	assert_int_equal(account_get_message_at(kv, node->account, id, uid, arena, &message), 0);
+	mail_read_end(&kv);
+	assert_int_equal(
+		message_forget(node->mail, node->account, &message.instance, 1, &error), 0);
+	arena_free(&arena);
+}
+
+static void check_repaired(struct pair *pair)
+{
+	struct exchange_result result;
+	struct error error = { 0 };
+
+	assert_int_equal(
+		compare_repair(pair->a->mail, &pair->peer, pair->a->account, &result, &error), 0);
+	assert_int_equal(state_of(pair), COMPARE_EQUAL);
+	pair->a->position = mail_position(pair->a->mail);
+	pair->b->position = mail_position(pair->b->mail);
+	nodes_check_equal(pair->a, pair->b);
+}
+
+static void what_one_side_lost_comes_back_from_the_other(void **state)
+{
+	struct pair *pair = *state;
+
+	lose(pair->a, "Work", 3);
+	check_first(pair, "mailbox Work: UID 3");
+	check_repaired(pair);
+	assert_int_equal(node_count(pair->a, "Work"), 20);
+	/* There, and several at once. */
+	lose(pair->b, "INBOX", 5);
+	lose(pair->b, "Work", 20);
+	check_first(pair, "mailbox INBOX: UID 5");
+	check_repaired(pair);
+	assert_int_equal(node_count(pair->b, "Work"), 20);
+	assert_int_equal(node_count(pair->b, "INBOX"), 20);
+	/* On both, different ones. */
+	lose(pair->a, "INBOX", 6);
+	lose(pair->b, "INBOX", 7);
+	check_first(pair, "mailbox INBOX: UID 6");
+	check_repaired(pair);
+	assert_int_equal(node_count(pair->a, "INBOX"), 20);
+}
+
+static int lose_register_run(struct account_write *write, void *context)
+{
+	struct register_record *record = context, cleared = *record;
+	int rc;
+
+	cleared.is_set = false;
+	cleared.stamp = account_stamp(write);
+	cleared.modseq = cleared.stamp.modseq;
+	rc = account_put_register(write, &cleared);
+	if (rc == 0)
+		rc = account_get_register(write->kv, write->header.number, record->kind,
+			record->mailbox, record->key, write->arena, &cleared);
+	return rc < 0 ? rc : expiry_forget_register(write, &cleared);
+}
+
+static int put_register_run(struct account_write *write, void *context)
+{
+	struct register_record *record = context;
+
+	record->stamp = account_stamp(write);
+	record->modseq = record->stamp.modseq;
+	return account_put_register(write, record);
+}
+
+static void commit(struct node *node, mail_run *run, struct register_record *record)
+{
+	struct error error = { 0 };
+
+	assert_int_equal(mail_node_commit(node->mail, node->account, run, record, &error, NULL), 0);
+}
+
+static bool has_register(struct node *node, const struct register_record *record)
+{
+	struct register_record found;
+	struct arena *arena = arena_new();
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(node->mail, mail_position(node->mail), &kv);
+
+	assert_int_equal(rc, 0);
+	rc = account_get_register(
+		kv, node->account, record->kind, record->mailbox, record->key, arena, &found);
+	mail_read_end(&kv);
+	arena_free(&arena);
+	return rc == 0 && found.is_set;
+}
+
+/* The user's own \\Seen of a message in somebody else's mailbox. */
+static void a_seen_state_that_one_side_lost_comes_back(void **state)
+{
+	struct pair *pair = *state;
+	struct register_record record = { .kind = RECORD_SEEN,
+		.mailbox = id128_random(),
+		.key = BYTES_LITERAL("1836564480000000.d659cce65af39af6"),
+		.value = BYTES_LITERAL("1"),
+		.is_set = true };
+	struct node *losers[] = { pair->a, pair->b };
+
+	commit(pair->a, put_register_run, &record);
+	nodes_exchange(pair->a, pair->b, NULL);
+	for (int i = 0; i < 2; i++) {
+		commit(losers[i], lose_register_run, &record);
+		check_first(pair, "settings, subscriptions, rights or scripts");
+		check_repaired(pair);
+		assert_true(has_register(pair->a, &record));
+		assert_true(has_register(pair->b, &record));
+	}
+}
+
+static void a_mailbox_that_one_side_lost_comes_back_with_its_mail(void **state)
+{
+	struct pair *pair = *state;
+	struct error error = { 0 };
+
+	assert_int_equal(mailbox_forget(pair->a->mail, pair->a->account,
+				 node_mailbox(pair->a, "Work"), &error),
+		0);
+	check_first(pair, "mailbox Work: it is there on one side only");
+	check_repaired(pair);
+	assert_int_equal(node_count(pair->a, "Work"), 20);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -181,6 +317,9 @@ int main(void)
 		TEST(what_is_yet_to_be_exchanged_is_no_difference),
 		TEST(the_first_message_that_differs_is_named_with_few_questions),
 		TEST(a_mailbox_or_message_that_one_side_lacks_is_named),
+		TEST(a_seen_state_that_one_side_lost_comes_back),
+		TEST(a_mailbox_that_one_side_lost_comes_back_with_its_mail),
+		TEST(what_one_side_lost_comes_back_from_the_other),
 		TEST(a_repair_brings_them_together),
 	};
 

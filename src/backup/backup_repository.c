@@ -108,7 +108,8 @@ static int open_run(struct backup_repository *repository,
 	const struct backup_repository_options *options, struct error *error)
 {
 	struct buffer text = { 0 };
-	int rc = object_store_open(options->target, options->create, &repository->store, error);
+	int rc = object_store_open(
+		options->target, options->create, options->way, &repository->store, error);
 
 	if (rc == 0 && options->is_writer)
 		rc = object_lock(repository->store, error);
@@ -373,14 +374,11 @@ static int moved_list(struct backup_repository *repository, struct error *error)
 	return rc;
 }
 
-static int compare_moves(const void *key, const void *member)
+int backup_compare_offsets(const void *a, const void *b)
 {
-	uint32_t offset = *(const uint32_t *)key;
-	const struct backup_move *move = member;
+	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
 
-	if (offset == move->offset)
-		return 0;
-	return offset < move->offset ? -1 : 1;
+	return (left > right) - (left < right);
 }
 
 int backup_is_moved(struct backup_repository *repository, struct id128 pack, struct error *error)
@@ -408,7 +406,7 @@ int backup_moved_step(
 	moves = map_get(&repository->moved, bytes_of(place->pack.bytes, sizeof(place->pack.bytes)));
 	move = moves->count == 0 ? NULL
 				 : bsearch(&place->offset, moves->moves, moves->count,
-					   sizeof(*moves->moves), compare_moves);
+					   sizeof(*moves->moves), backup_compare_offsets);
 	if (move == NULL)
 		return error_set(error, ERR_CORRUPT,
 			"damaged: a frame that is wanted was taken away by prune");

@@ -44,9 +44,10 @@ struct backup_repository {
 
 struct backup_repository_options { /* all is borrowed */
 	const char *target;
-	struct bundle_secret secret; /* what it is encrypted with, if it is made */
-	bool create;                 /* make it, if there is none */
-	bool is_writer;              /* takes the lock */
+	const struct object_way *way; /* to nodes; NULL: none */
+	struct bundle_secret secret;  /* what it is encrypted with, if it is made */
+	bool create;                  /* make it, if there is none */
+	bool is_writer;               /* takes the lock */
 	bool *needs_secret_r; /* set if it is encrypted and no secret was given; may be NULL */
 };
 
@@ -91,6 +92,9 @@ int backup_moved_find(
 	struct backup_repository *repository, struct backup_place *place, struct error *error);
 /* Whether the frames of that pack were moved; reads what was moved. */
 int backup_is_moved(struct backup_repository *repository, struct id128 pack, struct error *error);
+
+/* For qsort() and bsearch(): offsets, or what begins with its offset (uint32_t). */
+int backup_compare_offsets(const void *a, const void *b);
 
 /* Places in data that are kept: a pack id, offset and size; of dlists. */
 void backup_place_pack(struct buffer *out, const struct backup_place *place);

@@ -116,6 +116,60 @@ static int directory_put(
 	return rc;
 }
 
+/* The file that is not an object yet, at the end of what came of it. -1 with errno. */
+static int piece_open(const char *path, uint64_t offset)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | (offset == 0 ? O_CREAT | O_TRUNC : 0), 0600);
+	struct stat info;
+
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &info) == 0 && (uint64_t)info.st_size == offset &&
+		lseek(fd, (off_t)offset, SEEK_SET) == (off_t)offset)
+		return fd;
+	close(fd);
+	errno = EINVAL;
+	return -1;
+}
+
+static int piece_write(int fd, struct bytes data, bool is_last, const char *part, const char *path)
+{
+	if (all_write(fd, data) < 0)
+		return -1;
+	return is_last && (fsync(fd) != 0 || rename(part, path) != 0) ? -1 : 0;
+}
+
+int object_directory_put_piece(struct object_store *store, const char *name, uint64_t offset,
+	struct bytes data, bool is_last, struct error *error)
+{
+	struct object_directory *directory = (struct object_directory *)store;
+	struct buffer part = { 0 }, path = { 0 };
+	int fd = -1, rc = folder_make(directory, name, error);
+
+	if (rc < 0)
+		return rc;
+	path_of(directory, &part, name, PART);
+	path_of(directory, &path, name, "");
+	if (access(buffer_string(&path), F_OK) == 0)
+		rc = error_set(error, ERR_EXISTS, "%s is there already", name);
+	if (rc == 0)
+		fd = piece_open(buffer_string(&part), offset);
+	if (rc == 0 && fd == -1 && (errno == EINVAL || errno == ENOENT))
+		rc = error_set(error, ERR_INVALID, "%s: a piece that does not follow", name);
+	else if (rc == 0 && (fd == -1 || piece_write(fd, data, is_last, buffer_string(&part),
+						 buffer_string(&path)) < 0))
+		rc = failed(directory, name, error);
+	if (fd != -1)
+		close(fd);
+	if (fd != -1 && rc < 0)
+		unlink(buffer_string(&part));
+	if (rc == 0 && is_last)
+		rc = folder_sync(directory, name, error);
+	buffer_deinit(&part);
+	buffer_deinit(&path);
+	return rc;
+}
+
 static int part_read(int fd, uint64_t offset, uint64_t size, struct buffer *out)
 {
 	unsigned char *at = buffer_extend(out, size);
@@ -228,7 +282,7 @@ static int lock_refused(int fd, struct error *error)
 		who[0] != '\0' ? who : "another process");
 }
 
-static int directory_lock(struct object_store *store, struct error *error)
+int object_directory_lock(struct object_store *store, const char *holder, struct error *error)
 {
 	static const char *const folders[] = { "", "packs", "points", "moved" };
 	struct object_directory *directory = (struct object_directory *)store;
@@ -242,7 +296,10 @@ static int directory_lock(struct object_store *store, struct error *error)
 		rc = errno == EWOULDBLOCK ? lock_refused(fd, error)
 					  : failed(directory, "lock", error);
 	if (rc == 0) {
-		buffer_printf(&who, "process %ld", (long)getpid());
+		if (holder != NULL)
+			buffer_append_string(&who, holder);
+		else
+			buffer_printf(&who, "process %ld", (long)getpid());
 		if (ftruncate(fd, 0) != 0 || all_write(fd, buffer_bytes(&who)) < 0)
 			rc = failed(directory, "lock", error);
 	}
@@ -257,6 +314,11 @@ static int directory_lock(struct object_store *store, struct error *error)
 	buffer_deinit(&path);
 	buffer_deinit(&who);
 	return rc;
+}
+
+static int directory_lock(struct object_store *store, struct error *error)
+{
+	return object_directory_lock(store, NULL, error);
 }
 
 static void directory_close(struct object_store *store)

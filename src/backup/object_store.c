@@ -24,16 +24,25 @@ bool object_name_is_valid(const char *name)
 	return true;
 }
 
-int object_store_open(
-	const char *url, bool create, struct object_store **store_r, struct error *error)
+static bool is_node(const char *url)
+{
+	return strncmp(url, "imap://", strlen("imap://")) == 0 ||
+	       strncmp(url, "imaps://", strlen("imaps://")) == 0;
+}
+
+int object_store_open(const char *url, bool create, const struct object_way *way,
+	struct object_store **store_r, struct error *error)
 {
 	if (strlen(url) > OBJECT_URL_SIZE_MAX)
 		return error_set(error, ERR_TOO_LARGE, "the name of a target is too long");
 	if (strncmp(url, "s3://", strlen("s3://")) == 0)
 		return object_s3_open(url, store_r, error);
+	if (is_node(url) && way != NULL)
+		return object_node_open(url, way, store_r, error);
 	if (strstr(url, "://") != NULL)
 		return error_set(error, ERR_INVALID,
-			"%.100s: a target is a folder, or s3://BUCKET/PREFIX", url);
+			"%.100s: a target is a folder, s3://BUCKET/PREFIX or imaps://USER@HOST/",
+			url);
 	return object_directory_open(url, create, store_r, error);
 }
 

@@ -1,6 +1,6 @@
 /*
  * object_store: where a backup is kept: named objects that are written once, whole, and read in
- * parts: files of a directory, or objects of an S3 server.
+ * parts: files of a directory, of a directory at another node, or objects of an S3 server.
  *
  * An object is there with all its bytes, durably, or not at all: put() returns after that. Names
  * are those that object_name_is_valid() takes. Used by one thread at a time.
@@ -18,6 +18,7 @@
 #define OBJECT_URL_SIZE_MAX 1000             /* bytes of a target's name */
 
 struct object_store;
+struct backup_source; /* backup_source.h */
 
 /* Return non-zero to end a listing; object_list() then returns that. */
 typedef int object_function(void *context, const char *name, uint64_t size);
@@ -43,18 +44,31 @@ struct object_store {
 };
 
 /*
- * Opens the target that `url` names: a path, or "s3://BUCKET/PREFIX". `create`: a directory that is
- * not there is made. ERR_INVALID: no such kind; ERR_NOT_FOUND, ERR_IO, ERR_REFUSED.
+ * How a node that keeps backups is reached (object_serve.h): `connect` logs in at the node that the
+ * URL names and says HELLO. What it stores in *source_r is ours until we call *close_r with the
+ * source's context.
  */
-int object_store_open(
-	const char *url, bool create, struct object_store **store_r, struct error *error);
+struct object_way {
+	int (*connect)(void *context, const char *url, struct backup_source *source_r,
+		void (**close_r)(void *source_context), struct error *error);
+	void *context;
+};
+
+/*
+ * Opens the target that `url` names: a path, "s3://BUCKET/PREFIX", or a node, "imaps://USER@HOST/".
+ * `create`: a directory that is not there is made. `way`: to nodes; NULL: there is none.
+ * ERR_INVALID: no such kind; ERR_NOT_FOUND, ERR_IO, ERR_REFUSED, and those of connecting.
+ */
+int object_store_open(const char *url, bool create, const struct object_way *way,
+	struct object_store **store_r, struct error *error);
 /* Gives up the lock. Sets *store to NULL. A NULL *store is allowed. */
 void object_store_close(struct object_store **store);
 
 /* "folder/name" or "name", of lower-case letters, digits and '-', begun by a letter or digit. */
 bool object_name_is_valid(const char *name);
 
-/* In place of one that is there. ERR_FULL, ERR_IO, ERR_REFUSED, ERR_UNAVAILABLE. */
+/* In place of one that is there; a node does not allow that: ERR_EXISTS. ERR_FULL, ERR_IO,
+ * ERR_REFUSED, ERR_UNAVAILABLE. */
 int object_put(
 	struct object_store *store, const char *name, struct bytes data, struct error *error);
 /*
@@ -85,5 +99,18 @@ int object_lock_keep(struct object_store *store, struct error *error);
 int object_directory_open(
 	const char *path, bool create, struct object_store **store_r, struct error *error);
 int object_s3_open(const char *url, struct object_store **store_r, struct error *error);
+int object_node_open(const char *url, const struct object_way *way, struct object_store **store_r,
+	struct error *error);
+
+/*
+ * Of a directory, of which the lock is held: writes one piece of an object, the first at offset 0,
+ * each where the one before ended. With `is_last` the object is there; until then a put of the same
+ * name begins anew. ERR_EXISTS: there is one of the name; ERR_INVALID: not where the last one
+ * ended; and those of object_put().
+ */
+int object_directory_put_piece(struct object_store *store, const char *name, uint64_t offset,
+	struct bytes data, bool is_last, struct error *error);
+/* object_lock() of a directory for somebody else, whom those read who come meanwhile. */
+int object_directory_lock(struct object_store *store, const char *holder, struct error *error);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "backup/backup_run.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/pack.h"
 #include "chapar/tool_link.h"
 #include "chapar/tool_password.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 
 #define PASSPHRASE_VARIABLE "CHAPAR_PASSPHRASE"
+#define TARGET_PASSWORD_VARIABLE "CHAPAR_TARGET_PASSWORD"
 
 /* ---- the target ---- */
 
@@ -49,14 +51,55 @@ static int passphrase_ask(bool is_new, struct buffer *passphrase, struct error *
 		      : password_ask("Passphrase of the backup", passphrase, error);
 }
 
+/* ---- a node that keeps it ---- */
+
+struct target_way {
+	struct tool_login login;
+	struct buffer password; /* asked for once, however often it connects */
+};
+
+static void target_close(void *source_context)
+{
+	struct tool_link *link = source_context;
+
+	tool_link_close(&link);
+}
+
+static int target_connect(void *context, const char *url, struct backup_source *source_r,
+	void (**close_r)(void *source_context), struct error *error)
+{
+	struct target_way *way = context;
+	/* Who we are matters to nobody there: it keeps objects, not accounts. */
+	struct sync_self self = { .node = get_u64(id128_random().bytes) | 1 };
+	struct tool_link *link = NULL;
+	int rc = 0;
+
+	snprintf(self.name.name, sizeof(self.name.name), "backup");
+	if (way->password.len == 0)
+		rc = tool_login_password(url, &way->login, &way->password, error);
+	way->login.password = buffer_bytes(&way->password);
+	if (rc == 0)
+		rc = tool_link_open(url, &way->login, &self, &link, source_r, error);
+	if (rc == 0)
+		*close_r = target_close;
+	return rc;
+}
+
 int tool_backup_open(const struct tool_options *options, bool create, bool is_writer,
 	struct backup_repository **repository_r, struct error *error)
 {
 	struct buffer passphrase = { 0 };
 	bool needs_secret = false;
-	struct backup_repository_options wanted = {
-		.target = options->names[0], .is_writer = is_writer, .needs_secret_r = &needs_secret
-	};
+	struct target_way way = { .login = { .password_file = options->target_password_file,
+					  .variable = TARGET_PASSWORD_VARIABLE,
+					  .ca_file = options->target_ca_file,
+					  .pin = options->target_pin,
+					  .is_without_tls = options->is_target_without_tls } };
+	const struct object_way object_way = { target_connect, &way };
+	struct backup_repository_options wanted = { .target = options->names[0],
+		.way = &object_way,
+		.is_writer = is_writer,
+		.needs_secret_r = &needs_secret };
 	int rc = secret_take(options, &passphrase, error);
 
 	wanted.secret.key_file = options->key_file;
@@ -81,6 +124,7 @@ int tool_backup_open(const struct tool_options *options, bool create, bool is_wr
 			rc = backup_repository_open(&wanted, repository_r, error);
 	}
 	wipe(&passphrase);
+	wipe(&way.password);
 	return rc;
 }
 
@@ -216,7 +260,9 @@ int tool_backup_source(struct node *node, const char *url, const struct tool_opt
 	const struct sync_self *self, struct tool_link **link, struct backup_source *source,
 	struct error *error)
 {
-	return url != NULL ? tool_link_open(url, options, self, link, source, error)
+	struct tool_login login = tool_login_of(options);
+
+	return url != NULL ? tool_link_open(url, &login, self, link, source, error)
 			   : node_sync(node, self, source, error);
 }
 

@@ -30,7 +30,8 @@ enum option_flag {
 	TAKES_BACKUP = 1 << 19,
 	TAKES_AT = 1 << 20,
 	TAKES_RESTORE = 1 << 21,
-	TAKES_KEEP = 1 << 22
+	TAKES_KEEP = 1 << 22,
+	TAKES_TARGET = 1 << 23
 };
 
 struct tool_command {

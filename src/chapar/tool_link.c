@@ -26,17 +26,35 @@ static int link_ask(
 	return rc < 0 ? rc : channel_link_answer(link->link, answer_r, error);
 }
 
-static int password_take(const struct clone_url *url, const struct tool_options *options,
+struct tool_login tool_login_of(const struct tool_options *options)
+{
+	return (struct tool_login){ .password_file = options->password_file,
+		.variable = PASSWORD_VARIABLE,
+		.ca_file = options->ca_file,
+		.pin = options->pin,
+		.is_without_tls = options->is_without_tls };
+}
+
+static int url_take(const char *text, struct clone_url *url_r, struct error *error)
+{
+	int rc = clone_url_parse(text, url_r, error);
+
+	if (rc == 0 && url_r->user[0] == '\0')
+		rc = error_set(error, ERR_INVALID, "say as whom: imaps://USER@HOST/");
+	return rc;
+}
+
+static int password_take(const struct clone_url *url, const struct tool_login *login,
 	struct buffer *password, struct error *error)
 {
-	const char *variable = getenv(PASSWORD_VARIABLE);
+	const char *variable = getenv(login->variable);
 	struct buffer question = { 0 };
 	int rc;
 
-	if (options->password_file != NULL && strcmp(options->password_file, "-") == 0)
+	if (login->password_file != NULL && strcmp(login->password_file, "-") == 0)
 		return password_read("-", password, error);
-	if (options->password_file != NULL)
-		return config_secret_read(options->password_file, password, error);
+	if (login->password_file != NULL)
+		return config_secret_read(login->password_file, password, error);
 	if (variable != NULL && variable[0] != '\0') {
 		buffer_append_string(password, variable);
 		return 0;
@@ -47,7 +65,16 @@ static int password_take(const struct clone_url *url, const struct tool_options 
 	return rc;
 }
 
-int tool_link_open(const char *url_text, const struct tool_options *options,
+int tool_login_password(const char *url_text, const struct tool_login *login,
+	struct buffer *password, struct error *error)
+{
+	struct clone_url url;
+	int rc = url_take(url_text, &url, error);
+
+	return rc < 0 ? rc : password_take(&url, login, password, error);
+}
+
+int tool_link_open(const char *url_text, const struct tool_login *login,
 	const struct sync_self *self, struct tool_link **link_r, struct backup_source *source_r,
 	struct error *error)
 {
@@ -56,24 +83,24 @@ int tool_link_open(const char *url_text, const struct tool_options *options,
 	struct clone_url url;
 	struct config_pin pin = { 0 };
 	struct channel_link_options link_options = { .self = self };
-	int rc = clone_url_parse(url_text, &url, error);
+	int rc = url_take(url_text, &url, error);
 
-	if (rc == 0 && url.user[0] == '\0')
-		rc = error_set(error, ERR_INVALID, "say as whom: imaps://USER@HOST/");
-	if (rc == 0 && options->pin != NULL)
-		rc = config_pin_parse(options->pin, &pin, error);
-	if (rc == 0)
-		rc = password_take(&url, options, &password, error);
+	if (rc == 0 && login->pin != NULL)
+		rc = config_pin_parse(login->pin, &pin, error);
+	if (rc == 0 && login->password.len > 0)
+		buffer_append_bytes(&password, login->password);
+	else if (rc == 0)
+		rc = password_take(&url, login, &password, error);
 	if (rc == 0) {
 		link_options.host = url.host;
 		link_options.port = url.port;
 		link_options.user = url.user;
 		link_options.password = buffer_string(&password);
-		link_options.tls = options->is_without_tls ? CHANNEL_TLS_NONE
-				   : url.is_implicit_tls   ? CHANNEL_TLS_IMPLICIT
-							   : CHANNEL_TLS_START;
+		link_options.tls = login->is_without_tls ? CHANNEL_TLS_NONE
+				   : url.is_implicit_tls ? CHANNEL_TLS_IMPLICIT
+							 : CHANNEL_TLS_START;
 		link_options.tls_options.verify = pin.is_set ? NET_VERIFY_PIN : NET_VERIFY_CA;
-		link_options.tls_options.ca_path = options->ca_file;
+		link_options.tls_options.ca_path = login->ca_file;
 		memcpy(link_options.tls_options.pin, pin.bytes, NET_PIN_SIZE);
 		link->client = net_client_new();
 		*source_r = (struct backup_source){ .ask = link_ask, .context = link };

@@ -10,14 +10,31 @@
 
 struct tool_link; /* opaque */
 
+/* How we log in there. All is borrowed. */
+struct tool_login {
+	const char *password_file; /* "-": standard input; NULL: none */
+	const char *variable;      /* of the environment, with the password; goes after the file */
+	struct bytes password;     /* what was found so before; empty: look for it */
+	const char *ca_file, *pin; /* NULL: none */
+	bool is_without_tls;
+};
+
+/* What --password-file, CHAPAR_PASSWORD, --ca-file, --pin and --no-tls say. */
+struct tool_login tool_login_of(const struct tool_options *options);
+
 /*
- * Connects, with --password-file, CHAPAR_PASSWORD or a question, and --ca-file, --pin, --no-tls.
- * *source_r is usable until tool_link_close(). Errors: those of clone_url_parse() and
+ * Appends the password for the node that the URL names: of the file, the variable, or a question.
+ * ERR_INVALID: no such URL, or one without a user; those of password_read().
+ */
+int tool_login_password(const char *url, const struct tool_login *login, struct buffer *password,
+	struct error *error);
+
+/*
+ * Connects. *source_r is usable until tool_link_close(). Errors: those of clone_url_parse() and
  * channel_link_open().
  */
-int tool_link_open(const char *url, const struct tool_options *options,
-	const struct sync_self *self, struct tool_link **link_r, struct backup_source *source_r,
-	struct error *error);
+int tool_link_open(const char *url, const struct tool_login *login, const struct sync_self *self,
+	struct tool_link **link_r, struct backup_source *source_r, struct error *error);
 /* Sets *link to NULL. A NULL *link is allowed. */
 void tool_link_close(struct tool_link **link);
 

@@ -94,6 +94,9 @@ struct tool_options {
 	/* Of backup and restore; NULL: not given. */
 	const char *from, *into, *accounts, *cache, *at, *as, *message, *keep;
 	bool is_whole, with_expunged, is_dry;
+	/* How to log in at the node that keeps the backup; NULL: not given. */
+	const char *target_password_file, *target_ca_file, *target_pin;
+	bool is_target_without_tls;
 	const char *port; /* NULL: not given */
 	bool has_local_password;
 	const char *const *names; /* what is no option */

@@ -72,6 +72,8 @@ struct config_sync_user {
 	char *mailboxes;       /* the same */
 	bool is_read_only;
 	bool no_delete;
+	char *backup_folder; /* he keeps a backup there, and nothing else; NULL: accounts */
+	bool backup_prune;
 };
 
 struct config_admin {

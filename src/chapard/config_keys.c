@@ -146,6 +146,11 @@ static const struct config_key sync_user_keys[] = {
 		.help = "It may take, and change nothing here." },
 	{ "no-delete", CONFIG_BOOL, AT(config_sync_user, no_delete), .default_text = "false",
 		.help = "Its changes may not expunge messages nor delete mailboxes here." },
+	{ "backup-folder", CONFIG_PATH, AT(config_sync_user, backup_folder),
+		.help = "It is for no account, but keeps a backup of its own in this folder, to "
+			"which it may add and which it may read (chapar backup imaps://...)." },
+	{ "backup-prune", CONFIG_BOOL, AT(config_sync_user, backup_prune), .default_text = "false",
+		.help = "It may also take points of that backup away (chapar backup prune)." },
 };
 
 static const struct config_key admin_keys[] = {

@@ -22,6 +22,13 @@ int config_sync_user_check(
 
 	if (user->password_file == NULL && user->certificate == NULL)
 		return error_set(error, ERR_INVALID, "password-file or certificate is missing");
+	if (user->backup_folder == NULL && user->backup_prune)
+		return error_set(error, ERR_INVALID, "backup-prune needs backup-folder");
+	if (user->backup_folder != NULL && (user->accounts != NULL || user->mailboxes != NULL ||
+						   user->is_read_only || user->no_delete))
+		return error_set(error, ERR_INVALID,
+			"with backup-folder it has nothing to do with accounts: leave accounts, "
+			"mailboxes, read-only and no-delete out");
 	if (user->certificate == NULL)
 		return 0;
 	if (config->tls_certificate == NULL)

@@ -150,7 +150,9 @@ int daemon_authorize(
 	if (node != NULL) {
 		grant_r->is_peer = true;
 		grant_r->is_read_only = node->is_read_only;
-		grant_r->rights = (struct sync_rights){ .is_full = true,
+		grant_r->rights = (struct sync_rights){ .is_full = node->backup_folder == NULL,
+			.backup_folder = node->backup_folder,
+			.may_prune = node->backup_prune,
 			.accounts = node->accounts,
 			.mailboxes = node->mailboxes,
 			.is_read_only = node->is_read_only,

@@ -1,4 +1,5 @@
 /* SYNC (docs/protocol.md): replication, carried by IMAP's connections, logins and TLS. */
+#include "backup/object_serve.h"
 #include "imap/imap_commands.h"
 #include "imap/imap_reply.h"
 
@@ -21,6 +22,11 @@ static struct sync_session *open_sync(struct imap_session *session)
 		if (session->options->trace != NULL)
 			sync_session_trace(session->sync, session->options->trace, rights.account,
 				net_connection_peer(session->connection));
+		if (rights.backup_folder != NULL) {
+			session->objects =
+				object_server_new(rights.backup_folder, rights.may_prune);
+			sync_session_divert(session->sync, object_server_respond, session->objects);
+		}
 	}
 	return session->sync;
 }

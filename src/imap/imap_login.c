@@ -5,6 +5,7 @@
 #include "imap/imap_reply.h"
 #include "imap/imap_server_private.h"
 
+#include "backup/object_serve.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "mail/account_login.h"
@@ -103,9 +104,13 @@ static int account_open(struct imap_session *session, const char *user,
 	const struct imap_server_options *options = session->options;
 	bool may_create =
 		options->may_create != NULL && options->may_create(options->context, user);
-	int rc = mail_account_open(
-		session->mail, bytes_of_string(user), may_create, NULL, account_r);
+	int rc;
 
+	/* Who keeps a backup here is no user, even if there is one of his name. */
+	*account_r = 0;
+	if (grant->rights.backup_folder != NULL)
+		return 0;
+	rc = mail_account_open(session->mail, bytes_of_string(user), may_create, NULL, account_r);
 	if (rc == 0)
 		rc = user_check(session, *account_r);
 	if (rc == ERR_NOT_FOUND && (grant->is_peer || grant->is_admin)) {
@@ -129,6 +134,7 @@ static void session_fill(struct imap_session *session, const char *user, uint32_
 	session->is_peer = grant->is_peer;
 	session->sync_rights = grant->rights;
 	sync_session_free(&session->sync); /* of whoever was logged in before */
+	object_server_free(&session->objects);
 	session->state = IMAP_AUTHENTICATED;
 	net_connection_set_deadline(session->connection, 0);
 	net_connection_set_idle_timeout(session->connection, options->idle_timeout_s);

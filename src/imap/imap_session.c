@@ -8,6 +8,7 @@
 #include "imap/imap_update.h"
 #include "imap/imap_watch.h"
 
+#include "backup/object_serve.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -244,6 +245,7 @@ static void user_deinit(struct imap_session *session)
 	sasl_server_free(&session->sasl);
 	imap_registry_remove(session->server->registry, &session->registration);
 	sync_session_free(&session->sync);
+	object_server_free(&session->objects);
 	imap_body_deinit(&session->body);
 }
 

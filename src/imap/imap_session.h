@@ -103,6 +103,7 @@ struct imap_session {
 	struct sasl_server *sasl;       /* during AUTHENTICATE */
 	struct imap_registration *registration; /* after the login */
 	struct sync_session *sync;
+	struct object_server *objects; /* that `sync` is about, if not about accounts; or NULL */
 	unsigned login_failure_count;
 	unsigned bad_command_count;
 	uint64_t input_size; /* bytes, for the log */

@@ -28,6 +28,13 @@ void sync_session_on_news(
 	session->wake_context = context;
 }
 
+void sync_session_divert(
+	struct sync_session *session, sync_divert_function *function, void *context)
+{
+	session->divert = function;
+	session->divert_context = context;
+}
+
 void sync_session_trace(
 	struct sync_session *session, struct trace *trace, const char *who, const char *where)
 {
@@ -387,6 +394,7 @@ int sync_hello_check(struct mail *mail, const char *mailboxes, struct bytes answ
 
 /* ---- dispatch ---- */
 
+/* HELLO is the first: a diverted session answers it, too. */
 static const struct sync_verb {
 	const char *name;
 	bool needs_peer; /* HELLO must have come */
@@ -413,6 +421,14 @@ static const struct sync_verb {
 
 static int dispatch(struct sync_call *call, struct bytes name)
 {
+	struct sync_session *session = call->session;
+
+	if (session->divert != NULL && !bytes_equal_string_nocase(name, verbs[0].name)) {
+		if (!session->has_peer)
+			return error_set(call->error, ERR_INVALID, "HELLO must come first");
+		return session->divert(
+			session->divert_context, name, call->map, call->answer, call->error);
+	}
 	for (size_t i = 0; i < VERB_COUNT; i++) {
 		const struct sync_verb *verb = &verbs[i];
 

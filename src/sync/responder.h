@@ -16,6 +16,8 @@
 
 #include "base/error.h"
 
+struct dlist; /* dlist.h */
+
 #define SYNC_VERSION 1
 #define SYNC_BODY_SIZE_MAX (128u * 1024 * 1024) /* bytes of one message */
 /* Bytes of one request; also what an answer stays below. A single message can fill one. */
@@ -43,6 +45,10 @@ struct sync_rights {
 	/* ... and who he is, by whom others may have given him rights; zeroed: nobody has. What it
 	 * borrows must outlive the session. */
 	struct identity identity;
+	/* Not for accounts, but to keep a backup's objects in this folder (backup/object_serve.h).
+	 * Borrowed; NULL: for accounts. */
+	const char *backup_folder;
+	bool may_prune; /* ... and to take objects away again */
 	/* What he finds others' mailboxes under (RFC 2342), for him to find them so elsewhere;
 	 * NULL: not told. Borrowed. */
 	const char *other_users_prefix, *shared_prefix;
@@ -81,6 +87,16 @@ int sync_respond(struct sync_session *session, struct bytes request, struct buff
  * borrowed. */
 void sync_session_trace(
 	struct sync_session *session, struct trace *trace, const char *who, const char *where);
+
+/*
+ * Gives all requests but HELLO to somebody else, who answers them in this module's stead: appends
+ * one answer, or returns an error with its text, for which an ERROR answer is made. For logins that
+ * are not about accounts at all. Set it before the first request.
+ */
+typedef int sync_divert_function(void *context, struct bytes verb, const struct dlist *map,
+	struct buffer *answer, struct error *error);
+void sync_session_divert(
+	struct sync_session *session, sync_divert_function *function, void *context);
 
 /*
  * Who carries a session can tell what happens without being asked (NOTIFY) if he gives a function

@@ -152,9 +152,11 @@ static int put_all_points(struct sync_call *call, struct kv_txn *kv, uint64_t cu
 {
 	const struct sync_rights *rights = &call->session->rights;
 	unsigned count = 0, seen_count = 0;
+	uint64_t count_max = SURVEY_ACCOUNT_COUNT_MAX;
 
+	(void)dlist_get_number(call->map, "COUNT", SURVEY_ALL_COUNT_MAX, &count_max);
 	/* Whom few of many accounts are for comes back for the rest. */
-	while (count < SURVEY_ACCOUNT_COUNT_MAX && seen_count++ < POINTS_SEEN_COUNT_MAX) {
+	while (count < count_max && seen_count++ < POINTS_SEEN_COUNT_MAX) {
 		struct account_header header;
 		int rc = account_next(kv, (uint32_t)cursor, &header);
 

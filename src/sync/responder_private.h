@@ -30,6 +30,8 @@ struct sync_session {
 	struct sync_notify *notify;  /* what is watched, or NULL */
 	void (*wake)(void *context); /* when there is news; NULL: nobody can be told */
 	void *wake_context;
+	sync_divert_function *divert; /* who answers all but HELLO; NULL: we do */
+	void *divert_context;
 	struct trace *trace; /* NULL: none */
 	char *who, *where;   /* for it */
 };

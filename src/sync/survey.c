@@ -20,6 +20,7 @@ void survey_request_all(uint64_t cursor, struct buffer *request)
 	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "POINTS");
 
 	dlist_put_number_of(&writer, "CURSOR", cursor);
+	dlist_put_number_of(&writer, "COUNT", SURVEY_ALL_COUNT_MAX);
 	dlist_end_map(&writer);
 }
 

@@ -9,6 +9,7 @@
 #include "sync/point.h"
 
 #define SURVEY_ACCOUNT_COUNT_MAX 1000 /* accounts in one request */
+#define SURVEY_ALL_COUNT_MAX 10000    /* ... in one answer, to who asks for so many */
 
 /* A peer's account as it tells it. */
 struct survey_account {
@@ -40,8 +41,8 @@ static inline bool survey_is_settled(
 
 /* Asks for named accounts. */
 void survey_request(const struct bytes *names, size_t count, struct buffer *request);
-/* Asks for the peer's own list, from `cursor` (0: the beginning, else as the last answer gave it).
- */
+/* Asks for the peer's own list, from `cursor` (0: the beginning, else as the last answer gave it):
+ * SURVEY_ALL_COUNT_MAX accounts of it, or fewer. */
 void survey_request_all(uint64_t cursor, struct buffer *request);
 /* The same, of a user: with the accounts in which others let him see something. */
 void survey_request_others(uint64_t cursor, struct buffer *request);

@@ -5,7 +5,9 @@
  */
 #include "sync_fixture.h"
 
+#include "backup/object_serve.h"
 #include "base/mem.h"
+#include "test_folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -229,6 +231,31 @@ static void errors(struct scene *scene)
 	ask_of(scene, "HELLO %(NODE d659cce65af39af6 VERSION 2)");
 }
 
+static void objects(struct scene *scene)
+{
+	static const struct sync_rights keeping = { .account = "keeper" };
+	char folder[] = "/tmp/chapar-objects-XXXXXX";
+	struct object_server *server;
+
+	assert_non_null(test_folder_make(folder));
+	server = object_server_new(folder, false);
+	sync_session_free(&scene->b->session);
+	scene->b->session = sync_session_new(scene->b->mail, &keeping);
+	sync_session_divert(scene->b->session, object_server_respond, server);
+	ask_of(scene, "HELLO %(NODE d659cce65af39af6 VERSION 1)");
+	ask_of(scene, "OBJECTPUT %(NAME packs/00 OFFSET 0 LAST 1 DATA bytes)");
+	ask_of(scene, "OBJECTLOCK %(WHO \"process 7 on a\")");
+	ask_of(scene, "OBJECTPUT %(NAME packs/00 OFFSET 0 DATA by)");
+	ask_of(scene, "OBJECTPUT %(NAME packs/00 OFFSET 2 LAST 1 DATA tes)");
+	ask_of(scene, "OBJECTLIST %(FOLDER packs)");
+	ask_of(scene, "OBJECTGET %(NAME packs/00 OFFSET 3 SIZE 100)");
+	ask_of(scene, "OBJECTPUT %(NAME packs/00 OFFSET 0 LAST 1 DATA others)");
+	ask_of(scene, "OBJECTREMOVE %(NAME packs/00)");
+	ask_of(scene, "POINTS %(CURSOR 0)");
+	sync_session_free(&scene->b->session);
+	object_server_free(&server);
+}
+
 static const struct scenario {
 	const char *name;
 	void (*run)(struct scene *scene);
@@ -244,6 +271,7 @@ static const struct scenario {
 	{ "illegal", illegal },
 	{ "notify", notify },
 	{ "errors", errors },
+	{ "objects", objects },
 };
 #define SCENARIO_COUNT (sizeof(scenarios) / sizeof(scenarios[0]))
 

@@ -16,6 +16,7 @@ struct backup_pack_writer {
 	char name[OBJECT_NAME_SIZE_MAX + 1];
 	struct buffer object, index; /* empty: none is begun */
 	uint64_t byte_count, pack_count;
+	struct error failure; /* of the first put that failed */
 };
 
 struct backup_pack_writer *backup_pack_writer_new(struct backup_repository *repository)
@@ -36,6 +37,11 @@ void backup_pack_writer_free(struct backup_pack_writer **writer)
 	*writer = NULL;
 }
 
+bool backup_pack_has_failed(const struct backup_pack_writer *writer)
+{
+	return writer->failure.code != 0;
+}
+
 uint64_t backup_pack_written(const struct backup_pack_writer *writer, uint64_t *count_r)
 {
 	*count_r = writer->pack_count;
@@ -50,12 +56,21 @@ static void pack_begin(struct backup_pack_writer *writer)
 	backup_object_begin(&writer->repository->key, BACKUP_PACK, &writer->object);
 }
 
+/* What was added before is nowhere: who was told its place must not speak of it. */
+static int failed_again(const struct backup_pack_writer *writer, struct error *error)
+{
+	*error = writer->failure;
+	return error->code;
+}
+
 int backup_pack_add(struct backup_pack_writer *writer, enum backup_kind kind,
 	const struct guid *guid, struct bytes data, struct backup_place *place_r,
 	struct error *error)
 {
 	size_t offset;
 
+	if (writer->failure.code != 0)
+		return failed_again(writer, error);
 	if (data.len > BACKUP_DATA_SIZE_MAX)
 		return error_set(error, ERR_TOO_LARGE, "too much for one frame of a backup");
 	if (writer->object.len == 0)
@@ -77,6 +92,8 @@ int backup_pack_flush(struct backup_pack_writer *writer, struct error *error)
 	uint64_t offset = writer->object.len;
 	int rc;
 
+	if (writer->failure.code != 0)
+		return failed_again(writer, error);
 	if (offset == 0)
 		return 0;
 	backup_frame_put(&writer->repository->key, writer->name, BACKUP_INDEX,
@@ -90,6 +107,8 @@ int backup_pack_flush(struct backup_pack_writer *writer, struct error *error)
 	if (rc == 0) {
 		writer->byte_count += writer->object.len;
 		writer->pack_count++;
+	} else {
+		writer->failure = *error;
 	}
 	buffer_clear(&writer->object);
 	return rc;

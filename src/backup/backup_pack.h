@@ -16,8 +16,8 @@
 #define BACKUP_PACK_SIZE (16u * 1024 * 1024) /* bytes; the last frame goes over it */
 
 struct backup_pack_entry {
-	enum backup_kind kind;
 	uint32_t offset, size;
+	enum backup_kind kind;
 	struct guid guid; /* of messages */
 };
 
@@ -35,8 +35,9 @@ void backup_pack_writer_free(struct backup_pack_writer **writer);
 int backup_pack_add(struct backup_pack_writer *writer, enum backup_kind kind,
 	const struct guid *guid, struct bytes data, struct backup_place *place_r,
 	struct error *error);
-/* Puts what was added. */
+/* Puts what was added. Once a pack could not be put, this and backup_pack_add() fail for ever. */
 int backup_pack_flush(struct backup_pack_writer *writer, struct error *error);
+bool backup_pack_has_failed(const struct backup_pack_writer *writer);
 /* Bytes that were put, and objects. */
 uint64_t backup_pack_written(const struct backup_pack_writer *writer, uint64_t *count_r);
 

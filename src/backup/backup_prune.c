@@ -136,21 +136,13 @@ static int broken_tell(void *context, const struct backup_moment *moment, struct
 	return error->code;
 }
 
-static int compare_offsets(const void *a, const void *b)
-{
-	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-
-	if (left == right)
-		return 0;
-	return left < right ? -1 : 1;
-}
-
 static void needed_sort(struct needed *needed)
 {
 	size_t kept = 0;
 
 	if (needed->count > 1)
-		qsort(needed->offsets, needed->count, sizeof(*needed->offsets), compare_offsets);
+		qsort(needed->offsets, needed->count, sizeof(*needed->offsets),
+			backup_compare_offsets);
 	for (size_t i = 0; i < needed->count; i++)
 		if (i == 0 || needed->offsets[i] != needed->offsets[i - 1])
 			needed->offsets[kept++] = needed->offsets[i];
@@ -160,8 +152,8 @@ static void needed_sort(struct needed *needed)
 static bool is_needed(const struct needed *needed, uint32_t offset)
 {
 	return needed != NULL && needed->count > 0 &&
-	       bsearch(&offset, needed->offsets, needed->count, sizeof(offset), compare_offsets) !=
-		       NULL;
+	       bsearch(&offset, needed->offsets, needed->count, sizeof(offset),
+		       backup_compare_offsets) != NULL;
 }
 
 /* ---- points ---- */

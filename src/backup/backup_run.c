@@ -310,6 +310,8 @@ static int account_take(struct run *run, struct backup_account *account, struct 
  * the node answers. */
 static bool is_final(const struct run *run, int rc)
 {
+	if (backup_pack_has_failed(run->writer))
+		return true;
 	if (run->source->is_refusal)
 		return false;
 	return rc == ERR_IO || rc == ERR_FULL || rc == ERR_CLOSED || rc == ERR_TIMEOUT;

@@ -166,16 +166,6 @@ static int moved_check(void *context, const char *name, uint64_t size)
 
 /* ---- the accounts ---- */
 
-static int compare_entries(const void *key, const void *member)
-{
-	uint32_t offset = *(const uint32_t *)key;
-	const struct backup_pack_entry *entry = member;
-
-	if (offset == entry->offset)
-		return 0;
-	return offset < entry->offset ? -1 : 1;
-}
-
 /* Whether the packs hold that very message there. */
 static bool is_held(struct verify *verify, struct backup_place place, const struct guid *guid)
 {
@@ -188,8 +178,8 @@ static bool is_held(struct verify *verify, struct backup_place place, const stru
 	held = map_get(&verify->packs, bytes_of(place.pack.bytes, sizeof(place.pack.bytes)));
 	if (held == NULL || held->count == 0)
 		return false;
-	entry = bsearch(
-		&place.offset, held->entries, held->count, sizeof(*held->entries), compare_entries);
+	entry = bsearch(&place.offset, held->entries, held->count, sizeof(*held->entries),
+		backup_compare_offsets);
 	return entry != NULL && entry->kind == BACKUP_BODY && entry->size == place.size &&
 	       guid_equal(&entry->guid, guid);
 }

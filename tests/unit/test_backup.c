@@ -1,5 +1,8 @@
 /* The parts of a backup that need no node: frames, names, which points are kept. */
+#include "backup/backup_pack.h"
 #include "backup/backup_prune.h"
+
+#include "test_folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -110,6 +113,53 @@ static void bad_rules_are_refused(void **state)
 	}
 }
 
+static int put_refused(
+	struct object_store *store, const char *name, struct bytes data, struct error *error)
+{
+	(void)store;
+	(void)data;
+	return error_set(error, ERR_UNAVAILABLE, "%s: not now", name);
+}
+
+/* Else a point would speak of what was in the pack that is not there. */
+static void what_follows_a_pack_that_could_not_be_put_fails_too(void **state)
+{
+	char folder[] = "/tmp/chapar-backup-XXXXXX";
+	struct error error = { 0 };
+	struct backup_repository *repository = NULL;
+	struct object_store_functions failing;
+	const struct object_store_functions *working;
+	struct backup_pack_writer *writer;
+	struct backup_place place;
+
+	(void)state;
+	assert_non_null(test_folder_make(folder));
+	assert_int_equal(backup_repository_open(
+				 &(struct backup_repository_options){
+					 .target = folder, .create = true, .is_writer = true },
+				 &repository, &error),
+		0);
+	writer = backup_pack_writer_new(repository);
+	working = repository->store->functions;
+	failing = *working;
+	failing.put = put_refused;
+	repository->store->functions = &failing;
+	assert_int_equal(backup_pack_add(writer, BACKUP_RECORDS, NULL, BYTES_LITERAL("of anna"),
+				 &place, &error),
+		0);
+	assert_int_equal(backup_pack_flush(writer, &error), ERR_UNAVAILABLE);
+	repository->store->functions = working;
+	assert_true(backup_pack_has_failed(writer));
+	assert_int_equal(backup_pack_add(writer, BACKUP_RECORDS, NULL, BYTES_LITERAL("of bert"),
+				 &place, &error),
+		ERR_UNAVAILABLE);
+	error = (struct error){ 0 };
+	assert_int_equal(backup_pack_flush(writer, &error), ERR_UNAVAILABLE);
+	assert_non_null(strstr(error.text, "not now"));
+	backup_pack_writer_free(&writer);
+	backup_repository_close(&repository);
+}
+
 int main(void)
 {
 	static bool plain = false, sealed = true;
@@ -118,6 +168,7 @@ int main(void)
 			frames_are_read_where_they_were_written_and_nowhere_else, &plain),
 		cmocka_unit_test_prestate(
 			frames_are_read_where_they_were_written_and_nowhere_else, &sealed),
+		cmocka_unit_test(what_follows_a_pack_that_could_not_be_put_fails_too),
 		cmocka_unit_test(names_are_of_one_form),
 		cmocka_unit_test(rules_keep_the_last_point_of_each_period),
 		cmocka_unit_test(bad_rules_are_refused),

@@ -2,6 +2,7 @@
 
 #include "backup/backup_merge.h"
 #include "backup/backup_send.h"
+#include "base/clock.h"
 #include "sync/wire.h"
 
 #include <stdio.h>
@@ -93,17 +94,46 @@ static int others_take_out(struct backup_restore_run *run, struct error *error)
 	return 0;
 }
 
+/*
+ * What clients may have seen of the account after the point: UIDs below UIDNEXT + the gap, and
+ * modseqs up to now. Those UIDs are given to nothing else, and QRESYNC tells that they are gone
+ * (account_each_uid_change_roaming()); flags that went back to what they were are told as changed.
+ */
+static void cursors_raise(struct change_set *records, uint64_t made_ms)
+{
+	uint64_t now_ms = clock_now_ms(clock_system());
+	uint64_t gap = BACKUP_UID_GAP + (now_ms > made_ms ? (now_ms - made_ms) / 1000 : 0);
+	uint64_t modseq = now_ms * 1024 > records->highest ? now_ms * 1024 : records->highest + 1;
+
+	for (size_t i = 0; i < records->mailbox_count; i++) {
+		struct mailbox_record *mailbox = &records->mailboxes[i];
+
+		if (!mailbox_is_live(mailbox))
+			continue;
+		if (mailbox->uidnext <= UINT32_MAX - gap)
+			mailbox->uidnext += (uint32_t)gap;
+		mailbox->modseq = modseq;
+	}
+	for (size_t i = 0; i < records->message_count; i++)
+		if (message_is_shown(&records->messages[i].record))
+			records->messages[i].record.modseq = modseq;
+	records->highest = modseq;
+}
+
 static int restore_exactly(struct backup_restore_run *run, struct error *error)
 {
 	struct change_set *records = &run->state->records;
+	bool keeps_cursors = run->options->is_exact || run->options->keeps_cursors;
 	size_t count_before = records->message_count;
 	uint64_t part_count = 0;
 	int rc = run->options->selection.mailbox != NULL ? others_take_out(run, error) : 0;
 
 	if (rc == 0)
 		rc = backup_send_bodies(run, records, place_of, run->state, error);
+	if (rc == 0 && !keeps_cursors)
+		cursors_raise(records, run->options->made_ms);
 	/* Without what was left out it is another state, which has another digest. */
-	if (rc == 0 && records->message_count != count_before)
+	if (rc == 0 && (!keeps_cursors || records->message_count != count_before))
 		run->state->digest = backup_digest_of(records);
 	if (rc == 0)
 		rc = backup_send_records(run, records, &part_count, error);

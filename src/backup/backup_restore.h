@@ -2,7 +2,10 @@
  * backup_restore: brings an account, or some of it, as it was at a point, to a node.
  *
  * Where the node does not have the account (or has only an INBOX that was never used) and all of it
- * is asked for, it is made exactly as it was: the same UIDs, flags, modseqs and digest. Else
+ * is asked for, it is made as it was: the same UIDs, flags and ids. Clients that know the account
+ * may have seen more than the backup has: so UIDNEXT is raised, and all modseqs, that no UID comes
+ * to mean two messages to them, and that they read flags anew that went back (P2, P4). Or, if it
+ * is wanted, modseqs and UIDNEXT are as they were, too, and with them the digest. Else
  * nothing that is there is touched: what is not there any more comes as new messages, with new
  * UIDs, which then are merged and replicated as any others. Done twice, it does nothing the second
  * time: a message that was brought back is known by the one that it was.
@@ -28,10 +31,19 @@ struct backup_restore_options { /* all is borrowed */
 	/* The node is a store that was made for this: what is selected (of a mailbox, or all; there
 	 * is no `to`) comes as it was, with its UIDs, or it fails. */
 	bool is_exact;
+	/* UIDNEXT and modseqs, too, stay as they were (implied by is_exact). */
+	bool keeps_cursors;
+	uint64_t made_ms; /* when the point was made; milliseconds since 1970 */
 	/* How far it is; may be NULL. */
 	void (*progress)(void *context, const char *account, uint64_t done, uint64_t total);
 	void *context;
 };
+
+/*
+ * UIDs of a mailbox that may have been given after the point: so many, and one for each second
+ * since then. So who restores the same point once more does not give again what came between.
+ */
+#define BACKUP_UID_GAP 100000u
 
 struct backup_restore_result {
 	bool is_exact; /* the account is as it was */

@@ -180,6 +180,9 @@ const struct tool_option tool_option_rows[] = {
 	{ "--as", TAKES_RESTORE, "NAME", AT(as), "into this account" },
 	{ "--expunged", TAKES_RESTORE, NULL, AT(with_expunged),
 		"also what had been expunged by then, so far as the backup has it" },
+	{ "--exact", TAKES_RESTORE, NULL, AT(is_exact),
+		"what is made anew has the UIDNEXT and modseqs of then: where no client saw what "
+		"came later" },
 	{ "--mailbox", TAKES_AT, "NAME", AT(mailbox), "the messages of this mailbox" },
 	{ "--key-file", TAKES_SECRET, "FILE", AT(key_file),
 		"encrypted with the bytes of this file, such as 32 random ones" },

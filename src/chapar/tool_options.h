@@ -93,7 +93,7 @@ struct tool_options {
 	bool is_repair;
 	/* Of backup and restore; NULL: not given. */
 	const char *from, *into, *accounts, *cache, *at, *as, *message, *keep;
-	bool is_whole, with_expunged, is_dry;
+	bool is_whole, with_expunged, is_dry, is_exact;
 	/* How to log in at the node that keeps the backup; NULL: not given. */
 	const char *target_password_file, *target_ca_file, *target_pin;
 	bool is_target_without_tls;

@@ -54,7 +54,7 @@ static void restored_tell(struct tool_telling *telling, const char *account,
 		(unsigned long long)result->message_count,
 		(unsigned long long)result->mailbox_count,
 		is_files           ? " into "
-		: result->is_exact ? "; it is exactly as it was"
+		: result->is_exact ? "; it is as it was"
 				   : "",
 		is_files ? restored->folder : "");
 	if (is_files)
@@ -152,9 +152,10 @@ static int restore_check(const struct tool_options *options, struct error *error
 	if (!tool_restore_is_files(options))
 		return 0;
 	if (options->message != NULL || options->to != NULL || options->as != NULL ||
-		options->with_expunged)
+		options->with_expunged || options->is_exact)
 		return error_set(error, ERR_INVALID,
-			"--message, --to, --as and --expunged are for a node, not for files");
+			"--message, --to, --as, --expunged and --exact are for a node, not for "
+			"files");
 	if (options->password_file != NULL || options->ca_file != NULL || options->pin != NULL ||
 		options->is_without_tls)
 		return error_set(error, ERR_INVALID,
@@ -174,6 +175,8 @@ static int restore_run(struct node *node, struct backup_repository *repository,
 			.instances = &instance,
 			.instance_count = options->message != NULL,
 			.with_expunged = options->with_expunged || options->message != NULL },
+		.keeps_cursors = options->is_exact,
+		.made_ms = point->made_ms,
 		.progress = tool_telling_progress,
 		.context = &telling };
 	struct sync_self self = tool_backup_self(repository);

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -111,7 +112,7 @@ class Backup(BackupCase):
         for at, state, digest in zip(times, states, digests):
             node = self.fresh("n" + str(times.index(at)))
             node.start()
-            self.restore(node, "--at", at)
+            self.restore(node, "--at", at, "--exact")
             self.assertEqual(self.digests(node), digest)
             for user, expected in state.items():
                 found = chapar.snapshot(node, user)
@@ -351,6 +352,7 @@ class Backup(BackupCase):
             (("--as", "carol"), 65, "are for a node, not for files"),
             (("--message", entry["id"]), 65, "are for a node, not for files"),
             (("--expunged",), 65, "are for a node, not for files"),
+            (("--exact",), 65, "are for a node, not for files"),
             (("--no-tls",), 65, "are for a node, not for files"),
             (("--into", "maildir:"), 65, "names no folder"),
             (("--into", "mbox:" + out + "/not/there"), 67, out),
@@ -390,7 +392,7 @@ class Backup(BackupCase):
         b.start()
         b.tool(
             "restore", self.target, "--into", "imap://restorer@%s:%d/" % (b.address, b.imap_port),
-            "--no-tls", "--password-file", b.password_file(), *self.options,
+            "--exact", "--no-tls", "--password-file", b.password_file(), *self.options,
         )
         self.assertEqual(self.digests(b), self.digests(self.a))
 
@@ -418,6 +420,51 @@ class Backup(BackupCase):
         self.assertEqual(self.backup(node=pair.a)["messages"], 0)
 
 
+class Clients(BackupCase):
+    """What those see who knew the account before it was lost."""
+
+    def test_no_uid_comes_to_mean_another_message_and_what_went_back_is_told(self):
+        self.start_with("alice")
+        for number in range(3):
+            self.a.deliver("alice", message("mail %d" % number))
+        self.backup()
+        for number in range(3, 6):
+            self.a.deliver("alice", message("mail %d" % number))
+        with self.a.imap("alice") as client:
+            client.command("ENABLE QRESYNC")
+            client.select()
+            client.command("UID STORE 2 +FLAGS (\\Flagged)")
+            client.command("UID STORE 3 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 3")
+            text = b"\n".join(self.untagged(client, "STATUS INBOX (UIDVALIDITY HIGHESTMODSEQ)"))
+            known = [int(re.search(name + rb" (\d+)", text)[1])
+                     for name in (b"UIDVALIDITY", b"HIGHESTMODSEQ")]
+        self.a.kill()
+        node = self.fresh("n")
+        node.start()
+        self.assertIn("it is as it was", self.restore(node)[1])
+        node.deliver("alice", message("new"))
+        with node.imap("alice") as client:
+            client.command("ENABLE QRESYNC")
+            lines = self.untagged(client, "SELECT INBOX (QRESYNC (%d %d))" % tuple(known))
+        told = {
+            int(re.search(rb"UID (\d+)", line)[1]): b"\\Flagged" in line
+            for line in lines if b" FETCH " in line
+        }
+        # All that are there are told, with the flags that they have now; 3 is back.
+        new = max(told)
+        self.assertEqual({uid: told[uid] for uid in told if uid != new},
+                         {1: False, 2: False, 3: False})
+        self.assertGreater(new, 1000)
+        (vanished,) = [line for line in lines if line.startswith(b"* VANISHED (EARLIER) ")]
+        self.assertEqual(vanished.split()[-1], b"4:%d" % (new - 1))
+        self.verify_clean(node)
+
+    def untagged(self, client, command):
+        client.command(command)
+        return list(client.untagged)
+
+
 class Killed(BackupCase):
     def test_a_backup_killed_at_any_moment_leaves_the_last_point_and_goes_on(self):
         self.start_with("alice")
@@ -436,7 +483,7 @@ class Killed(BackupCase):
             at.append(len(os.listdir(self.target + "/points")) if os.path.isdir(self.target + "/points") else 0)
         self.backup()
         node = self.fresh("n")
-        self.restore(node)
+        self.restore(node, "--exact")
         self.assertEqual(self.digests(node), self.digests(self.a))
         self.verify_clean(node)
         self.assertFalse([n for _, _, names in os.walk(self.target) for n in names if n.endswith(".part")])

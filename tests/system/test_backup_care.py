@@ -63,7 +63,7 @@ class Prune(Care):
         self.assertLess(self.size(), before / 2)
         self.verify()
         node = self.fresh("n")
-        self.restore(node)
+        self.restore(node, "--exact")
         self.assertEqual(self.digests(node), self.digests(self.a))
         self.verify_clean(node)
         # It goes on from there: what was moved is found, also when it is moved again.
@@ -76,7 +76,7 @@ class Prune(Care):
         self.prune("--keep", "yearly:1")
         self.verify()
         again = self.fresh("m")
-        self.restore(again)
+        self.restore(again, "--exact")
         self.assertEqual(self.digests(again), self.digests(self.a))
 
     def test_a_source_that_lost_everything_takes_nothing_out(self):
@@ -94,7 +94,7 @@ class Prune(Care):
         os.rename(self.a.store, self.a.store + ".lost")
         self.a.start()
         self.assertEqual(self.backup()["absent"], 1)
-        self.restore(self.a, "--at", at)
+        self.restore(self.a, "--at", at, "--exact")
         self.assertEqual(chapar.snapshot(self.a, "alice"), before)
         self.verify()
 
@@ -217,7 +217,7 @@ class Drill(Care):
 
         of_backup = self.fresh("c")
         of_backup.start()
-        self.restore(of_backup)
+        self.restore(of_backup, "--exact")
         of_bundles = self.fresh("d")
         of_bundles.start()
         for name in ("one", "two"):

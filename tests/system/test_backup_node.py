@@ -81,7 +81,7 @@ class Keeper(NodeCase):
         # It is a backup in a folder, too.
         self.assertIn("undamaged", self.a.tool("backup", "verify", self.place)[1])
         node = self.fresh("n")
-        self.restore(node)
+        self.restore(node, "--exact")
         self.assertEqual(self.digests(node), self.digests(self.a))
         self.verify_clean(node)
         self.assertEqual(self.backup()["changed"], 0)
@@ -128,7 +128,7 @@ class Keeper(NodeCase):
             self.assert_points_whole()
         self.backup()
         node = self.fresh("n")
-        self.restore(node)
+        self.restore(node, "--exact")
         self.assertEqual(self.digests(node), self.digests(self.a))
         self.verify_clean(node)
         self.assertIn("undamaged", self.care("verify")[1])
@@ -207,18 +207,6 @@ class Keeper(NodeCase):
             # Where a pack's frames are is for who may prune to say.
             moved = "moved/" + pack.split("/")[1]
             self.assertIn("REFUSED", self.put(client, moved, b"nowhere"))
-            for name in ("lock", "locks/1", "../x", "packs/../../x", "cache/x", "packs", "/etc/x",
-                         "points/", "a" * 81, "packs/X", ""):
-                for request in ('OBJECTGET %%(NAME "%s" OFFSET 0 SIZE 1)', 'OBJECTREMOVE %%(NAME "%s")'):
-                    self.assertIn("INVALID", self.sync(client, request % name), name)
-                self.assertIn("INVALID", self.put(client, name, b"x"), name)
-            for request in ("OBJECTGET %(NAME chapar-backup OFFSET 0 SIZE 4194305)",
-                            "OBJECTGET %(NAME chapar-backup OFFSET 536870913 SIZE 1)",
-                            "OBJECTGET %(NAME chapar-backup OFFSET 0 SIZE 0)",
-                            "OBJECTGET %(NAME chapar-backup)", "OBJECTLIST %(FOLDER cache)",
-                            "OBJECTLIST %()", "OBJECTLOCK %()", "OBJECTPUT %(NAME packs/a OFFSET 0)",
-                            "OBJECTPUT %(NAME packs/a OFFSET 0 LAST 2 DATA x)"):
-                self.assertIn("INVALID", self.sync(client, request), request)
             # Pieces follow each other, or nothing comes of it.
             self.put(client, "packs/ab", b"one", last=False)
             self.assertIn("does not follow", self.put(client, "packs/ab", b"two", offset=4))
@@ -228,11 +216,36 @@ class Keeper(NodeCase):
                 self.assertIn("keeps a backup here, and nothing else", self.sync(client, request))
             status, _ = client.try_command("SELECT INBOX")
             self.assertNotEqual(status, "OK")
+        for name in ("lock", "locks/1", "../x", "packs/../../x", "cache/x", "packs", "/etc/x",
+                     "points/", "a" * 81, "packs/X", ""):
+            self.assert_invalid(
+                'OBJECTGET %%(NAME "%s" OFFSET 0 SIZE 1)' % name,
+                'OBJECTREMOVE %%(NAME "%s")' % name,
+                'OBJECTPUT %%(NAME "%s" OFFSET 0 LAST 1 DATA x)' % name,
+            )
+        self.assert_invalid(
+            "OBJECTGET %(NAME chapar-backup OFFSET 0 SIZE 4194305)",
+            "OBJECTGET %(NAME chapar-backup OFFSET 536870913 SIZE 1)",
+            "OBJECTGET %(NAME chapar-backup OFFSET 0 SIZE 0)",
+            "OBJECTGET %(NAME chapar-backup)",
+        )
+        self.assert_invalid(
+            "OBJECTLIST %(FOLDER cache)", "OBJECTLIST %()", "OBJECTLOCK %()",
+            "OBJECTPUT %(NAME packs/a OFFSET 0)", "OBJECTPUT %(NAME packs/a OFFSET 0 LAST 2 DATA x)",
+        )
         self.backup()
         for path, text in before.items():
             if not path.endswith("lock"):
                 self.assertEqual(self.read(path), text, path)
         self.assertEqual(set(self.files()), set(before))
+
+    def assert_invalid(self, *requests):
+        """Each is malformed; some such, and the server hangs up."""
+        with self.k.imap() as client:
+            client.command("LOGIN keep-a %s" % chapar.SYNC_PASSWORD)
+            self.sync(client, "HELLO %(NODE 00000000000000aa VERSION 1)")
+            for request in requests:
+                self.assertIn("INVALID", self.sync(client, request), request)
 
     def read(self, path):
         with open(path, "rb") as found:

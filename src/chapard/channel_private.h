@@ -98,6 +98,8 @@ struct channel {
 	struct channel_queue live, backlog; /* ready ones */
 	struct channel_account *active[CHANNEL_WINDOW];
 	size_t active_count, bulk_active_count, resting_count, failing_count;
+	struct channel_account
+		*staging;            /* active; the parts of its request are under way; or NULL */
 	struct channel_asked *asked; /* oldest first */
 	size_t asked_first, asked_count, asked_room;
 	uint64_t bulk_ahead_size; /* bytes sent by exchanges that send much, and not answered */

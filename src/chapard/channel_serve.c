@@ -237,9 +237,16 @@ static int move_on(struct channel *channel, struct channel_account *account, str
 {
 	*has_ended_r = false;
 	while (may_send(channel, account)) {
-		enum exchange_step step = exchange_next(account->exchange, request);
+		enum exchange_step step;
 		int rc;
 
+		exchange_hold_staging(
+			account->exchange, channel->staging != NULL && channel->staging != account);
+		step = exchange_next(account->exchange, request);
+		if (exchange_is_staging(account->exchange))
+			channel->staging = account;
+		else if (channel->staging == account)
+			channel->staging = NULL;
 		if (step == EXCHANGE_WAIT)
 			return 0;
 		if (step != EXCHANGE_SEND) {
@@ -306,6 +313,7 @@ static void abandon_all(struct channel *channel)
 	channel->active_count = channel->asked_count = channel->asked_first = 0;
 	channel->bulk_active_count = 0;
 	channel->bulk_ahead_size = 0;
+	channel->staging = NULL;
 }
 
 /* ---- the survey: most accounts of a peer never met, or long not seen, are equal ---- */

@@ -673,12 +673,18 @@ static int take_next(struct exchange *exchange)
 static int advance(struct exchange *exchange, struct buffer *request, bool *has_step,
 	enum exchange_step *step_r)
 {
-	bool is_failed = exchange->result.error.code != 0;
+	bool is_failed = exchange->result.error.code != 0, is_held;
 	int rc = 0;
 
 	if (exchange->phase == NULL && !is_failed)
 		return begin(exchange);
-	if (!is_failed)
+	is_held = !is_failed && exchange->is_staging_held && exchange_push_would_stage(exchange);
+	if (is_held && exchange->answers == NULL) {
+		*has_step = true;
+		*step_r = EXCHANGE_WAIT;
+		return 0;
+	}
+	if (!is_failed && !is_held)
 		rc = exchange->phase->send(exchange, request);
 	if (rc < 0)
 		return rc;
@@ -703,6 +709,11 @@ static int advance(struct exchange *exchange, struct buffer *request, bool *has_
 	}
 	*has_step = false;
 	return exchange->awaiting > 0 ? take_next(exchange) : exchange->phase->finish(exchange);
+}
+
+void exchange_hold_staging(struct exchange *exchange, bool is_held)
+{
+	exchange->is_staging_held = is_held;
 }
 
 enum exchange_step exchange_next(struct exchange *exchange, struct buffer *request_r)

@@ -93,6 +93,13 @@ void exchange_free(struct exchange **exchange);
 
 /* The next step; reads the store and may commit to it. *request_r is emptied first. */
 enum exchange_step exchange_next(struct exchange *exchange, struct buffer *request_r);
+/*
+ * A request of very many records goes in parts, of which the peer holds those of one exchange on a
+ * connection. Where exchanges share one: whether this one is between two parts; and that it must
+ * not begin with them now, but wait (exchange_next() says so, even if it has asked nothing).
+ */
+bool exchange_is_staging(const struct exchange *exchange);
+void exchange_hold_staging(struct exchange *exchange, bool is_held);
 /* Feeds an answer. It is looked at in exchange_next(); `answer` is copied. */
 void exchange_answer(struct exchange *exchange, struct bytes answer);
 

@@ -96,7 +96,8 @@ struct exchange {
 	struct exchange_progress progress;
 
 	struct queued_answer *answers, **answers_end;
-	unsigned awaiting; /* requests not answered yet, counting queued answers */
+	bool is_staging_held; /* exchange_hold_staging() */
+	unsigned awaiting;    /* requests not answered yet, counting queued answers */
 	struct arena *scratch;
 
 	const struct view_filter *filter;
@@ -172,6 +173,8 @@ int exchange_finish_pull(struct exchange *exchange);
 
 /* Sends `changes`, which were read at `header`; takes both over. */
 int exchange_push_prepared(struct exchange *exchange);
+/* Whether the next request would be the first of several parts. */
+bool exchange_push_would_stage(const struct exchange *exchange);
 void exchange_push_reset(struct exchange_push *push);
 
 /* Puts the bodies that push.changes needs, then sends it. */

@@ -425,20 +425,24 @@ static void put_keys(const struct exchange *exchange, struct dlist_writer *write
 		dlist_put_number_of(writer, "BEHIND", exchange->behind);
 }
 
+static size_t records_left(const struct exchange_push *push)
+{
+	const struct change_set *changes = &push->changes;
+
+	return changes->mailbox_count + changes->message_count + changes->register_count -
+	       push->record_next;
+}
+
 static int push_send(struct exchange *exchange, struct buffer *request)
 {
 	struct exchange_push *push = &exchange->push;
-	const struct change_set *changes = &push->changes;
-	size_t left;
 	struct dlist_writer writer;
 
 	if (push->body_next < push->body_count)
 		return put_send(exchange, request);
 	if (push->is_sent)
 		return 0;
-	left = changes->mailbox_count + changes->message_count + changes->register_count -
-	       push->record_next;
-	if (left > EXCHANGE_STAGE_BATCH) {
+	if (records_left(push) > EXCHANGE_STAGE_BATCH) {
 		writer = wire_begin(request, DLIST_REQUEST, "STAGE");
 		dlist_put_number_of(&writer, "PART", ++push->part_count);
 		put_records(exchange, &writer);
@@ -661,6 +665,20 @@ static int push_finish(struct exchange *exchange)
 }
 
 static const struct exchange_phase push_phase = { push_send, push_take, push_finish };
+
+bool exchange_push_would_stage(const struct exchange *exchange)
+{
+	const struct exchange_push *push = &exchange->push;
+
+	return exchange->phase == &push_phase && push->body_next >= push->body_count &&
+	       !push->is_sent && push->part_count == 0 && records_left(push) > EXCHANGE_STAGE_BATCH;
+}
+
+bool exchange_is_staging(const struct exchange *exchange)
+{
+	return exchange->phase == &push_phase && exchange->result.error.code == 0 &&
+	       !exchange->push.is_sent && exchange->push.part_count > 0;
+}
 
 int exchange_push_prepared(struct exchange *exchange)
 {

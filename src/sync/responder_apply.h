@@ -23,6 +23,7 @@ enum outcome {
 struct apply {
 	struct sync_call *call;
 	struct change_set changes; /* of the peer; the staged ones too */
+	bool is_staged;            /* it said PARTS: what is staged goes with it */
 	uint64_t expect;           /* the sequence we are to be at */
 	uint64_t since;            /* our sequence up to which the peer knows our changes */
 	uint64_t common;           /* our sequence at the last common point */

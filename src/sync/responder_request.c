@@ -5,18 +5,26 @@
 #include "sync/conflict.h"
 #include "sync/point.h"
 
-/* Records staged for another request, which never came, do not belong to this one. */
-static int check_parts(struct sync_call *call)
+/*
+ * Takes the staged records if the request says that they are its own. A request without PARTS
+ * leaves them: those of other accounts come between the parts of a large one.
+ */
+static int take_parts(struct apply *apply)
 {
+	struct sync_call *call = apply->call;
 	uint64_t part_count = 0;
 	int rc = dlist_get_number(call->map, "PARTS", UINT32_MAX, &part_count);
 
 	if (rc == ERR_INVALID)
 		return error_set(call->error, rc, "bad PARTS");
-	if (part_count == call->session->part_count)
+	if (part_count == 0)
 		return 0;
-	session_unstage(call->session);
-	return part_count == 0 ? 0 : error_set(call->error, ERR_UNAVAILABLE, "a STAGE is missing");
+	apply->is_staged = true;
+	if (part_count != call->session->part_count)
+		return error_set(call->error, ERR_UNAVAILABLE, "a STAGE is missing");
+	apply->changes = call->session->staged;
+	call->session->staged = (struct change_set){ 0 };
+	return 0;
 }
 
 /* Staged records come first, so that those of the request itself count if a record is in both. */
@@ -31,12 +39,10 @@ int apply_read(struct apply *apply)
 	if (rc == 0)
 		rc = call_number(call, "HIGHEST", MODSEQ_MAX, &highest);
 	if (rc == 0)
-		rc = check_parts(call);
+		rc = take_parts(apply);
 	if (rc < 0)
 		return rc;
 	(void)dlist_get_number(call->map, "BEHIND", UINT64_MAX, &apply->told_behind);
-	apply->changes = call->session->staged;
-	call->session->staged = (struct change_set){ 0 };
 	apply->changes.sequence = apply->sequence;
 	apply->changes.highest = highest;
 	rc = wire_get_changes(call->map, call->arena, &apply->changes, call->error);
@@ -50,7 +56,8 @@ void apply_deinit(struct apply *apply)
 	change_set_deinit(&apply->changes);
 	change_set_deinit(&apply->ours);
 	view_close(&apply->view);
-	session_unstage(apply->call->session);
+	if (apply->is_staged)
+		session_unstage(apply->call->session);
 }
 
 /* Another's, of which he sees something. */

@@ -333,6 +333,35 @@ static void what_was_staged_for_a_request_that_never_came_is_dropped(void **stat
 	nodes_check_equal(pair->a, pair->b);
 }
 
+static void race_apply(void *context, struct bytes request)
+{
+	struct race *race = context;
+	struct buffer answer = { 0 };
+
+	if (!is_verb(request, race->verb) || race->number++ > 0)
+		return;
+	(void)node_ask(race->node,
+		"APPLY %(ACCOUNT nobody EXPECT 1 SINCE 1 SEQUENCE 7 HIGHEST 0 RESULT "
+		"00000000000000000000000000000000)",
+		&answer);
+	assert_memory_equal(answer.data, "ERROR", 5); /* NOTFOUND */
+	buffer_deinit(&answer);
+}
+
+static void a_request_about_another_account_may_come_after_a_stage(void **state)
+{
+	struct pair *pair = *state;
+	struct race race = { pair->b, "APPLY", 1, 0 };
+	struct wire wire = { .context = &race, .before = race_apply };
+	struct exchange_result result;
+
+	append_many(pair->a, 5100);
+	result = nodes_exchange(pair->a, pair->b, &wire);
+	assert_int_equal(result.error.code, 0);
+	assert_int_equal(node_count(pair->b, "INBOX"), 5100);
+	nodes_check_equal(pair->a, pair->b);
+}
+
 static void many_changes_of_the_peer_come_in_several_answers(void **state)
 {
 	struct pair *pair = *state;
@@ -956,6 +985,7 @@ int main(void)
 		CASE(bodies_of_an_interrupted_first_exchange_are_not_sent_again),
 		CASE(a_change_of_many_records_goes_in_stages),
 		CASE(what_was_staged_for_a_request_that_never_came_is_dropped),
+		CASE(a_request_about_another_account_may_come_after_a_stage),
 		CASE(many_changes_of_the_peer_come_in_several_answers),
 		CASE(a_message_changed_between_two_answers_is_not_taken_for_deleted),
 		CASE(equal_copies_that_never_met_exchange_no_records),

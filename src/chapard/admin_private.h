@@ -71,6 +71,10 @@ admin_step_function admin_script_activate, admin_script_delete, admin_script_get
 	admin_script_put;
 /* admin_store.c */
 admin_step_function admin_verify, admin_compact, admin_status;
+/* admin_withheld.c, parts of status */
+void admin_withheld_json(struct admin_call *call, struct buffer *out);
+void admin_withheld_text(struct admin_call *call, struct buffer *out);
+uint64_t admin_withheld_count(struct admin_call *call);
 /* admin_channel.c */
 admin_step_function admin_channel_list, admin_channel_add, admin_channel_remove,
 	admin_channel_pause, admin_channel_resume;

@@ -133,6 +133,7 @@ static void status_json(
 	json_member_string(out, ",", "failure",
 		bytes_of_string(store.failure != 0 ? error_name(store.failure) : ""));
 	buffer_append_byte(out, '}');
+	admin_withheld_json(call, out);
 	if (admin->origin != NULL)
 		admin_origin_json(call, origin, out);
 	if (admin->live != NULL) {
@@ -164,6 +165,7 @@ static void status_text(
 		(unsigned long long)store.body_bytes,
 		store.failure != 0 ? "; writing stopped: " : "",
 		store.failure != 0 ? error_name(store.failure) : "");
+	admin_withheld_text(call, out);
 	if (admin->origin != NULL)
 		admin_origin_text(call, origin, out);
 	if (admin->live == NULL)
@@ -178,11 +180,16 @@ static int health_check(
 {
 	const struct admin *admin = call->admin;
 	struct admin_health health = { 0 };
+	uint64_t damaged_count = admin_withheld_count(call);
 	struct store_status store;
 
 	store_get_status(mail_store(admin->mail), &store);
 	if (store.failure != 0)
 		return error_set(error, ERR_IO, "writing stopped: %s", error_name(store.failure));
+	if (damaged_count > 0)
+		return error_set(error, ERR_CORRUPT,
+			"the bytes of %llu messages that others need cannot be read here",
+			(unsigned long long)damaged_count);
 	if (admin->origin != NULL && origin->error[0] != '\0')
 		return error_set(error, ERR_CLOSED, "the last sync failed: %s", origin->error);
 	if (admin->origin == NULL && admin->live == NULL)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static void read_name(
@@ -75,6 +76,18 @@ void channel_set_aside(
 	failure_tell(channel, name, account);
 	log_event(LOG_LEVEL_WARNING, "channel-account-failed", "channel", channel->options.name,
 		"account", name, "error", error_name(error->code), "text", error->text, NULL);
+}
+
+void channel_tell_withheld(struct channel *channel, const struct channel_account *account,
+	const struct exchange_result *result)
+{
+	char name[ACCOUNT_NAME_SIZE_MAX + 1], here[24], there[24];
+
+	read_name(channel, account->number, name);
+	snprintf(here, sizeof(here), "%u", result->withheld_count);
+	snprintf(there, sizeof(there), "%u", result->withheld_there_count);
+	log_event(LOG_LEVEL_ERROR, "messages-damaged", "channel", channel->options.name, "account",
+		name, "here", here, "there", there, NULL);
 }
 
 void channel_clear_failure(struct channel *channel, struct channel_account *account)

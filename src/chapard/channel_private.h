@@ -130,6 +130,10 @@ void channel_forget_all(struct channel *channel);
 /* Sets the account aside, for longer with each failure in a row. */
 void channel_set_aside(
 	struct channel *channel, struct channel_account *account, const struct error *error);
+/* Logs that bytes of messages turned out to be damaged (withheld.h); `chapar status` lists them on
+ * the node that has them. */
+void channel_tell_withheld(struct channel *channel, const struct channel_account *account,
+	const struct exchange_result *result);
 /* Its exchange succeeded. */
 void channel_clear_failure(struct channel *channel, struct channel_account *account);
 void channel_forget_failures(struct channel *channel);

@@ -138,6 +138,8 @@ static void finish(struct channel *channel, struct channel_account *account)
 	const struct exchange_result *result = exchange_result(account->exchange);
 
 	count_result(channel, result);
+	if (result->withheld_count + result->withheld_there_count > 0)
+		channel_tell_withheld(channel, account, result);
 	if (result->repair_count > 0)
 		log_event(LOG_LEVEL_WARNING, "channel-repair", "channel", channel->options.name,
 			NULL);

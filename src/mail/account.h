@@ -182,6 +182,9 @@ struct account_write {
 	/* Set by merges: account_put_message() notes that the placement, or (mailbox, UID), was
 	 * written once more, though it stays as it is (placed_again, shown_again). */
 	bool renews_placed, renews_shown;
+	/* account_put_message(): the placement counts as new to this copy, though it stays as it
+	 * is. */
+	bool counts_as_placed;
 	/* For quota_enforce(): what the account held before, and the limits of those that have none
 	 * of their own (NULL: no limits). */
 	struct {

@@ -225,7 +225,8 @@ int account_give_up_kept(struct account_write *write, const struct message_recor
 static void local_fields_fill(const struct account_write *write, struct message_record *after,
 	const struct message_record *before, bool is_new_place)
 {
-	bool is_new_placement = before == NULL || stamp_compare(before->placed, after->placed) != 0;
+	bool is_new_placement = before == NULL || write->counts_as_placed ||
+				stamp_compare(before->placed, after->placed) != 0;
 
 	after->placed_sequence = is_new_placement ? after->sequence : before->placed_sequence;
 	after->placed_again = is_new_placement       ? 0

@@ -57,6 +57,8 @@ int exchange_view(struct exchange *exchange, struct kv_txn *kv, struct view *vie
 {
 	int rc = view_open(kv, exchange->account, exchange->filter, exchange->peer, view_r);
 
+	if (rc == 0)
+		rc = view_withhold(kv, view_r, exchange->peer);
 	return rc < 0 ? rc : view_tell(kv, view_r, exchange->told, exchange->told_count);
 }
 
@@ -237,8 +239,11 @@ static int begin(struct exchange *exchange)
 {
 	struct account_header header;
 	struct kv_txn *kv = NULL;
-	int rc = mail_read_begin(exchange->mail, 0, &kv);
+	int rc = exchange_release(exchange);
 
+	if (rc < 0)
+		return rc;
+	rc = mail_read_begin(exchange->mail, exchange->position, &kv);
 	if (rc == 0)
 		rc = account_load(kv, exchange->account, &header);
 	if (rc == 0)
@@ -430,6 +435,7 @@ static int get_send(struct exchange *exchange, struct buffer *request)
 		return 0;
 	writer = wire_begin(request, DLIST_REQUEST, "GET");
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
+	dlist_put_number_of(&writer, "COMMON", exchange->point.theirs);
 	dlist_put_atom(&writer, "INSTANCES");
 	dlist_begin_list(&writer);
 	for (size_t count = 0; count < EXCHANGE_GET_BATCH; count++) {
@@ -473,7 +479,7 @@ static int get_take(
 	exchange->has_got = exchange->has_got || count > 0;
 	exchange->progress.body_count += count;
 	exchange->result.received_body_count += (unsigned)count;
-	return 0;
+	return exchange_take_withheld(exchange, map);
 }
 
 static bool has_nothing(const struct change_set *set)
@@ -529,6 +535,14 @@ static int get_finish(struct exchange *exchange)
 	int rc = list_wanted(exchange);
 
 	exchange->has_got = false;
+	if (rc == 0 && exchange->is_withheld_there) {
+		/* Its changes are others now; bodies that came stay. */
+		exchange->is_withheld_there = false;
+		if (!has_got)
+			rc = exchange_count_refusal(exchange);
+		exchange_forget_theirs(exchange);
+		return rc < 0 ? rc : exchange_begin_changes(exchange);
+	}
 	if (rc < 0 || (exchange->wanted_count > 0 && has_got))
 		return rc;
 	if (exchange->wanted_count == 0)

@@ -56,6 +56,9 @@ struct exchange_result {
 	unsigned sent_body_count;
 	unsigned received_body_count;
 	unsigned part_count; /* of a first copy (fill.h), sent or taken in */
+	/* Messages whose bytes are damaged (withheld.h): here, found by this exchange; and there,
+	 * as the peer named them. All else was exchanged. */
+	unsigned withheld_count, withheld_there_count;
 	/* It failed because one side's first copy comes from another node just now: try again once
 	 * that may have ended. */
 	bool is_postponed;

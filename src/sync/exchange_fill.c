@@ -34,13 +34,18 @@ static int read_part(struct exchange *exchange)
 	if (rc == 0)
 		rc = account_load(kv, exchange->account, &push->header);
 	if (rc == 0)
+		rc = exchange_view(exchange, kv, &push->view);
+	if (rc == 0)
+		rc = view_digest(kv, &push->header, &push->view, &push->digest);
+	if (rc == 0)
 		rc = fill_read(kv, &push->header, fill->reached, fill->mailboxes, fill->part_size,
 			push->arena, &push->changes);
 	mail_read_end(&kv);
+	if (rc == 0)
+		view_leave_out(&push->view, &push->changes);
 	if (rc == 0 && fill->reached > push->header.sequence)
 		return error_set(&exchange->result.error, ERR_CORRUPT,
 			"the peer has more of this account's copy than there is");
-	push->digest = push->header.digest;
 	push->is_last = rc == 0 && push->changes.sequence == push->header.sequence;
 	return rc < 0 ? error_set(&exchange->result.error, rc, "the account cannot be read") : 0;
 }

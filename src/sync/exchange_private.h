@@ -65,6 +65,8 @@ struct exchange_push {
 	uint64_t sequence;   /* the peer's, after it applied */
 	unsigned part_count; /* STAGEs sent */
 	struct map put;      /* GUIDs put since `changes` was read */
+	bool is_asked_for;   /* the peer said that it lacks the bodies to be put */
+	bool has_withheld;   /* some of them turned out to be damaged, and are withheld now */
 	bool is_outdated; /* a body to be put was gone: its message was expunged here meanwhile */
 	bool is_missing_again; /* all that the peer misses was put before */
 };
@@ -128,7 +130,9 @@ struct exchange {
 	struct stamp *wanted; /* messages whose bodies are to be got */
 	uint64_t *wanted_sizes;
 	size_t wanted_count, wanted_next;
-	bool has_got; /* at least one body came in this round */
+	bool has_got;           /* at least one body came in this round */
+	bool is_withheld_there; /* the peer could not read one that we asked for */
+	bool asks_first;        /* a body that the peer may not need at all is damaged here */
 
 	struct exchange_push push;
 	struct exchange_repair *repair;
@@ -158,6 +162,16 @@ bool exchange_knows_theirs(const struct exchange *exchange);
 int exchange_count_refusal(struct exchange *exchange);
 /* Merges theirs into our copy; compared is not NULL in a repair (see integrate.h). */
 int exchange_merge(struct exchange *exchange, const struct change_set *compared, uint64_t expect);
+
+/*
+ * exchange_withheld.c (withheld.h). release: where what was withheld from anyone can be read again.
+ * take: what an answer to GET says of bodies that are damaged there. note: bodies that were to be
+ * put are damaged here; they are withheld from now on, or, if the peer has not said that it lacks
+ * them, it is asked first. Then all is read anew.
+ */
+int exchange_release(struct exchange *exchange);
+int exchange_take_withheld(struct exchange *exchange, const struct dlist *map);
+int exchange_withhold(struct exchange *exchange, const struct stamp *instances, size_t count);
 
 /* exchange_foreign.c: of what we see of another's account. */
 static inline bool exchange_is_foreign(const struct exchange *exchange)

@@ -149,12 +149,12 @@ static void list_bodies(struct exchange *exchange)
 	unique_bodies(push);
 }
 
-static bool should_guess(const struct exchange_push *push)
+static bool should_guess(const struct exchange_push *push, bool asks_first)
 {
 	uint64_t size = 0;
 
 	/* Parts before this one, or before an interruption, have brought many of its bodies. */
-	if (push->is_fill)
+	if (push->is_fill || asks_first)
 		return push->body_count == 0;
 	for (size_t i = 0; i < push->body_count; i++)
 		size += push->bodies[i].size;
@@ -230,6 +230,7 @@ static int lacks_finish(struct exchange *exchange)
 
 	push->body_count = push->body_next;
 	push->body_next = 0;
+	push->is_asked_for = true;
 	if (!push->has_changed || push->is_integrate || push->is_fill)
 		return exchange_push_prepared(exchange);
 	rc = exchange_count_refusal(exchange);
@@ -241,9 +242,9 @@ static const struct exchange_phase lacks_phase = { lacks_send, lacks_take, lacks
 /* ---- PUT, STAGE, APPLY or INTEGRATE ---- */
 
 /*
- * Appends one body. Without one the message must be gone too: it was expunged here since the
+ * Appends one body. Without one the message should be gone too: it was expunged here since the
  * changes were read, and the peer will not need it, or say MISSING. ERR_CORRUPT if it is still
- * shown.
+ * shown: its bytes are lost or damaged.
  */
 static int put_body(struct exchange *exchange, struct kv_txn *kv, const struct push_body *body,
 	struct dlist_writer *writer)
@@ -278,6 +279,8 @@ static int put_send(struct exchange *exchange, struct buffer *request)
 {
 	struct exchange_push *push = &exchange->push;
 	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "PUT");
+	struct stamp damaged[EXCHANGE_GET_BATCH];
+	size_t damaged_count = 0;
 	struct kv_txn *kv = NULL;
 	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
 
@@ -291,11 +294,18 @@ static int put_send(struct exchange *exchange, struct buffer *request)
 			break;
 		push->body_next++;
 		rc = put_body(exchange, kv, next, &writer);
+		if (rc == ERR_CORRUPT) {
+			damaged[damaged_count++] = next->instance;
+			rc = 0;
+		}
 	}
 	dlist_end_list(&writer);
 	dlist_end_map(&writer);
 	mail_read_end(&kv);
-	return rc < 0 ? error_set(&exchange->result.error, rc, "a message cannot be read") : 1;
+	if (rc < 0)
+		return error_set(&exchange->result.error, rc, "a message cannot be read");
+	rc = exchange_withhold(exchange, damaged, damaged_count);
+	return rc < 0 ? rc : 1;
 }
 
 /* The part of an array that lies in the window of `count` records from `from`, which is moved on.
@@ -475,6 +485,7 @@ static int take_missing(struct exchange *exchange, const struct dlist *map)
 		return error_set(error, ERR_INVALID, "bad INSTANCES in an answer");
 	push->body_count = push->body_next = 0;
 	push->is_missing_again = true;
+	push->is_asked_for = true;
 	for (const struct dlist *at = list->first; at != NULL; at = at->next) {
 		const struct message_change *change;
 		struct stamp instance;
@@ -623,7 +634,7 @@ static int finish_missing(struct exchange *exchange)
 
 	if (!push->is_outdated && !push->is_missing_again)
 		return exchange_push_prepared(exchange);
-	rc = exchange_count_refusal(exchange);
+	rc = push->has_withheld ? 0 : exchange_count_refusal(exchange);
 	if (rc < 0)
 		return rc;
 	if (push->is_outdated && push->is_fill)
@@ -704,7 +715,7 @@ int exchange_push_begin(struct exchange *exchange)
 	list_bodies(exchange);
 	if (exchange->has_theirs && !push->is_integrate)
 		leave_out_known(&push->changes, &exchange->theirs);
-	if (should_guess(push))
+	if (should_guess(push, exchange->asks_first))
 		return exchange_push_prepared(exchange);
 	exchange->phase = &lacks_phase;
 	return 0;

@@ -279,8 +279,12 @@ static int compare_range(struct exchange *exchange, struct kv_txn *kv, struct re
 	int rc = account_range_digest(
 		kv, exchange->account, range.mailbox, range.first, range.last, &digest, &count);
 
-	if (rc < 0 || (digest_equal(digest, their_digest) && count == their_count))
+	if (rc < 0)
 		return rc;
+	view_withheld_subtract(
+		&repair->view, range.mailbox, range.first, range.last, &digest, &count);
+	if (digest_equal(digest, their_digest) && count == their_count)
+		return 0;
 	if ((count <= REPAIR_SMALL && their_count <= REPAIR_SMALL) || range.first == range.last)
 		add_range(&repair->exchange, range.mailbox, range.first, range.last);
 	else

@@ -283,6 +283,8 @@ static int merge_and_write(struct account_write *write, struct integrate *integr
 	integrate->conflict_count = output.conflict_count;
 	if (rc == 0)
 		rc = replica_report(write, integrate->peer, integrate->theirs);
+	if (rc == 0)
+		rc = withheld_drop(write, integrate->peer, integrate->theirs);
 	return rc;
 }
 
@@ -302,6 +304,8 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 	if (rc == 0)
 		rc = view_open(
 			write->kv, write->header.number, integrate->filter, integrate->peer, &view);
+	if (rc == 0)
+		rc = view_withhold(write->kv, &view, integrate->peer);
 	if (rc == 0)
 		rc = integrate_tell(write->kv, integrate->theirs, &view);
 	if (rc == 0 && integrate->compared == NULL)

@@ -4,6 +4,7 @@
 #include "store/store_mend.h"
 #include "sync/changes.h"
 #include "sync/wire.h"
+#include "sync/withheld.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -114,7 +115,7 @@ static int body_mend(
 	return rc;
 }
 
-/* 1: the peer refuses, as it does if one of them is damaged there. */
+/* 1: the peer refuses, as one does that names no DAMAGED if one of them is damaged there. */
 static int bodies_take(
 	struct step *step, struct bytes answer, struct arena *arena, struct error *error)
 {
@@ -200,5 +201,11 @@ int mend_step(struct mend *mend, struct error *error)
 		damage_tell(&step, &step.list[i]);
 	free(step.list);
 	arena_free(&arena);
+	if (rc >= 0 && more == 0) {
+		size_t released;
+
+		rc = withheld_release(mend->mail, mend->account, &released, error);
+		mend->released_count += rc == 0 ? released : 0;
+	}
 	return rc < 0 ? rc : more;
 }

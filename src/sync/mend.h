@@ -1,6 +1,7 @@
 /*
  * mend: reads the bodies of an account's messages, and brings those that are damaged or lost here
- * anew from a peer that has them (SYNC GET).
+ * anew from a peer that has them (SYNC GET). What can be read again is withheld from nobody any
+ * more.
  */
 #ifndef CHAPAR_SYNC_MEND_H
 #define CHAPAR_SYNC_MEND_H
@@ -15,6 +16,7 @@ struct mend {
 	void (*tell)(void *context, const char *text);
 	void *context;
 	uint64_t checked_count, damaged_count, mended_count;
+	uint64_t released_count; /* that were withheld from peers, and no longer are (withheld.h) */
 	/* Where it is. */
 	uint32_t account;
 	uint64_t since;

@@ -75,9 +75,13 @@ int repair_collect_registers(struct kv_txn *kv, const struct view *view, uint64_
 static int collect_mailbox(void *context, const struct mailbox_record *mailbox)
 {
 	struct collect *collect = context;
+	struct mailbox_record told = *mailbox;
 
-	if (view_has(collect->view, mailbox->id))
-		change_set_add_mailbox(collect->set, mailbox);
+	if (!view_has(collect->view, mailbox->id))
+		return 0;
+	view_withheld_subtract(
+		collect->view, mailbox->id, 1, UINT32_MAX, &told.digest, &told.message_count);
+	change_set_add_mailbox(collect->set, &told);
 	return 0;
 }
 
@@ -94,6 +98,8 @@ static int collect_message(void *context, const struct message_record *message)
 	struct collect *collect = context;
 	struct message_record told = *message;
 
+	if (view_withholds(collect->view, message->instance))
+		return 0;
 	view_hide(collect->view, &told);
 	change_set_add_message(collect->set, &told,
 		view_message_is_common(collect->view, message, collect->since));

@@ -8,8 +8,8 @@
 int repair_sum_registers(struct kv_txn *kv, const struct view *view, struct arena *arena,
 	struct digest *digest_r, uint64_t *count_r);
 
-/* Each adds to *set what is in the view; records borrow from `arena`. was_common is told as of
- * `since`. */
+/* Each adds to *set what is in the view (mailboxes with digest and count of that); records borrow
+ * from `arena`. was_common is told as of `since`. */
 int repair_collect_registers(struct kv_txn *kv, const struct view *view, uint64_t since,
 	struct arena *arena, struct change_set *set);
 int repair_collect_mailboxes(

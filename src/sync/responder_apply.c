@@ -69,7 +69,9 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 
 	if (rc == 0)
 		rc = apply_changes(apply, write);
-
+	if (rc == 0 && !apply->view.is_foreign)
+		rc = withheld_drop(
+			write, session_withheld_as(apply->call->session), &apply->changes);
 	/* Names may be others now. */
 	if (rc == 0)
 		rc = apply_open_view(apply, write);

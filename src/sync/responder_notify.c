@@ -374,8 +374,8 @@ static int put_bodies(struct news *news, const struct change_set *set, struct dl
 			continue;
 		buffer_clear(&body);
 		rc = message_body(news->session->mail, news->kv, &message->guid, &body);
-		if (rc == ERR_NOT_FOUND) {
-			rc = 0;
+		if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT) {
+			rc = 0; /* who asks for it with GET is told */
 			continue;
 		}
 		if (rc < 0)

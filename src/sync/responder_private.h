@@ -121,6 +121,9 @@ int session_highest(struct kv_txn *kv, const struct view *view, struct arena *ar
  */
 int foreign_apply(const struct sync_session *session, struct account_write *write,
 	const struct view *view, const struct change_set *changes, struct error *error);
+/* From whom messages are withheld in its own account. What node an ordinary user says he is proves
+ * nothing: he is never taken for a peer. */
+uint64_t session_withheld_as(const struct sync_session *session);
 /* The view of the session, as of `kv`. view_close() it, also after errors. */
 int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
 	struct view *view_r);

@@ -81,12 +81,11 @@ static int answer_ranges(struct sync_call *call, struct kv_txn *kv,
 		rc = session_view_of(call->session, kv, header->number, mailbox, &view);
 	if (rc == 0 && !view_has(&view, mailbox))
 		mailbox = (struct id128){ { 0 } }; /* as if it was not there */
-	view_close(&view);
-	if (rc < 0)
-		return rc;
-	dlist_put_atom(writer, "POINTS");
-	dlist_begin_list(writer);
-	for (size_t i = 0; i < count && rc == 0; i++) {
+	if (rc == 0) {
+		dlist_put_atom(writer, "POINTS");
+		dlist_begin_list(writer);
+	}
+	for (size_t i = 0; rc == 0 && i < count; i++) {
 		struct digest digest;
 		uint32_t messages;
 
@@ -94,10 +93,14 @@ static int answer_ranges(struct sync_call *call, struct kv_txn *kv,
 			spans[i].last, &digest, &messages);
 		if (rc < 0)
 			break;
+		view_withheld_subtract(
+			&view, mailbox, spans[i].first, spans[i].last, &digest, &messages);
 		wire_put_digest(writer, digest);
 		dlist_put_number(writer, messages);
 	}
-	dlist_end_list(writer);
+	if (rc == 0)
+		dlist_end_list(writer);
+	view_close(&view);
 	return rc;
 }
 

@@ -4,9 +4,12 @@
 #include "sync/integrate.h"
 
 #include "base/mem.h"
+#include "base/pack.h"
 #include "mail/annotation.h"
 
 #include <stdlib.h>
+
+#define WITHHELD_USER_SEED 0x7573657273u
 
 static bool is_limited(const struct sync_session *session)
 {
@@ -77,15 +80,27 @@ int session_highest(struct kv_txn *kv, const struct view *view, struct arena *ar
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+uint64_t session_withheld_as(const struct sync_session *session)
+{
+	unsigned char node[8];
+
+	if (session->rights.is_full)
+		return session->peer;
+	put_u64(node, session->peer);
+	return hash64(bytes_of(node, sizeof(node)), WITHHELD_USER_SEED);
+}
+
 int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
 	struct view *view_r)
 {
-	int is_foreign = session_is_foreign(session, kv, account);
+	int rc = session_is_foreign(session, kv, account);
 
 	*view_r = (struct view){ .is_whole = true };
-	if (is_foreign != 0)
-		return is_foreign < 0 ? is_foreign : foreign_view(session, kv, account, view_r);
-	return view_open(kv, account, &session->filter, session->peer, view_r);
+	if (rc != 0)
+		return rc < 0 ? rc : foreign_view(session, kv, account, view_r);
+	rc = view_open(kv, account, &session->filter, session->peer, view_r);
+
+	return rc < 0 ? rc : view_withhold(kv, view_r, session_withheld_as(session));
 }
 
 bool session_may_see(

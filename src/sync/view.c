@@ -203,13 +203,13 @@ int view_open(struct kv_txn *kv, uint32_t account, const struct view_filter *fil
 	*view_r = (struct view){
 		.account = account, .has_settings = true, .is_whole = view_filter_is_whole(filter)
 	};
-	if (view_r->is_whole)
-		return 0;
-	if (filter->foreign != NULL) {
+	if (filter != NULL && filter->foreign != NULL) {
 		view_open_foreign(account, filter->foreign->ids, filter->foreign->count, view_r);
 		view_r->is_discreet = false;
 		return 0;
 	}
+	if (view_r->is_whole)
+		return 0;
 	arena = arena_new();
 	rc = members_load(kv, peer, view_filter_key(filter), view_r);
 	if (rc == 0)
@@ -219,6 +219,13 @@ int view_open(struct kv_txn *kv, uint32_t account, const struct view_filter *fil
 	free(forwards.list);
 	arena_free(&arena);
 	return rc;
+}
+
+int view_withhold(struct kv_txn *kv, struct view *view, uint64_t peer)
+{
+	if (view->is_foreign)
+		return 0;
+	return withheld_load(kv, view->account, peer, &view->withheld, &view->withheld_count);
 }
 
 void view_open_foreign(uint32_t account, const struct id128 *ids, size_t count, struct view *view_r)
@@ -233,6 +240,7 @@ void view_close(struct view *view)
 	free(view->ids);
 	free(view->told);
 	free(view->members);
+	free(view->withheld);
 	*view = (struct view){ .is_whole = true };
 }
 
@@ -321,6 +329,40 @@ void view_unhide(
 	theirs->uid = mine->uid;
 }
 
+bool view_withholds(const struct view *view, struct stamp instance)
+{
+	for (size_t i = 0; i < view->withheld_count; i++)
+		if (stamp_compare(view->withheld[i].instance, instance) == 0)
+			return true;
+	return false;
+}
+
+void view_leave_out(const struct view *view, struct change_set *set)
+{
+	size_t kept = 0;
+
+	if (view->withheld_count == 0)
+		return;
+	for (size_t i = 0; i < set->message_count; i++)
+		if (!view_withholds(view, set->messages[i].record.instance))
+			set->messages[kept++] = set->messages[i];
+	set->message_count = kept;
+}
+
+void view_withheld_subtract(const struct view *view, struct id128 mailbox, uint32_t first,
+	uint32_t last, struct digest *digest, uint32_t *count)
+{
+	for (size_t i = 0; i < view->withheld_count; i++) {
+		const struct withheld *withheld = &view->withheld[i];
+
+		if (!id128_equal(withheld->mailbox, mailbox) || withheld->uid < first ||
+			withheld->uid > last)
+			continue;
+		digest_subtract(digest, withheld->term);
+		--*count;
+	}
+}
+
 static bool is_setting(const struct register_record *record)
 {
 	struct stamp instance;
@@ -392,7 +434,7 @@ int view_has_register(struct kv_txn *kv, const struct view *view,
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? !record->is_set : rc;
 	if (message_is_shown(&message))
-		return has_id(view, message.mailbox);
+		return has_id(view, message.mailbox) && !view_withholds(view, message.instance);
 	return !record->is_set && id128_is_none(message.placed_in);
 }
 
@@ -465,12 +507,15 @@ int view_digest(struct kv_txn *kv, const struct account_header *header, const st
 	struct digest_sum sum = { .kv = kv, .view = view, .digest = header->digest };
 	int rc = 0;
 
-	if (view->is_whole) {
-		*digest_r = header->digest;
-		return 0;
-	}
 	if (view->is_foreign)
 		return view_foreign_digest(kv, view, digest_r);
+	for (size_t i = 0; i < view->withheld_count; i++)
+		if (view_has(view, view->withheld[i].mailbox))
+			digest_subtract(&sum.digest, view->withheld[i].term);
+	if (view->is_whole) {
+		*digest_r = sum.digest;
+		return 0;
+	}
 	sum.arena = arena_new();
 	sum.scratch = arena_new();
 	rc = account_each_mailbox(kv, view->account, sum.arena, leave_out_mailbox, &sum);

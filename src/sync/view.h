@@ -19,6 +19,7 @@
 
 #include "sync/changes.h"
 #include "sync/point.h"
+#include "sync/withheld.h"
 
 /*
  * Which mailboxes: patterns as of mailbox_filter_passes(), of both sides of a connection; a name
@@ -44,7 +45,11 @@ struct view_member {
 };
 
 struct view {
-	bool is_whole; /* all of the account; nothing else counts then */
+	bool is_whole; /* all of the account, but for what is withheld; nothing else counts then */
+	/* In no view towards this peer (withheld.h). Whoever reads messages and digests by other
+	 * ways than those below leaves them out by view_leave_out() and view_withheld_*(). */
+	struct withheld *withheld;
+	size_t withheld_count;
 	/* What belongs to no mailbox is in it too: settings, subscriptions, scripts, private \Seen.
 	 */
 	bool has_settings;
@@ -77,6 +82,8 @@ uint64_t view_filter_key(const struct view_filter *filter);
  */
 int view_open(struct kv_txn *kv, uint32_t account, const struct view_filter *filter, uint64_t peer,
 	struct view *view_r);
+/* Leaves out what is withheld from the peer (withheld.h). Once, after view_open(). */
+int view_withhold(struct kv_txn *kv, struct view *view, uint64_t peer);
 /*
  * The foreign view of the mailboxes named, as the one who holds the account gives it to a user:
  * discreet, and nothing in it counts as common.
@@ -113,6 +120,12 @@ void view_unhide(
 void view_mask(const struct view *view, struct arena *arena, struct message_record *message);
 /* view_digest() of a foreign one: reads all messages in it. */
 int view_foreign_digest(struct kv_txn *kv, const struct view *view, struct digest *digest_r);
+/* Takes out of a normalized set what is withheld. */
+void view_leave_out(const struct view *view, struct change_set *set);
+bool view_withholds(const struct view *view, struct stamp instance);
+/* Takes out of a sum of message terms, and their count, what is withheld of these UIDs. */
+void view_withheld_subtract(const struct view *view, struct id128 mailbox, uint32_t first,
+	uint32_t last, struct digest *digest, uint32_t *count);
 /* Whether the register is in the view: 1, 0, or an error of reading. */
 int view_has_register(struct kv_txn *kv, const struct view *view,
 	const struct register_record *record, struct arena *arena);

@@ -213,8 +213,12 @@ int view_changes(struct kv_txn *kv, const struct account_header *header, const s
 		.room = count_max };
 	int rc;
 
-	if (view->is_whole)
-		return change_set_read(kv, header, since, common, count_max, arena, set_r);
+	if (view->is_whole) {
+		rc = change_set_read(kv, header, since, common, count_max, arena, set_r);
+		if (rc == 0)
+			view_leave_out(view, set_r);
+		return rc;
+	}
 	*set_r = (struct change_set){ .account = header->id,
 		.since = since,
 		.sequence = header->sequence,
@@ -235,5 +239,6 @@ int view_changes(struct kv_txn *kv, const struct account_header *header, const s
 		return rc;
 	}
 	change_set_normalize(set_r);
+	view_leave_out(view, set_r);
 	return 0;
 }

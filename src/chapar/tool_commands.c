@@ -68,6 +68,8 @@ const struct tool_command tool_commands[] = {
 	{ { "compact", NULL }, TOOL_COMPACT, 0, 0, 0, "", "Give the space of deleted mail back." },
 	{ { "conflict", "list" }, TOOL_CONFLICT_LIST, TAKES_JSON | TAKES_ACCOUNT | TAKES_SINCE, 0,
 		0, "", "List what merges decided by more than that the later change stays." },
+	{ { "conflicts", NULL }, TOOL_CONFLICT_LIST, TAKES_JSON | TAKES_SINCE, 0, 1, "[NAME]",
+		"The same, of all accounts or of one." },
 	{ { "export", NULL }, TOOL_EXPORT, TAKES_JSON, 2, 2, "ACCOUNT maildir:DIR | mbox:DIR",
 		"Write an account's mail into another store, and at later runs what changed." },
 	{ { "help", NULL }, TOOL_HELP, 0, 0, 2, "[COMMAND]",

@@ -110,6 +110,8 @@ int tool_conflict_list(struct node *node, const struct tool_options *options, st
 		add(&request, "--json");
 	if (options->account != NULL)
 		add(&request, options->account);
+	if (options->name_count > 0)
+		add(&request, options->names[0]);
 	rc = add_since(&request, options, error);
 	return finish(&request, node, rc, error);
 }

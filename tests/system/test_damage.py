@@ -1,9 +1,13 @@
-"""Damaged files: verify names what is hurt, rebuild makes a lost index anew."""
+"""Damaged files: verify names what is hurt, rebuild makes a lost index anew; one damaged message
+keeps nothing else from being replicated."""
 
+import json
 import os
+import re
 
 import chapar_test as chapar
 from chapar_test import message
+from graph_test import Graph
 
 
 class Damage(chapar.TestCase):
@@ -93,6 +97,16 @@ class Damage(chapar.TestCase):
 
 
 class Mend(chapar.TestCase):
+    @staticmethod
+    def flip_some(path):
+        with open(path, "r+b") as file:
+            size = len(file.read().rstrip(b"\0"))
+            for part in (5, 7, 9, 11):
+                file.seek(size * part // 14)
+                data = file.read(200)
+                file.seek(size * part // 14)
+                file.write(bytes(byte ^ 0x5A for byte in data))
+
     def test_messages_damaged_here_are_taken_from_a_peer(self):
         pair = self.pair()
         pair.start("alice")
@@ -105,13 +119,7 @@ class Mend(chapar.TestCase):
         )
         before = chapar.snapshot(pair.a, "alice")
         path = pair.a.segment_files()[0]
-        with open(path, "r+b") as file:
-            size = len(file.read().rstrip(b"\0"))
-            for part in (5, 7, 9, 11):
-                file.seek(size * part // 14)
-                data = file.read(200)
-                file.seek(size * part // 14)
-                file.write(bytes(byte ^ 0x5A for byte in data))
+        self.flip_some(path)
         status, text = pair.a.tool("verify", "--peer", "b", "--bodies", check=False)
         self.assertEqual(status, 1, text)
         hurt = text.count("its bytes are damaged")
@@ -121,6 +129,62 @@ class Mend(chapar.TestCase):
         self.assertEqual(text.count("repaired: taken from there"), hurt)
         self.assertEqual(pair.a.tool("verify", "--peer", "b", "--bodies")[0], 0)
         self.assertEqual(chapar.snapshot(pair.a, "alice"), before)
+
+    def test_what_a_new_node_cannot_get_holds_up_nothing_else(self):
+        graph = Graph(self.folder, "mesh", 3)
+        self._nodes += graph.nodes
+        self._wires += graph.wires.values()
+        hurt_node, other, new = graph.nodes
+        graph.heal()
+        hurt_node.write_config()
+        hurt_node.add_account("alice")
+        hurt_node.start()
+        bodies = [os.urandom(1500).hex() + "\r\n" for _ in range(20)]
+        with hurt_node.imap("alice") as client:
+            for number, body in enumerate(bodies):
+                client.append("INBOX", message("mail %d" % number, body))
+        other.start()
+        chapar.wait_until(lambda: self.count(other) == 20, chapar.SYNC_SECONDS, "the other copy")
+        other.stop()
+        hurt_node.stop()
+        path = hurt_node.segment_files()[0]
+        self.flip_some(path)
+        hurt_node.start()
+        text = hurt_node.tool("verify", "--bodies", check=False)[1]
+        hurt = len(re.findall(r"UID \d+: .*body", text))
+        self.assertGreater(hurt, 0, text)
+        new.start()
+        chapar.wait_until(
+            lambda: self.count(new) == 20 - hurt, chapar.SYNC_SECONDS, "all others")
+        rows = json.loads(hurt_node.tool("status", "--json")[1])["damaged"]
+        self.assertEqual([row["account"] for row in rows], ["alice"] * hurt)
+        self.assertIn("verify --peer NODE --bodies --repair", hurt_node.tool("status")[1])
+        self.assertNotEqual(hurt_node.tool("status", "--check", check=False)[0], 0)
+        # Nothing is set aside: what changes goes by, in both directions.
+        hurt_node.deliver("alice", message("later"))
+        chapar.wait_until(
+            lambda: self.count(new) == 21 - hurt, chapar.SYNC_SECONDS, "what came later")
+        new.deliver("alice", message("from there"))
+        chapar.wait_until(
+            lambda: self.count(hurt_node) == 22, chapar.SYNC_SECONDS, "what came there")
+        # The node that has them all mends it; they follow by themselves.
+        other.start()
+        chapar.wait_until(
+            lambda: hurt_node.tool("verify", "--peer", other.name, check=False)[0] == 0,
+            chapar.SYNC_SECONDS, "the other node is up to date")
+        hurt_node.tool("verify", "--peer", other.name, "--bodies", "--repair", check=False)
+        graph.wait_equal("alice")
+        self.assertEqual(self.count(new), 22)
+        self.assertEqual(json.loads(hurt_node.tool("status", "--json")[1])["damaged"], [])
+        self.verify_clean(new)
+
+    @staticmethod
+    def count(node):
+        try:
+            with node.imap("alice") as client:
+                return client.select()["exists"]
+        except chapar.ImapError:
+            return -1
 
 
 if __name__ == "__main__":

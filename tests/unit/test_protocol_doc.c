@@ -7,6 +7,8 @@
 
 #include "backup/object_serve.h"
 #include "base/mem.h"
+#include "mail/acl.h"
+#include "sync/forward.h"
 #include "test_folder.h"
 
 #include <setjmp.h>
@@ -28,6 +30,25 @@ void __wrap_random_bytes(void *ptr, size_t len)
 		random_state = random_state * UINT64_C(6364136223846793005) + 1442695040888963407;
 		bytes[i] = (unsigned char)(random_state >> 33);
 	}
+}
+
+/* Bodies of this size cannot be read on this node. */
+static const struct mail *damaged_mail;
+static uint64_t damaged_size;
+
+int __real_message_body(
+	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+int __wrap_message_body(
+	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+
+int __wrap_message_body(
+	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+{
+	uint64_t size;
+
+	if (mail == damaged_mail && store_body_exists(kv, guid, &size) == 0 && size == damaged_size)
+		return ERR_CORRUPT;
+	return __real_message_body(mail, kv, guid, out);
 }
 
 static uint64_t fixed_now_ms(const struct clock *clock)
@@ -207,6 +228,116 @@ static void notify(struct scene *scene)
 	ask_of(scene, "NOTIFY %(NONE 1)");
 }
 
+static void damaged(struct scene *scene)
+{
+	nodes_exchange(scene->a, scene->b, NULL);
+	node_append(scene->b, "INBOX", "one");
+	node_append(scene->b, "INBOX", "damaged");
+	damaged_mail = scene->b->mail;
+	damaged_size = strlen("Subject: damaged\r\n\r\ndamaged\r\n");
+	nodes_exchange(scene->a, scene->b, &scene->wire);
+	damaged_mail = NULL;
+}
+
+static void stage(struct scene *scene)
+{
+	nodes_exchange(scene->a, scene->b, NULL);
+	ask_of(scene,
+		"STAGE %(PART 1 MAILBOXES (%(ID 1a1fd4356b8dde623db024a051a09f12 NAME Work NAMED "
+		"1836564480000001.d659cce65af39af6 UIDVALIDITY 1793520000 UIDNEXT 1 MODSEQ "
+		"1836564480000001)))");
+	ask_of(scene, "INTEGRATE %(ACCOUNT anna SINCE 1 SEQUENCE 2 HIGHEST 1836564480000001 PARTS "
+		      "1 REGISTERS (%(KIND SUBSCRIPTION KEY Work STAMP "
+		      "1836564480000002.d659cce65af39af6 MODSEQ 1836564480000002 VALUE 1)))");
+	ask_of(scene, "CHANGES %(ACCOUNT anna SINCE 1 COMMON 1)");
+}
+
+/* What bert, who may log in at B, sees and does of anna's mailboxes. */
+static void others(struct scene *scene)
+{
+	static struct sync_rights rights = {
+		.account = "bert", .identity.name = "bert", .other_users_prefix = "Other Users"
+	};
+	unsigned granted = ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE;
+	struct error error;
+	struct id128 work;
+	uint32_t uid;
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	assert_int_equal(mail_account_open(scene->b->mail, BYTES_LITERAL("bert"), true, NULL,
+				 &rights.identity.account),
+		0);
+	uid = node_append(scene->b, "Work", "one");
+	node_append(scene->b, "INBOX", "not for bert");
+	work = node_mailbox(scene->b, "Work");
+	assert_int_equal(acl_change(scene->b->mail, scene->b->account, work, BYTES_LITERAL("bert"),
+				 ACL_SET, granted, &error, &scene->b->position),
+		0);
+	nodes_connect(scene->a, scene->b, &rights);
+	sync_session_on_news(scene->b->session, nobody, NULL);
+	ask_of(scene, "POINTS %(CURSOR 0 OTHERS 1)");
+	ask_of(scene, "NOTIFY %(ALL 1 OTHERS 1)");
+	ask_of(scene, "CHANGES %(ACCOUNT anna SINCE 0)");
+	ask_of(scene, "GET %(ACCOUNT anna INSTANCES (1836564480000001.29bafbf27c20ba0c))");
+	node_flag(scene->b, "Work", uid, "\\Flagged");
+	hear(scene);
+	ask_of(scene, "RANGE %(ACCOUNT anna)");
+	/* He has "w", not "t". */
+	ask_of(scene,
+		"APPLY %(ACCOUNT anna EXPECT 8 SINCE 8 SEQUENCE 3 HIGHEST 1836564480000002 RESULT "
+		"00000000000000000000000000000000 MESSAGES (%(INSTANCE "
+		"1836564480000001.29bafbf27c20ba0c MAILBOX 1a1fd4356b8dde623db024a051a09f12 UID 1 "
+		"MODSEQ 1836564480000002 FLAGS (\\Deleted + 1836564480000002.d659cce65af39af6) "
+		"GUID "
+		"973ef6a1bc020aa44c0cdb8a6d862467ac42180a27bc6a18ddf43c589a47479a SIZE 21 "
+		"INTERNALDATE 1700000000 SAVEDATE 1793520000000)))");
+	assert_int_equal(acl_change(scene->b->mail, scene->b->account, work, BYTES_LITERAL("bert"),
+				 ACL_SET, 0, &error, &scene->b->position),
+		0);
+	hear(scene);
+	ask_of(scene, "CHANGES %(ACCOUNT anna SINCE 0)");
+}
+
+/* A part of an account: A asks for Work only, and B lets it see no more than that and Archive. */
+static void view(struct scene *scene)
+{
+	static const struct sync_rights rights = { .is_full = true, .mailboxes = "Work,Archive" };
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	node_append(scene->b, "Work", "one");
+	node_append(scene->b, "INBOX", "not for A");
+	nodes_connect(scene->a, scene->b, &rights);
+	ask_of(scene, "HELLO %(NODE d659cce65af39af6 VERSION 1 VIEW \"Work, Play*\")");
+	ask_of(scene, "CHANGES %(ACCOUNT anna SINCE 1 COMMON 1)");
+}
+
+static void append(struct scene *scene)
+{
+	struct append_message message = { .internaldate = 1700000000 };
+	struct forward forward = { .account = "anna", .uidnext = 1, .message = &message };
+	struct buffer request = { 0 };
+	struct mail_body *body = NULL;
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	nodes_connect(scene->a, scene->b, NULL);
+	node_append(scene->b, "INBOX", "so that it lends nothing");
+	assert_int_equal(mail_body_prepare(scene->a->mail,
+				 BYTES_LITERAL("Subject: sent on\r\n\r\nsent on\r\n"), &body),
+		0);
+	message.body = body;
+	forward.mailbox = node_mailbox(scene->a, "INBOX");
+	forward.instance = (struct stamp){ UINT64_C(1836564480000000), mail_node(scene->a->mail) };
+	forward_request(&forward, &request);
+	ask_of(scene, buffer_string(&request));
+	/* Sent on by the node that it was sent to. */
+	buffer_clear(&request);
+	forward.hop_count = 1;
+	forward_request(&forward, &request);
+	ask_of(scene, buffer_string(&request));
+	mail_body_free(&body);
+	buffer_deinit(&request);
+}
+
 /* One request for each code that a peer can bring about by what it asks. */
 static void errors(struct scene *scene)
 {
@@ -269,7 +400,12 @@ static const struct scenario {
 	{ "missing", missing },
 	{ "differs", differs },
 	{ "illegal", illegal },
+	{ "damaged", damaged },
+	{ "stage", stage },
+	{ "append", append },
 	{ "notify", notify },
+	{ "others", others },
+	{ "view", view },
 	{ "errors", errors },
 	{ "objects", objects },
 };

@@ -58,6 +58,8 @@ static void commands_of_one_and_two_words_are_known(void **state)
 		{ "status mail --watch", TOOL_STATUS },
 		{ "sync mail --watch", TOOL_SYNC },
 		{ "conflict list --account anna", TOOL_CONFLICT_LIST },
+		{ "conflicts", TOOL_CONFLICT_LIST },
+		{ "conflicts anna", TOOL_CONFLICT_LIST },
 		{ "help", TOOL_HELP },
 		{ "--help", TOOL_HELP },
 		{ "quota", TOOL_QUOTA },

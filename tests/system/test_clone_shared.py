@@ -98,6 +98,21 @@ class SharedClone(chapar.TestCase):
                                stdout=subprocess.PIPE, encoding="utf-8", check=False).stdout
         self.assertEqual(set(found.split()), {"work"})
 
+    def test_what_gives_uids_or_arranges_folders_is_refused_off_line_whatever_the_rights(self):
+        self.grant("lrswipkxtea")
+        copy = self.cloned()
+        with self.served(copy) as here:
+            here.append("INBOX", message("mine"))
+            here.select()
+            for parts in (['APPEND "%s"' % WORK, message("no")], ['UID COPY 1 "%s"' % WORK],
+                          ['UID MOVE 1 "%s"' % WORK], ['CREATE "%s/x"' % WORK],
+                          ['DELETE "%s"' % WORK], ['SETACL "%s" carol lr' % WORK]):
+                status, text = here.try_command(*parts)
+                self.assertEqual((status, text[:8]), ("NO", "[NOPERM]"), parts[0])
+        copy.end()
+        self.assertNotRegex(copy.sync("sync")[1], "refused|failed")
+        self.assert_same(copy)
+
     def test_pulls_bring_what_changed_and_nothing_else(self):
         self.grant("lrs")
         copy = self.cloned()

@@ -19,6 +19,7 @@ struct imap_parser {
 	struct bytes rest;
 	struct arena *arena;
 	const char *problem; /* a constant text; set on errors only */
+	bool is_over_limit;  /* well-formed, but more than there can be: NO [LIMIT] (RFC 5530) */
 	unsigned depth;      /* of what is being read, for imap_parse_enter() */
 	bool is_utf8;        /* the client has enabled UTF-8: names and quoted strings are that */
 };

@@ -28,16 +28,23 @@ static bool canonical_name(
 #define CANONICAL_NAME(names, name, name_r)                                                        \
 	canonical_name(names, sizeof(names) / sizeof((names)[0]), name, name_r)
 
+static int fail_over_limit(struct imap_parser *parser, const char *problem)
+{
+	parser->is_over_limit = true;
+	return imap_parse_fail(parser, ERR_TOO_LARGE, problem);
+}
+
+/* Without ']', which would end the response code PERMANENTFLAGS before its time. */
 int imap_parse_flag(struct imap_parser *parser, struct bytes *flag_r)
 {
 	struct bytes start = parser->rest, name;
 	bool is_system = imap_parse_take(parser, '\\');
 
-	name = imap_parse_run(parser, CLASS_ATOM | CLASS_PLUS | CLASS_RESP_SPECIAL);
+	name = imap_parse_run(parser, CLASS_ATOM | CLASS_PLUS);
 	if (name.len == 0)
 		return imap_parse_fail(parser, ERR_INVALID, "Expected a flag");
 	if (name.len >= FLAG_NAME_SIZE_MAX)
-		return imap_parse_fail(parser, ERR_TOO_LARGE, "Flag name too long");
+		return fail_over_limit(parser, "Flag name too long");
 	if (!is_system) {
 		if (!CANONICAL_NAME(known_keywords, name, flag_r))
 			*flag_r = name;
@@ -66,7 +73,7 @@ static int parse_flags(struct imap_parser *parser, struct imap_flags *flags_r)
 		if (is_known || bytes_equal_string(flag, "\\Recent"))
 			continue;
 		if (flags.count == MESSAGE_FLAG_COUNT_MAX)
-			return imap_parse_fail(parser, ERR_TOO_LARGE, "Too many flags");
+			return fail_over_limit(parser, "Too many flags");
 		flags.names[flags.count++] = flag;
 	} while (imap_parse_take(parser, ' '));
 	*flags_r = flags;

@@ -191,6 +191,8 @@ enum net_result imap_bad(struct imap_session *session, const char *format, ...)
 
 enum net_result imap_bad_args(struct imap_session *session, const struct imap_parser *args)
 {
+	if (args->is_over_limit)
+		return imap_no(session, "[LIMIT] %s", args->problem);
 	return imap_bad(
 		session, "%s", args->problem != NULL ? args->problem : "Malformed arguments");
 }

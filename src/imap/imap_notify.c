@@ -14,6 +14,7 @@ struct telling {
 	struct imap_session *session;
 	struct kv_txn *kv;
 	uint32_t account; /* the events' */
+	const struct watch_news *news;
 };
 
 /* ---- which mailboxes ---- */
@@ -190,6 +191,12 @@ static void put_list(struct telling *telling, struct bytes name, bool exists,
 	imap_put(session, "\r\n");
 }
 
+/* What others use mailboxes for is their matter. */
+static struct bytes special_use_of(const struct imap_target *target)
+{
+	return target->is_own ? target->mailbox.special_use : (struct bytes){ NULL, 0 };
+}
+
 static bool is_selected(const struct telling *telling, struct id128 mailbox)
 {
 	const struct imap_view *view = telling->session->view;
@@ -218,6 +225,35 @@ static int target_of(struct telling *telling, struct id128 id, struct imap_targe
 	return rc;
 }
 
+/*
+ * Whether the mailbox was renamed by being below another that was: that is told of the upper one
+ * (RFC 5465, 5.4). `name` and `old_name` end alike, and differ as the names of the upper one do.
+ */
+static bool is_renamed_above(struct telling *telling, struct bytes name, struct bytes old_name)
+{
+	struct imap_target target;
+	struct bytes old_above, above;
+
+	for (size_t i = 0; i < telling->news->count; i++) {
+		const struct watch_event *event = &telling->news->events[i];
+		size_t rest_size;
+
+		if (event->kind != RECORD_MAILBOX || !event->was_there ||
+			(event->changes & WATCH_NAME) == 0 ||
+			client_name(telling->session, telling->kv, telling->account, event->name,
+				&old_above) < 0 ||
+			!is_in_tree(old_name, old_above) || old_above.len == old_name.len)
+			continue;
+		rest_size = old_name.len - old_above.len;
+		if (target_of(telling, event->mailbox, &target, &above) == 0 &&
+			!bytes_equal(above, old_above) && name.len == above.len + rest_size &&
+			is_in_tree(name, above) &&
+			memcmp(name.ptr + above.len, old_name.ptr + old_above.len, rest_size) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int tell_name(struct telling *telling, const struct watch_event *event,
 	const struct imap_target *target, struct bytes name)
 {
@@ -242,8 +278,9 @@ static int tell_name(struct telling *telling, const struct watch_event *event,
 	if ((events & NOTIFY_MAILBOX_NAME) == 0)
 		return 0;
 	if (target != NULL) {
-		if (!event->was_there || !bytes_equal(name, old_name))
-			put_list(telling, name, true, target->mailbox.special_use, old_name);
+		if (!event->was_there || (!bytes_equal(name, old_name) &&
+						 !is_renamed_above(telling, name, old_name)))
+			put_list(telling, name, true, special_use_of(target), old_name);
 		return 0;
 	}
 	/* Of two united mailboxes the name lives on. */
@@ -307,9 +344,10 @@ static int tell_subscription(struct telling *telling, const struct watch_event *
 	rc = imap_target_resolve(session, telling->kv, event->name, &target);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	put_list(telling, event->name,
-		rc == 0 && target.exists && (target.rights & ACL_LOOKUP) != 0,
-		(struct bytes){ NULL, 0 }, (struct bytes){ NULL, 0 });
+	is_now = rc == 0 && target.exists && (target.rights & ACL_LOOKUP) != 0;
+	put_list(telling, event->name, is_now,
+		is_now ? special_use_of(&target) : (struct bytes){ NULL, 0 },
+		(struct bytes){ NULL, 0 });
 	return 0;
 }
 
@@ -432,7 +470,7 @@ static int tell_lookup(struct telling *telling, struct id128 mailbox, bool was_s
 			other.exists && (other.rights & ACL_LOOKUP) != 0)
 			return 0;
 		put_list(telling, name, is_seen,
-			is_seen ? target.mailbox.special_use : (struct bytes){ NULL, 0 },
+			is_seen ? special_use_of(&target) : (struct bytes){ NULL, 0 },
 			(struct bytes){ NULL, 0 });
 	}
 	return 0;
@@ -477,7 +515,9 @@ static void overflow(struct imap_session *session)
 static bool tell_news(
 	struct imap_session *session, const struct watch *watch, const struct watch_news *news)
 {
-	struct telling telling = { .session = session, .account = watch_account(watch) };
+	struct telling telling = {
+		.session = session, .account = watch_account(watch), .news = news
+	};
 	int rc = 0;
 
 	if (news->is_overflow)

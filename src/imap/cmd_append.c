@@ -122,7 +122,7 @@ static enum net_result append_run(
 
 	rc = imap_target_find(session, NULL, name, ACL_INSERT, &target, &error);
 	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, "[TRYCREATE] No such mailbox");
+		return imap_no_destination(session, name);
 	if (rc == 0)
 		rc = check_room(session, appends, target.account, &error);
 	for (size_t i = 0; i < appends->count && rc == 0 && answer == NULL; i++)
@@ -136,7 +136,7 @@ static enum net_result append_run(
 	if (rc == 0)
 		rc = append_to(session, appends, &target, &error, &uidvalidity, &uid);
 	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, "[TRYCREATE] No such mailbox");
+		return imap_no_destination(session, name);
 	if (rc < 0)
 		return imap_fail(session, rc, &error);
 	warn_of_quota(session, target.account);

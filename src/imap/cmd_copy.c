@@ -58,7 +58,7 @@ static enum net_result copy_run(
 
 	rc = imap_target_find(session, NULL, name, ACL_INSERT, &to, &error);
 	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, "[TRYCREATE] No such mailbox");
+		return imap_no_destination(session, name);
 	if (rc == 0 && is_move)
 		rc = imap_view_check(session, ACL_MARK | ACL_EXPUNGE, &error);
 	if (rc == 0 && uids->count > 0) {

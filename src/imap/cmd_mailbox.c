@@ -133,6 +133,65 @@ enum net_result cmd_create(struct imap_session *session, struct imap_parser *arg
 	return result;
 }
 
+struct level_search {
+	struct imap_session *session;
+	struct kv_txn *kv;
+	const struct imap_target *level;
+};
+
+/* 1: this one is below the level, and the user may know of it. */
+static int is_listed_below(void *context, const struct mailbox_record *mailbox)
+{
+	const struct level_search *search = context;
+	struct imap_target below = *search->level;
+	struct bytes name = search->level->name;
+	int rc;
+
+	if (!mailbox_is_live(mailbox) || mailbox->name.len <= name.len ||
+		!bytes_start_with(mailbox->name, name) || mailbox->name.ptr[name.len] != '/')
+		return 0;
+	below.mailbox = *mailbox;
+	rc = imap_target_complete(search->session, search->kv, &below);
+	return rc < 0 ? rc : (below.rights & ACL_LOOKUP) != 0;
+}
+
+/*
+ * As imap_target_find(), but a name that is only a level above others (\Noselect) is found too:
+ * then `exists` is false, and `needs` are asked of the nearest mailbox above.
+ */
+static int find_with_levels(struct imap_session *session, struct kv_txn *kv, struct bytes name,
+	unsigned needs, struct imap_target *target_r, struct error *error)
+{
+	struct level_search search = { session, kv, target_r };
+	int rc = imap_target_find(session, kv, name, needs, target_r, error);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	rc = imap_target_resolve(session, kv, name, target_r);
+	if (rc == 0 && target_r->exists)
+		rc = ERR_NOT_FOUND; /* it is a mailbox that he may not know of */
+	if (rc == 0)
+		rc = account_each_mailbox(
+			kv, target_r->account, session->arena, is_listed_below, &search);
+	if (rc == 0 || rc == ERR_NOT_FOUND)
+		return error_set(error, ERR_NOT_FOUND, "no such mailbox");
+	return rc < 0 ? rc : imap_target_check(target_r, needs, error);
+}
+
+static int find_to_delete(struct imap_session *session, struct bytes name,
+	struct imap_target *target_r, struct error *error)
+{
+	struct kv_txn *kv;
+	int rc;
+
+	imap_catch_up(session);
+	rc = imap_read_begin(session, &kv);
+	if (rc == 0)
+		rc = find_with_levels(session, kv, name, ACL_DELETE, target_r, error);
+	mail_read_end(&kv);
+	return rc;
+}
+
 enum net_result cmd_delete(struct imap_session *session, struct imap_parser *args)
 {
 	struct imap_target target;
@@ -144,7 +203,9 @@ enum net_result cmd_delete(struct imap_session *session, struct imap_parser *arg
 	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &name) < 0 ||
 		imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
-	rc = imap_target_find(session, NULL, name, ACL_DELETE, &target, &error);
+	rc = find_to_delete(session, name, &target, &error);
+	if (rc == 0 && !target.exists)
+		return imap_no(session, "[HASCHILDREN] There are mailboxes below it");
 	if (rc == 0)
 		rc = mailbox_delete(session->mail, target.account, target.name, &error, &position);
 	if (rc < 0)
@@ -168,7 +229,7 @@ static int find_ends(struct imap_session *session, struct bytes from, struct byt
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)
 		return rc;
-	rc = imap_target_find(session, kv, from, ACL_DELETE, from_r, error);
+	rc = find_with_levels(session, kv, from, ACL_DELETE, from_r, error);
 	if (rc == 0) {
 		rc = imap_target_resolve(session, kv, to, to_r);
 		if (rc == ERR_NOT_FOUND)

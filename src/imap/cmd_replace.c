@@ -34,7 +34,7 @@ static enum net_result replace_run(
 		return imap_no(session, "[NOPERM] You may not expunge this message");
 	rc = imap_target_find(session, NULL, name, ACL_INSERT, &target, &error);
 	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, "[TRYCREATE] No such mailbox");
+		return imap_no_destination(session, name);
 	if (rc == 0 && (answer = imap_append_refusal(append, &target)) != NULL)
 		return imap_no(session, "%s", answer);
 	if (rc == 0)
@@ -47,7 +47,7 @@ static enum net_result replace_run(
 			&uidvalidity, &uid, &position);
 	}
 	if (rc == ERR_NOT_FOUND)
-		return imap_no(session, "[TRYCREATE] No such mailbox");
+		return imap_no_destination(session, name);
 	if (rc == ERR_CHANGED)
 		return imap_no(session, "[EXPUNGEISSUED] The message to replace is gone");
 	if (rc < 0)

@@ -1,5 +1,6 @@
 #include "imap/imap_target.h"
 
+#include "imap/imap_reply.h"
 #include "imap/imap_update.h"
 
 #define FLAG_RIGHTS (ACL_SEEN | ACL_WRITE | ACL_MARK)
@@ -188,6 +189,15 @@ int imap_target_find(struct imap_session *session, struct kv_txn *kv, struct byt
 	if (rc == 0)
 		*target_r = target;
 	return rc;
+}
+
+enum net_result imap_no_destination(struct imap_session *session, struct bytes name)
+{
+	struct error error = { 0 };
+	int rc = mailbox_name_check(name, &error);
+
+	return rc < 0 ? imap_fail(session, rc, &error)
+		      : imap_no(session, "[TRYCREATE] No such mailbox");
 }
 
 /* ---- the selected mailbox ---- */

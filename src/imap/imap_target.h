@@ -49,6 +49,12 @@ int imap_target_check(const struct imap_target *target, unsigned needs, struct e
 /* The same of the selected mailbox, of which he knows. */
 int imap_view_check(const struct imap_session *session, unsigned needs, struct error *error);
 
+/*
+ * NO: there is no mailbox `name` to put messages into. [TRYCREATE], unless it is certain that there
+ * can be none (RFC 3501, 6.3.11).
+ */
+enum net_result imap_no_destination(struct imap_session *session, struct bytes name);
+
 /* Fills in what follows from the mailbox being there: rights, and where \Seen is. */
 int imap_target_complete(
 	struct imap_session *session, struct kv_txn *kv, struct imap_target *target);

@@ -237,7 +237,7 @@ int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struc
 	int rc;
 
 	if (name_is_inbox(name))
-		return error_set(error, ERR_REFUSED, "INBOX cannot be deleted");
+		return error_set(error, ERR_INVALID, "INBOX cannot be deleted");
 	rc = mail_commit(mail, account, delete_run, &remove, error, position_r);
 	return rc == ERR_NOT_FOUND ? error_set(error, rc, "no such mailbox") : rc;
 }
@@ -310,14 +310,18 @@ static int rename_one(
 	return account_put_mailbox(write, mailbox);
 }
 
-static int rename_tree(struct account_write *write, struct mailbox_record *mailbox, struct bytes to)
+/* `mailbox` NULL: the name is that of a level only (\Noselect), there for what is below it. */
+static int rename_tree(struct account_write *write, struct mailbox_record *mailbox,
+	struct bytes from, struct bytes to)
 {
-	struct rename_children children = { .write = write, .from = mailbox->name, .to = to };
+	struct rename_children children = { .write = write, .from = from, .to = to };
 	int rc = account_each_mailbox(
 		write->kv, write->header.number, write->arena, collect_child, &children);
 
-	if (rc == 0)
+	if (rc == 0 && mailbox != NULL)
 		rc = rename_one(write, mailbox, to);
+	else if (rc == 0 && children.count == 0)
+		rc = ERR_NOT_FOUND;
 	for (size_t i = 0; i < children.count && rc == 0; i++) {
 		struct bytes rest = children.found[i].name;
 		const char *name;
@@ -338,10 +342,12 @@ static int rename_run(struct account_write *write, void *context)
 	struct mailbox_context *rename = context;
 	struct mailbox_record mailbox, found;
 	struct id128 made;
+	bool is_level;
 	int rc = account_find_mailbox(
 		write->kv, write->header.number, rename->name, write->arena, &mailbox);
 
-	if (rc < 0)
+	is_level = rc == ERR_NOT_FOUND;
+	if (rc < 0 && !is_level)
 		return rc;
 	rc = account_find_mailbox(
 		write->kv, write->header.number, rename->to, write->arena, &found);
@@ -351,7 +357,7 @@ static int rename_run(struct account_write *write, void *context)
 	if (rc < 0)
 		return rc;
 	if (!name_is_inbox(rename->name))
-		return rename_tree(write, &mailbox, rename->to);
+		return rename_tree(write, is_level ? NULL : &mailbox, rename->name, rename->to);
 	rc = mailbox_make(write, rename->to, bytes_of(NULL, 0), &made);
 	return rc < 0 ? rc : rename_inbox(write, &mailbox, made);
 }

@@ -2,6 +2,7 @@
 #include "imap/imap_capability.h"
 #include "imap/imap_commands.h"
 #include "imap/imap_reply.h"
+#include "imap/imap_update.h"
 
 #define ID_PAIR_COUNT_MAX 30 /* RFC 2971, 3.3 */
 
@@ -112,8 +113,8 @@ static const struct {
 static void enable(struct imap_session *session, unsigned wanted)
 {
 	session->is_qresync = session->is_qresync || (wanted & ENABLE_QRESYNC) != 0;
-	session->is_condstore =
-		session->is_condstore || (wanted & (ENABLE_CONDSTORE | ENABLE_QRESYNC)) != 0;
+	if ((wanted & (ENABLE_CONDSTORE | ENABLE_QRESYNC)) != 0)
+		imap_enable_condstore(session);
 	session->is_rev2 = session->is_rev2 || (wanted & ENABLE_REV2) != 0;
 	session->is_utf8_only = session->is_utf8_only || (wanted & ENABLE_UTF8) != 0;
 	session->is_utf8 = session->is_rev2 || session->is_utf8_only;
@@ -143,13 +144,13 @@ enum net_result cmd_enable(struct imap_session *session, struct imap_parser *arg
 				wanted |= enablings[i].bit;
 		}
 	} while (!imap_parse_at_end(args));
-	enable(session, wanted);
 	imap_put(session, "* ENABLED");
 	for (size_t i = 0; i < ENABLING_COUNT; i++) {
 		if ((wanted & enablings[i].bit) != 0)
 			imap_printf(session, " %s", enablings[i].name);
 	}
 	imap_put(session, "\r\n");
+	enable(session, wanted);
 	return imap_ok(session, "Enabled");
 }
 

@@ -7,6 +7,7 @@
 #include "imap/imap_qresync.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
+#include "imap/imap_update.h"
 
 #define STEP_COUNT 500          /* messages per snapshot */
 #define STEP_SIZE (256u * 1024) /* bytes of output after which a snapshot ends */
@@ -238,7 +239,7 @@ static enum net_result fetch_begin(
 	if (work->fetch.is_paged && !is_uid)
 		return imap_bad(session, "PARTIAL needs UID FETCH");
 	if (work->fetch.has_modseq)
-		session->is_condstore = true;
+		imap_enable_condstore(session);
 	session->work = work;
 	session->work_free = work_free;
 	work->session = session;

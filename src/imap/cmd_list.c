@@ -6,6 +6,7 @@
 #include "imap/imap_metadata.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_status.h"
+#include "imap/imap_update.h"
 #include "imap/imap_utf7.h"
 
 enum list_option {
@@ -305,7 +306,7 @@ static enum net_result list_begin(struct imap_session *session, struct list_work
 	int rc;
 
 	if (imap_status_has_modseq(work->status_items))
-		session->is_condstore = true;
+		imap_enable_condstore(session);
 	imap_catch_up(session);
 	rc = imap_read_begin(session, &kv);
 	if (rc < 0)

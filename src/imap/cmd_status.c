@@ -3,6 +3,7 @@
 #include "imap/imap_reply.h"
 #include "imap/imap_server_private.h"
 #include "imap/imap_status.h"
+#include "imap/imap_update.h"
 
 #include "mail/seen.h"
 
@@ -195,7 +196,7 @@ enum net_result cmd_status(struct imap_session *session, struct imap_parser *arg
 		imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
 	if (imap_status_has_modseq(items))
-		session->is_condstore = true;
+		imap_enable_condstore(session);
 	imap_catch_up(session);
 	rc = imap_target_find(session, NULL, name, ACL_READ, &target, &error);
 	if (rc == 0)

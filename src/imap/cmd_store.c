@@ -3,6 +3,7 @@
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
 #include "imap/imap_store.h"
+#include "imap/imap_update.h"
 
 struct store {
 	struct imap_sequence sequence;
@@ -25,7 +26,7 @@ static int parse_modifiers(
 	if (imap_parse_space(args) < 0 || imap_parse_modseq(args, &store->unchanged_since) < 0 ||
 		imap_parse_expect(args, ')') < 0)
 		return ERR_INVALID;
-	session->is_condstore = true;
+	imap_enable_condstore(session);
 	return imap_parse_space(args);
 }
 

@@ -276,10 +276,19 @@ static int load_summary(struct fetched *fetched, bool needs_all)
 	return rc;
 }
 
+/* A FETCH that sets \Seen tells what an unasked one does; others what was asked for. */
+static bool names_uid(const struct imap_session *session, bool with_flags)
+{
+	if (with_flags || session->is_qresync || session->notify != NULL)
+		return imap_tells_uid(session);
+	return !session->is_uidonly && session->command != NULL &&
+	       (session->command->flags & COMMAND_IS_UID) != 0;
+}
+
 static int put_items(struct fetched *fetched, const struct imap_fetch *fetch, bool with_flags)
 {
 	struct imap_session *session = fetched->session;
-	bool is_uid = imap_tells_uid(session);
+	bool is_uid = names_uid(session, with_flags);
 	size_t start = session->out.len;
 	size_t size_max = ANSWER_FACTOR_MAX * fetched->message->size + ANSWER_SIZE_SLACK;
 	const char *blank = "";

@@ -3,6 +3,7 @@
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
 #include "imap/imap_server_private.h"
+#include "imap/imap_update.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -262,7 +263,10 @@ void imap_look_begin(struct imap_look *look, const struct imap_view *view)
 {
 	forget_view(look);
 	if (look->search.has_modseq)
-		look->session->is_condstore = true;
+		imap_enable_condstore(look->session);
+	/* No EXPUNGE in a UID SEARCH with message numbers (RFC 7162, 3.2.10.2). */
+	if (look->search.has_numbers)
+		look->session->holds_expunges = true;
 	imap_search_bind(&look->search, view);
 }
 

@@ -83,6 +83,7 @@ void imap_command_end(struct imap_session *session)
 	session->resume = NULL;
 	if (session->answer == NULL) {
 		session->command = NULL;
+		session->holds_expunges = false;
 		imap_watch_adjust(session);
 	}
 	/* Most sessions are idle most of the time, and there are many. */

@@ -83,6 +83,7 @@ struct imap_session {
 	const struct imap_command *command; /* running; NULL in between */
 	struct imap_view *view;             /* the selected mailbox, or NULL */
 	bool is_idling;                     /* between IDLE and DONE */
+	bool holds_expunges;                /* the command names message numbers after all */
 
 	struct imap_notify *notify;   /* what NOTIFY asked for, or NULL */
 	struct watch_set *watches;    /* what wakes the session, or NULL */

@@ -140,7 +140,7 @@ static bool may_expunge(const struct imap_session *session)
 {
 	if (session->command == NULL)
 		return session->notify != NULL && session->notify->is_immediate;
-	return (session->command->flags & COMMAND_USES_SEQ) == 0;
+	return (session->command->flags & COMMAND_USES_SEQ) == 0 && !session->holds_expunges;
 }
 
 /* What NOTIFY left out is told with the next command: then the client asks for the whole state. */
@@ -157,8 +157,18 @@ bool imap_tells_uid(const struct imap_session *session)
 {
 	if (session->is_uidonly)
 		return false; /* it stands where the number did */
-	return session->is_qresync || session->notify != NULL ||
+	return session->is_condstore || session->notify != NULL ||
 	       (session->command != NULL && (session->command->flags & COMMAND_IS_UID) != 0);
+}
+
+void imap_enable_condstore(struct imap_session *session)
+{
+	const struct imap_view *view = session->view;
+
+	if (!session->is_condstore && view != NULL)
+		imap_printf(session, "* OK [HIGHESTMODSEQ %llu] Modseqs are told from now on\r\n",
+			(unsigned long long)(view->modseq > 0 ? view->modseq : 1));
+	session->is_condstore = true;
 }
 
 /* ---- what NOTIFY asked for of new messages ---- */
@@ -333,10 +343,25 @@ static int tell_step(struct imap_session *session, struct kv_txn *kv, struct are
 	return 0;
 }
 
+/* Whether an OK without a code is to say that expunges wait to be told (RFC 5530). */
+static bool hints_at_expunges(const struct imap_session *session, struct bytes ending)
+{
+	if (session->view == NULL || session->view->vanished.count == 0 ||
+		session->command == NULL || may_expunge(session))
+		return false;
+	bytes_skip(&ending, ending.len < strlen(session->tag) ? ending.len : strlen(session->tag));
+	return bytes_start_with(ending, BYTES_LITERAL(" OK ")) &&
+	       !bytes_start_with(ending, BYTES_LITERAL(" OK ["));
+}
+
 static void put_ending(struct imap_session *session)
 {
 	struct bytes ending = buffer_bytes(&session->ending);
 
+	if (session->ending_modseq_at == 0 && hints_at_expunges(session, ending)) {
+		imap_put_bytes(session, bytes_take(&ending, strlen(session->tag) + strlen(" OK ")));
+		imap_put(session, "[EXPUNGEISSUED] ");
+	}
 	if (session->ending_modseq_at > 0 && session->view != NULL) {
 		imap_put_bytes(session, bytes_take(&ending, session->ending_modseq_at));
 		imap_printf(session, "[HIGHESTMODSEQ %llu] ",
@@ -345,6 +370,27 @@ static void put_ending(struct imap_session *session)
 	imap_put_bytes(session, ending);
 	buffer_clear(&session->ending);
 	session->ending_modseq_at = 0;
+}
+
+/*
+ * A client takes the greatest MODSEQ that it was told for what it knows all changes up to. While
+ * expunges wait it does not, and must be told so (RFC 7162, 3.2 and 6).
+ */
+static void tell_lower_modseq(struct imap_session *session)
+{
+	struct imap_view *view = session->view;
+
+	if (!session->is_condstore)
+		return;
+	if (view->vanished.count > 0) {
+		imap_printf(session, "* OK [HIGHESTMODSEQ %llu] Expunges are still to be told\r\n",
+			(unsigned long long)(view->vanished_since > 0 ? view->vanished_since : 1));
+		view->is_modseq_lower = true;
+	} else if (view->is_modseq_lower && view->changed.count == 0) {
+		imap_printf(session, "* OK [HIGHESTMODSEQ %llu] All is told\r\n",
+			(unsigned long long)view->modseq);
+		view->is_modseq_lower = false;
+	}
 }
 
 static enum net_result update_end(struct imap_session *session)
@@ -363,6 +409,7 @@ static enum net_result update_end(struct imap_session *session)
 		view->announce_next = view->recheck_next = 0;
 		view->new_next = view->context_next = 0;
 		view->is_announced = false;
+		tell_lower_modseq(session);
 	}
 	session->resume = NULL;
 	put_ending(session);

@@ -14,8 +14,11 @@
 /* Tells all that may be told, then sends session->ending (nothing if it is empty). */
 enum net_result imap_update_begin(struct imap_session *session);
 
-/* Whether unasked FETCH responses name the UID. */
+/* Whether unasked FETCH responses name the UID (RFC 7162, 3.2.4, and RFC 5465, 5.1). */
 bool imap_tells_uid(const struct imap_session *session);
+/* What a CONDSTORE enabling command does (RFC 7162, 3.1); the first one tells HIGHESTMODSEQ of the
+ * selected mailbox. */
+void imap_enable_condstore(struct imap_session *session);
 /* Brings a view up to date, in a snapshot of its own. Errors of imap_view_gather(). */
 int imap_update_gather(struct imap_session *session, struct imap_view *view);
 

@@ -226,6 +226,8 @@ static int gather(struct imap_view *view, struct mail *mail, struct kv_txn *kv, 
 		view->modseq, is_roaming, gather_one, &gathering);
 	if (rc < 0)
 		goto out;
+	if (view->vanished.count == 0)
+		view->vanished_since = view->modseq;
 	sort_into(&gathering.vanished, &view->vanished);
 	sort_into(&gathering.changed, &view->changed);
 	view_append(view, &gathering.arrived);

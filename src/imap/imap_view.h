@@ -36,6 +36,8 @@ struct imap_view {
 	uint64_t modseq;
 
 	struct uid_set vanished;
+	uint64_t vanished_since; /* all of them vanished after this modseq ... */
+	bool is_modseq_lower;    /* ... which was told to be the highest that counts */
 	struct uid_set changed;
 	struct uid_set held; /* of them: NOTIFY asked for other changes; for the next command */
 	/* Own writes whose outcome the client knows already (but for MODSEQ: `silent`) ... */

@@ -42,13 +42,6 @@ static void counts_change(struct account_write *write, struct account_floor *flo
 		account_digest_replace(write, floor, message_term(message), (struct digest){ 0 });
 }
 
-static void highest_raise(struct account_floor *floor, uint64_t modseq)
-{
-	if (modseq > floor->mailbox.highestmodseq)
-		floor->mailbox.highestmodseq = modseq;
-	floor->is_counted = true;
-}
-
 /* Takes what was shown away. `vanishes`: clients of its mailbox must be told, at `modseq`. */
 static int message_unshow(struct account_write *write, const struct message_record *before,
 	bool vanishes, uint64_t modseq)
@@ -71,7 +64,7 @@ static int message_unshow(struct account_write *write, const struct message_reco
 	if (!vanishes)
 		return 0;
 	floor->changes |= WATCH_MESSAGE_EXPUNGE;
-	highest_raise(floor, modseq);
+	account_highest_raise(floor, modseq);
 	rc = store_delete(write->store, MAIL_TABLE_MESSAGE,
 		message_key(key, account, before->mailbox, before->uid));
 	if (rc < 0 || account_is_unseen(write))
@@ -124,7 +117,7 @@ static int message_show(struct account_write *write, const struct message_record
 		floor->changes |= WATCH_MESSAGE_NEW;
 	else if (is_changed)
 		floor->changes |= watch_note_flag_changes(before, after);
-	highest_raise(floor, after->modseq);
+	account_highest_raise(floor, after->modseq);
 	counts_change(write, floor, after, 1);
 	rc = store_put(write->store, MAIL_TABLE_MODSEQ,
 		modseq_key(key, write->header.number, after->mailbox, after->modseq, after->uid),

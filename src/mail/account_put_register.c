@@ -29,6 +29,22 @@ static void register_note(struct account_write *write, const struct register_rec
 	buffer_deinit(&note);
 }
 
+/* A change of a mailbox's metadata counts for its HIGHESTMODSEQ (RFC 7162, 3.2). */
+static int metadata_shown(struct account_write *write, const struct register_record *record)
+{
+	struct account_floor *floor;
+	int scope = bytes_peek(record->key);
+	int rc;
+
+	if (record->kind != RECORD_ANNOTATION || id128_is_none(record->mailbox) ||
+		(scope != ANNOTATION_PRIVATE && scope != ANNOTATION_SHARED))
+		return 0;
+	rc = account_floor_get(write, record->mailbox, &floor);
+	if (rc == 0 && floor->exists)
+		account_highest_raise(floor, record->modseq);
+	return rc;
+}
+
 int account_put_register(struct account_write *write, const struct register_record *record)
 {
 	unsigned char key[REGISTER_KEY_SIZE], entry[17 + REGISTER_KEY_SIZE_MAX];
@@ -65,6 +81,8 @@ int account_put_register(struct account_write *write, const struct register_reco
 	if (record->kind == RECORD_ACCOUNT && bytes_equal_string(record->key, ACCOUNT_DELETED_KEY))
 		write->header.is_deleted = record->is_set;
 	rc = register_index_change(write, &before, &after);
+	if (rc == 0)
+		rc = metadata_shown(write, record);
 	if (rc < 0)
 		return rc;
 	register_note(write, &before, &after);

@@ -36,6 +36,13 @@ void account_digest_replace(struct account_write *write, struct account_floor *f
 /* Moves a record's row in the sequence index, which has this value, to a new sequence, which it
  * stores in *sequence. ERR_CORRUPT: the row was not there. */
 int account_sequence_renew(struct account_write *write, uint64_t *sequence, struct bytes value);
+/* What is shown in the mailbox was changed, at `modseq`: its HIGHESTMODSEQ is that at least. */
+static inline void account_highest_raise(struct account_floor *floor, uint64_t modseq)
+{
+	if (modseq > floor->mailbox.highestmodseq)
+		floor->mailbox.highestmodseq = modseq;
+	floor->is_counted = true;
+}
 /* What a record's modseq means for the account: the clock and the greatest ever shown. */
 void account_modseq_shown(struct account_write *write, uint64_t modseq);
 /* The one place that holds users to the account's mode: whatever they change comes by here. */

@@ -2,6 +2,7 @@
 #include "mail/mail.h"
 
 #include "base/error.h"
+#include "mail/annotation.h"
 #include "mail/mime_summary.h"
 #include "mail/tables.h"
 
@@ -165,6 +166,29 @@ static void every_change_has_a_greater_modseq_and_unchanged_messages_are_not_wri
 	assert_int_equal(store(fixture, 1, 1, FLAGS_ADD, SEEN, MODSEQ_MAX, NULL), 0);
 	assert_true(find_mailbox(fixture, "INBOX").highestmodseq == before);
 	assert_int_equal(find_mailbox(fixture, "INBOX").unseen_count, 0);
+}
+
+/* RFC 7162, 3.2 */
+static void metadata_counts_for_highestmodseq(void **state)
+{
+	struct fixture *fixture = *state;
+	struct annotation entry = { .scope = ANNOTATION_SHARED,
+		.entry = B("/comment"),
+		.is_set = true,
+		.value = B("ours") };
+	struct metadata_change change = { .account = fixture->account,
+		.own = fixture->account,
+		.mailbox = fixture->inbox,
+		.entries = &entry,
+		.count = 1 };
+	uint64_t before = find_mailbox(fixture, "INBOX").highestmodseq;
+
+	assert_int_equal(metadata_set(fixture->mail, &change, NULL, &fixture->position), 0);
+	assert_true(find_mailbox(fixture, "INBOX").highestmodseq > before);
+	before = find_mailbox(fixture, "INBOX").highestmodseq;
+	entry.scope = ANNOTATION_PRIVATE;
+	assert_int_equal(metadata_set(fixture->mail, &change, NULL, &fixture->position), 0);
+	assert_true(find_mailbox(fixture, "INBOX").highestmodseq > before);
 }
 
 static void keywords_are_one_in_any_case_and_replace_clears_the_others(void **state)
@@ -555,6 +579,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(uids_grow_and_uidnext_is_above_them),
 		TEST(every_change_has_a_greater_modseq_and_unchanged_messages_are_not_written),
+		TEST(metadata_counts_for_highestmodseq),
 		TEST(keywords_are_one_in_any_case_and_replace_clears_the_others),
 		TEST(a_message_changed_since_is_left_alone),
 		TEST(expunge_takes_the_deleted_ones_and_notes_their_uids_as_vanished),

@@ -4,6 +4,7 @@
 Prints one line for each breach. `Rules` below bite on known bad examples before the tree is read.
 """
 
+import glob
 import os
 import re
 import subprocess
@@ -289,6 +290,15 @@ class Tree(unittest.TestCase):
             for dialogue in dialogues:
                 path = os.path.join(ROOT, "tests/imap", dialogue + ".txt")
                 self.assertTrue(os.path.exists(path), path)
+
+    def test_every_word_of_the_wire_is_in_the_protocol_document(self):
+        with open(os.path.join(ROOT, "docs/protocol.md"), encoding="utf-8") as file:
+            known = set(re.findall(r"[A-Z]{2,}", file.read()))
+        for path in sorted(glob.glob(os.path.join(ROOT, "src/sync/*.c"))):
+            with open(path, encoding="utf-8") as file:
+                words = set(re.findall(r'"([A-Z]{2,})"', file.read()))
+            # The first bytes of a bundle's file stand in its header.
+            self.assertLessEqual(words - {"CHAPARBN"}, known, os.path.basename(path))
 
     def test_the_sources_keep_the_rules(self):
         files = source_files()

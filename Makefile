@@ -58,7 +58,7 @@ format-check: check-packages
 
 # Chapar beside Cyrus and Dovecot (docs/benchmarks.md tells how to read it).
 bench: build
-	@bench/compare.sh
+	@bench/run.sh
 
 install: build
 	@meson install -C $(BUILD) --no-rebuild

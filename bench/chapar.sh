@@ -1,7 +1,7 @@
 #!/bin/bash
 # Two live Chapar nodes A and B that replicate to each other, for the load driver.
-#   chapar.sh start|stop|cut|heal|kill NODE|restart NODE|pids|env|adduser N [FIRST]
-# Users u0001..u0300 with password `secret` are made at the first start. Durability is the default:
+#   chapar.sh start|stop|cut|heal|kill NODE|restart NODE|empty NODE|pids|env|adduser N [FIRST]
+# Users u0001..u0300 with password `secret` are made at the first start; `empty NODE` begins that node anew with nothing. Durability is the default:
 # nothing is acknowledged before it is on disk. The replication links go through two
 # `mailload proxy` processes, so that cut and heal break the wire itself.
 # Environment: BENCH_TMP (work folder, needed), BASE (first port, default 23000), BUILD (default
@@ -63,10 +63,14 @@ END
 }
 
 start_node() {
-	setsid "$chapard" -c "$folder/$1/chapard.conf" </dev/null >>"$folder/$1/log" 2>&1 &
-	echo $! >"$folder/$1.pid"
 	local port=$A_IMAP try
 	[ "$1" = A ] || port=$B_IMAP
+	if (exec 3<>"/dev/tcp/$address/$port") 2>/dev/null; then
+		echo "something answers on port $port already" >&2
+		return 1
+	fi
+	setsid "$chapard" -c "$folder/$1/chapard.conf" </dev/null >>"$folder/$1/log" 2>&1 &
+	echo $! >"$folder/$1.pid"
 	for try in $(seq 300); do
 		(exec 3<>"/dev/tcp/$address/$port") 2>/dev/null && return 0
 		kill -0 "$(pid_of "$1")" 2>/dev/null || break
@@ -109,15 +113,18 @@ cut_wire() {
 	end_process proxy-BA
 }
 
+# add_accounts NODE N [FIRST]
+add_accounts() {
+	local names
+	mapfile -t names < <(seq -f 'u%04g' "${3:-1}" "$2")
+	echo secret | "$chapar" -c "$folder/$1/chapard.conf" \
+		account add "${names[@]}" --password-file - >/dev/null
+}
+
 # adduser N [FIRST]: on both nodes, each with its own copy of an account of the same name
 adduser() {
-	local node names
-	mapfile -t names < <(seq -f 'u%04g' "${2:-1}" "$1")
-	for node in A B; do
-		echo secret | "$chapar" -c "$folder/$node/chapard.conf" \
-			account add "${names[@]}" --password-file - >/dev/null || return 1
-	done
-	echo "created=${#names[@]}"
+	add_accounts B "$@" &
+	add_accounts A "$@" && wait $! && echo "created=$(($1 - ${2:-1} + 1))"
 }
 
 case ${1:-} in
@@ -146,11 +153,16 @@ restart)
 	end_process "${2:?which node, A or B?}"
 	start_node "$2"
 	;;
+empty)
+	end_process "${2:?which node, A or B?}"
+	rm -rf "$folder/$2/store"
+	start_node "$2"
+	;;
 pids) for name in A B proxy-AB proxy-BA; do pid_of "$name"; done ;;
 env) print_environment ;;
 adduser) adduser "${2:?how many?}" "${3:-1}" ;;
 *)
-	echo "usage: chapar.sh start|stop|cut|heal|kill NODE|restart NODE|pids|env|adduser N [FIRST]" >&2
+	echo "usage: chapar.sh start|stop|cut|heal|kill NODE|restart NODE|empty NODE|pids|env|adduser N [FIRST]" >&2
 	exit 64
 	;;
 esac

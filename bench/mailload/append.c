@@ -3,7 +3,6 @@
 
 #include "base/mem.h"
 #include "client.h"
-#include "generate.h"
 #include "jobs.h"
 
 #include <stdio.h>
@@ -12,21 +11,19 @@
 struct appender {
 	struct job *job;
 	struct connection connection;
-	struct buffer message;
+	const struct buffer *message; /* the item's */
 	const char *mailbox;
 };
 
 /* Takes the next item and makes its message; false: none is left. */
 static bool next_message(struct appender *appender)
 {
-	const struct options *options = appender->job->options;
 	long index = job_take(appender->job);
 
 	if (index < 0)
 		return false;
-	generate_message(&appender->message, (uint64_t)option_number(options, "seed", 1),
-		(uint64_t)index, option(options, "size", "mix"), NULL);
-	appender->job->bytes += appender->message.len;
+	appender->message = job_message(appender->job, index);
+	appender->job->bytes += appender->message->len;
 	return true;
 }
 
@@ -44,8 +41,8 @@ static void append_batches(struct appender *appender, long batch)
 		buffer_clear(&out);
 		buffer_printf(&out, "a%u APPEND \"%s\"", ++connection->tag, appender->mailbox);
 		for (count = 0; count < batch && next_message(appender); count++) {
-			buffer_printf(&out, " {%zu+}\r\n", appender->message.len);
-			buffer_append_bytes(&out, buffer_bytes(&appender->message));
+			buffer_printf(&out, " {%zu+}\r\n", appender->message->len);
+			buffer_append_bytes(&out, buffer_bytes(appender->message));
 		}
 		if (count == 0)
 			break;
@@ -75,7 +72,7 @@ static void append_singly(struct appender *appender, long window)
 		if (has_more) {
 			began[sent % window] = seconds_now();
 			tags[sent % window] = imap_append_send(connection, appender->mailbox, NULL,
-				buffer_bytes(&appender->message));
+				buffer_bytes(appender->message));
 			sent++;
 		}
 		while (answered < sent && (sent - answered >= window || !has_more)) {
@@ -105,10 +102,9 @@ static void append(struct job *job)
 	else
 		append_singly(&appender, option_number(options, "pipeline", 1));
 	imap_logout(&appender.connection);
-	buffer_deinit(&appender.message);
 }
 
 int command_append(const struct options *options)
 {
-	return jobs_run(options, "append", append);
+	return jobs_run(options, "append", append, NULL, NULL);
 }

@@ -1,9 +1,9 @@
 /* deliver: messages by LMTP, one transaction after the other on each connection. */
 #include "commands.h"
 
+#include "arrivals.h"
 #include "base/random.h"
 #include "client.h"
-#include "generate.h"
 #include "jobs.h"
 
 #include <stdio.h>
@@ -39,6 +39,8 @@ static void send_envelope(
 		char name[USER_NAME_SIZE];
 
 		user_name(options, first + (user + i) % users, name);
+		if (job->context != NULL)
+			arrivals_expect(job->context, (user + i) % users);
 		buffer_printf(
 			&out, "RCPT TO:<%s%s%s>\r\n", name, *domain != '\0' ? "@" : "", domain);
 	}
@@ -93,24 +95,28 @@ static void deliver_one(
 static void deliver(struct job *job)
 {
 	const struct options *options = job->options;
-	uint64_t seed = (uint64_t)option_number(options, "seed", 1);
-	const char *size = option(options, "size", "mix");
 	struct connection connection;
-	struct buffer message = { 0 };
 	long index;
 
 	connection_open(&connection, options, option_needed(options, "lmtp"));
 	greet(&connection);
-	while ((index = job_take(job)) >= 0) {
-		generate_message(&message, seed, (uint64_t)index, size, NULL);
-		deliver_one(job, &connection, index, &message);
-	}
+	while ((index = job_take(job)) >= 0)
+		deliver_one(job, &connection, index, job_message(job, index));
 	connection_send(&connection, "QUIT\r\n", 6);
 	connection_close(&connection);
-	buffer_deinit(&message);
 }
 
 int command_deliver(const struct options *options)
 {
-	return jobs_run(options, "deliver", deliver);
+	struct arrivals *arrivals = NULL;
+	double ended;
+	int rc;
+
+	if (option(options, "imap-b", NULL) != NULL)
+		arrivals = arrivals_new(options);
+	rc = jobs_run(options, "deliver", deliver, arrivals, &ended);
+	if (arrivals != NULL && !arrivals_wait(arrivals, ended))
+		rc = 1;
+	arrivals_free(&arrivals);
+	return rc;
 }

@@ -63,7 +63,7 @@ static void time_command(
 	first = seconds[0];
 	qsort(seconds, (size_t)repetitions, sizeof(*seconds), compare_doubles);
 	median = percentile(seconds, (size_t)repetitions, 50);
-	printf("fetch %-22s first_ms=%.1f median_ms=%.1f min_ms=%.1f items=%llu bytes=%llu "
+	printf("fetch %-22s first_ms=%.3f median_ms=%.3f min_ms=%.3f items=%llu bytes=%llu "
 	       "items/s=%.0f MBps=%.1f\n",
 		label, first * 1e3, median * 1e3, seconds[0] * 1e3, (unsigned long long)items,
 		(unsigned long long)bytes, (double)items / median, (double)bytes / median / 1e6);
@@ -85,7 +85,7 @@ static void time_select(struct fetch_run *run)
 	}
 	first = seconds[0];
 	qsort(seconds, (size_t)run->repetitions, sizeof(*seconds), compare_doubles);
-	printf("fetch %-22s first_ms=%.1f median_ms=%.1f min_ms=%.1f exists=%u\n", "SELECT",
+	printf("fetch %-22s first_ms=%.3f median_ms=%.3f min_ms=%.3f exists=%u\n", "SELECT",
 		first * 1e3, percentile(seconds, (size_t)run->repetitions, 50) * 1e3,
 		seconds[0] * 1e3, run->state.exists);
 }
@@ -115,7 +115,7 @@ static void time_qresync(struct fetch_run *run)
 		imap_unselect(connection);
 	}
 	qsort(seconds, (size_t)count, sizeof(*seconds), compare_doubles);
-	printf("fetch %-22s median_ms=%.2f items=%llu bytes=%llu\n", "SELECT-QRESYNC",
+	printf("fetch %-22s median_ms=%.3f items=%llu bytes=%llu\n", "SELECT-QRESYNC",
 		percentile(seconds, (size_t)count, 50) * 1e3, (unsigned long long)items,
 		(unsigned long long)bytes);
 	imap_select(connection, "SELECT", run->mailbox, &run->state);
@@ -151,7 +151,9 @@ int command_fetch(const struct options *options)
 
 	if (run.repetitions > REPETITIONS_MAX)
 		run.repetitions = REPETITIONS_MAX;
-	few = run.repetitions < 3 ? run.repetitions : 3;
+	few = option_number(options, "few", run.repetitions < 3 ? run.repetitions : 3);
+	if (few > REPETITIONS_MAX)
+		few = REPETITIONS_MAX;
 	imap_login(&run.connection, options, option_needed(options, "imap"),
 		option(options, "user", "u0001"));
 	time_select(&run);

@@ -1,6 +1,7 @@
 #include "jobs.h"
 
 #include "base/mem.h"
+#include "generate.h"
 #include "measure.h"
 
 #include <pthread.h>
@@ -13,7 +14,38 @@ struct work {
 	atomic_long next;
 	long total;
 	void (*run)(struct job *job);
+	struct buffer *messages; /* NULL: they are made when they are needed */
 };
+
+static void make_message(const struct options *options, long index, struct buffer *message)
+{
+	generate_message(message, (uint64_t)option_number(options, "seed", 1), (uint64_t)index,
+		option(options, "size", "mix"), NULL);
+}
+
+struct buffer *job_message(struct job *job, long index)
+{
+	if (job->work->messages != NULL)
+		return &job->work->messages[index];
+	make_message(job->options, index, &job->message);
+	return &job->message;
+}
+
+static void prepare_messages(struct work *work, const struct options *options)
+{
+	if (work->total > JOBS_PREPARED_MAX)
+		return;
+	work->messages = mem_zalloc_array((size_t)work->total, sizeof(*work->messages));
+	for (long i = 0; i < work->total; i++)
+		make_message(options, i, &work->messages[i]);
+}
+
+static void free_messages(struct work *work)
+{
+	for (long i = 0; work->messages != NULL && i < work->total; i++)
+		buffer_deinit(&work->messages[i]);
+	free(work->messages);
+}
 
 long job_take(struct job *job)
 {
@@ -40,11 +72,13 @@ static void gather(struct job *jobs, size_t count, struct job *all_r)
 		all_r->bytes += jobs[i].bytes;
 		all_r->failed += jobs[i].failed;
 		free(jobs[i].latencies);
+		buffer_deinit(&jobs[i].message);
 	}
 	free(jobs);
 }
 
-int jobs_run(const struct options *options, const char *name, void (*run)(struct job *job))
+int jobs_run(const struct options *options, const char *name, void (*run)(struct job *job),
+	void *context, double *ended_r)
 {
 	struct work work = { .total = option_number(options, "count", 1000), .run = run };
 	size_t connections = (size_t)option_number(options, "conns", 1);
@@ -55,10 +89,13 @@ int jobs_run(const struct options *options, const char *name, void (*run)(struct
 	struct cost_watch watch;
 	double began, seconds;
 
+	prepare_messages(&work, options);
 	cost_begin(&watch, options);
 	began = seconds_now();
 	for (size_t i = 0; i < connections; i++) {
-		jobs[i] = (struct job){ .options = options, .work = &work, .number = (int)i };
+		jobs[i] = (struct job){
+			.options = options, .work = &work, .number = (int)i, .context = context
+		};
 		jobs[i].latencies = mem_zalloc_array(total, sizeof(double));
 		if (pthread_create(&threads[i], NULL, run_job, &jobs[i]) != 0)
 			die("no thread for connection %zu", i);
@@ -66,6 +103,9 @@ int jobs_run(const struct options *options, const char *name, void (*run)(struct
 	for (size_t i = 0; i < connections; i++)
 		pthread_join(threads[i], NULL);
 	seconds = seconds_now() - began;
+	if (ended_r != NULL)
+		*ended_r = began + seconds;
+	free_messages(&work);
 	free(threads);
 	gather(jobs, connections, &all);
 	printf("%s conns=%zu msgs=%ld failed=%ld secs=%.3f rate=%.1f msgs/s MBps=%.2f "

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 				 */
 #define HELD_AGE_MS                                                                                \
 	((uint64_t)24 * 3600 * 1000) /* ... longer than this: their sync never went on */
+#define MEMORY_TRIM_MS 5000
+#define MEMORY_FREE_MAX ((size_t)8 << 20) /* bytes */
 
 static void signals_mask(sigset_t *signals)
 {
@@ -192,9 +195,22 @@ static void held_bodies_sweep(struct daemon *daemon, uint64_t *next_ms)
 		log_event(LOG_LEVEL_WARNING, "held-bodies-kept", "error", error_name(rc), NULL);
 }
 
+/*
+ * What large commands have freed stays with the C library, scattered over an arena for each thread;
+ * of much, the whole pages go back to the system.
+ */
+static void memory_trim(uint64_t *next_ms)
+{
+	if (clock_monotonic_ms() < *next_ms)
+		return;
+	*next_ms = clock_monotonic_ms() + MEMORY_TRIM_MS;
+	if (mallinfo2().fordblks > MEMORY_FREE_MAX)
+		malloc_trim(0);
+}
+
 int daemon_wait(struct daemon *daemon)
 {
-	uint64_t next_sweep_ms = 0;
+	uint64_t next_sweep_ms = 0, next_trim_ms = 0;
 	struct timespec period = { .tv_sec = STORE_WATCH_S };
 	struct store_status status;
 	sigset_t signals;
@@ -209,6 +225,7 @@ int daemon_wait(struct daemon *daemon)
 			tls_reload(daemon);
 		imap_server_sweep(daemon->imap);
 		held_bodies_sweep(daemon, &next_sweep_ms);
+		memory_trim(&next_trim_ms);
 		daemon_expire(daemon);
 		store_get_status(daemon->store, &status);
 		if (status.failure != 0) {

@@ -305,6 +305,7 @@ def measure_size(scene, index):
     measure_session(scene, size, row)
     measure_replication(scene, size, row)
     scene.settle()
+    time.sleep(7)
     row("memory after this work, MB", private_kib(scene.a.process.pid) / 1024)
     if index == len(scene.sizes) - 1:
         scene.put("large.start", seconds)
@@ -420,6 +421,7 @@ def measure_pauses(scene):
     client.close()
     with_probes(scene, "compaction", lambda: scene.a.tool("compact"))
     scene.settle()
+    time.sleep(7)  # what is freed goes back to the system each 5 s
     scene.put("large.memory", private_kib(scene.a.process.pid) / 1024)
     with_probes(scene, "first sync of a third node", lambda: join(scene, user))
 

@@ -200,6 +200,19 @@ static int body_put(struct bundle_content *content, struct mail *mail, struct kv
 	return rc;
 }
 
+/* The message that was read last, if any was. */
+static int not_readable(const struct bundle_content *content, int rc, struct error *error)
+{
+	const struct message_record *message;
+
+	if (content->body_next == 0)
+		return error_set(error, rc, "a message cannot be read: %s", error_name(rc));
+	message = &content->changes.messages[content->body_next - 1].record;
+	return error_set(error, rc, "message %llu.%016llx cannot be read: %s",
+		(unsigned long long)message->instance.modseq,
+		(unsigned long long)message->instance.node, error_name(rc));
+}
+
 static int bodies_step(struct bundle_content *content, struct mail *mail, struct bundle_writer *out,
 	struct bundle_summary *summary, struct error *error)
 {
@@ -224,7 +237,7 @@ static int bodies_step(struct bundle_content *content, struct mail *mail, struct
 	dlist_end_map(&writer);
 	mail_read_end(&kv);
 	if (rc < 0)
-		error_set(error, rc, "a message cannot be read: %s", error_name(rc));
+		not_readable(content, rc, error);
 	else if (summary->body_count > count_before)
 		rc = bundle_writer_put(out, BUNDLE_BODIES, buffer_bytes(&request), error);
 	buffer_deinit(&request);

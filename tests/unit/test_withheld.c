@@ -281,6 +281,46 @@ static void it_outlives_the_deletion_of_its_mailbox_there_and_ends_when_it_is_ex
 	assert_int_equal(withheld_count(set->a), 0);
 }
 
+static void a_users_own_copy_and_a_part_of_an_account_go_on_without_it(void **state)
+{
+	static const struct sync_rights user = { .account = "anna" };
+	struct set *set = *state;
+	struct exchange_result result;
+
+	node_append(set->a, "INBOX", "one");
+	node_append(set->a, "Work", "two");
+	damage_text(set->a, "one");
+	/* Somebody who only says that he is node C. */
+	assert_int_equal(mail_account_open(
+				 set->b->mail, BYTES_LITERAL("anna"), true, NULL, &set->b->account),
+		0);
+	nodes_connect(set->b, set->a, &user);
+	result = nodes_exchange(set->b, set->a, NULL);
+	assert_int_equal(result.withheld_there_count, 1);
+	assert_int_equal(node_count(set->b, "INBOX"), 0);
+	assert_int_equal(node_count(set->b, "Work"), 1);
+	node_flag(set->b, "Work", node_uid_of(set->b, "Work", "two"), "\\Flagged");
+	result = nodes_exchange(set->b, set->a, NULL);
+	assert_int_equal(result.repair_count, 0);
+	assert_true(node_has_flag(set->a, "Work", node_uid_of(set->a, "Work", "two"), "\\Flagged"));
+
+	set->a->mailboxes = "INBOX";
+	result = between(set->a, set->c);
+	assert_int_equal(result.withheld_count, 1);
+	assert_int_equal(node_count(set->c, "INBOX"), 0);
+	node_append(set->a, "INBOX", "three");
+	result = between(set->a, set->c);
+	assert_int_equal(result.repair_count + result.withheld_count, 0);
+	assert_int_equal(node_count(set->c, "INBOX"), 1);
+	mend_all();
+	between(set->a, set->c);
+	assert_int_equal(node_count(set->c, "INBOX"), 2);
+	assert_false(node_has_mailbox(set->c, "Work"));
+	nodes_connect(set->b, set->a, &user);
+	nodes_exchange(set->b, set->a, NULL);
+	nodes_check_equal(set->a, set->b);
+}
+
 /* ---- anything, in any order ---- */
 
 #define RANDOM_MESSAGE_MAX 60
@@ -436,6 +476,7 @@ int main(void)
 		CASE(what_the_peer_has_anyway_is_not_withheld),
 		CASE(a_repair_compares_all_but_what_is_withheld),
 		CASE(it_outlives_the_deletion_of_its_mailbox_there_and_ends_when_it_is_expunged),
+		CASE(a_users_own_copy_and_a_part_of_an_account_go_on_without_it),
 		cmocka_unit_test(whatever_happens_nothing_is_lost_and_copies_become_equal),
 	};
 

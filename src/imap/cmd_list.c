@@ -201,6 +201,8 @@ static void put_attributes(struct imap_session *session, const struct list_work 
 			work->is_extended || session->is_rev2 ? " \\NonExistent" : " \\Noselect");
 	else if (work->is_lsub && !entry->is_subscribed)
 		imap_put(session, " \\Noselect");
+	else if (work->status_items != 0 && (entry->target->rights & ACL_READ) == 0)
+		imap_put(session, " \\Noselect"); /* no STATUS then (RFC 5819, 2) */
 	if (tells_subscribed && entry->is_subscribed)
 		imap_put(session, " \\Subscribed");
 	if (has_use(entry)) {

@@ -96,9 +96,37 @@ static int find_place(struct imap_session *session, struct bytes name, struct by
 	return rc;
 }
 
+/* The name, and how the client wrote it. */
+static int parse_name(struct imap_parser *args, struct bytes *name_r, struct bytes *given_r)
+{
+	struct imap_parser before;
+
+	if (imap_parse_space(args) < 0)
+		return ERR_INVALID;
+	before = *args;
+	if (imap_parse_mailbox(args, name_r) < 0)
+		return ERR_INVALID;
+	return imap_parse_astring(&before, given_r);
+}
+
+/* "inbox/x" is not the name that it has: RFC 9051, 6.3.9.7. */
+static void tell_name(
+	struct imap_session *session, struct bytes name, struct bytes given, bool exists)
+{
+	if (given.len == name.len + 1 && given.ptr[name.len] == '/')
+		given.len--;
+	if (!session->is_rev2 || bytes_equal(name, given))
+		return;
+	imap_put(session, exists ? "* LIST () \"/\" " : "* LIST (\\NonExistent) \"/\" ");
+	imap_put_mailbox(session, name);
+	imap_put(session, " (\"OLDNAME\" (");
+	imap_put_mailbox(session, given);
+	imap_put(session, "))\r\n");
+}
+
 enum net_result cmd_create(struct imap_session *session, struct imap_parser *args)
 {
-	struct bytes name, use = { NULL, 0 };
+	struct bytes name, given, use = { NULL, 0 };
 	struct error error = { 0 };
 	struct buffer id_text = { NULL, 0, 0 };
 	enum net_result result;
@@ -107,7 +135,7 @@ enum net_result cmd_create(struct imap_session *session, struct imap_parser *arg
 	uint64_t position = 0;
 	int rc = 0;
 
-	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &name) < 0)
+	if (parse_name(args, &name, &given) < 0)
 		return imap_bad_args(session, args);
 	if (imap_parse_take(args, ' '))
 		rc = parse_use(args, &use);
@@ -127,6 +155,7 @@ enum net_result cmd_create(struct imap_session *session, struct imap_parser *arg
 	if (rc < 0)
 		return imap_fail(session, rc, &error);
 	imap_wrote(session, position);
+	tell_name(session, name, given, true);
 	imap_put_mailbox_id(&id_text, id);
 	result = imap_ok(session, "[MAILBOXID (%s)] Created", buffer_string(&id_text));
 	buffer_deinit(&id_text);
@@ -196,12 +225,11 @@ enum net_result cmd_delete(struct imap_session *session, struct imap_parser *arg
 {
 	struct imap_target target;
 	struct error error = { 0 };
-	struct bytes name;
+	struct bytes name, given;
 	uint64_t position = 0;
 	int rc;
 
-	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &name) < 0 ||
-		imap_parse_end(args) < 0)
+	if (parse_name(args, &name, &given) < 0 || imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
 	rc = find_to_delete(session, name, &target, &error);
 	if (rc == 0 && !target.exists)
@@ -216,6 +244,7 @@ enum net_result cmd_delete(struct imap_session *session, struct imap_parser *arg
 		imap_session_unselect(session);
 		imap_put(session, "* OK [CLOSED] Selected mailbox deleted\r\n");
 	}
+	tell_name(session, name, given, false);
 	return imap_ok(session, "Deleted");
 }
 
@@ -251,13 +280,12 @@ enum net_result cmd_rename(struct imap_session *session, struct imap_parser *arg
 {
 	struct imap_target source, target;
 	struct error error = { 0 };
-	struct bytes from, to;
+	struct bytes from, to, given;
 	uint64_t position = 0;
 	int rc;
 
 	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &from) < 0 ||
-		imap_parse_space(args) < 0 || imap_parse_mailbox(args, &to) < 0 ||
-		imap_parse_end(args) < 0)
+		parse_name(args, &to, &given) < 0 || imap_parse_end(args) < 0)
 		return imap_bad_args(session, args);
 	rc = find_ends(session, from, to, &source, &target, &error);
 	if (rc == 0)
@@ -266,6 +294,7 @@ enum net_result cmd_rename(struct imap_session *session, struct imap_parser *arg
 	if (rc < 0)
 		return imap_fail(session, rc, &error);
 	imap_wrote(session, position);
+	tell_name(session, to, given, true);
 	return imap_ok(session, "Renamed");
 }
 

@@ -47,9 +47,9 @@ struct account_header {
 	uint32_t number; /* this store's short name for it; never on the wire */
 	struct id128 id; /* derives from the name: the same on all nodes */
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
-	uint64_t clock_last;       /* the hybrid logical clock: greatest modseq given or seen */
-	uint64_t highest;          /* greatest modseq of anything shown on this copy */
-	uint64_t sequence;         /* of the last write */
+	uint64_t clock_last; /* the hybrid logical clock: greatest modseq given or seen */
+	uint64_t highest;  /* greatest modseq of anything shown on this copy, or its floor below */
+	uint64_t sequence; /* of the last write */
 	uint32_t uidvalidity_last; /* greatest UIDVALIDITY ever used */
 	uint64_t vanished_floor;   /* see account_each_uid_change_roaming() */
 	uint64_t forgotten;        /* greatest sequence of a message's tombstone that has expired */

@@ -205,8 +205,11 @@ static void vanished_floor_raise(struct account_write *write)
 
 		has_leapt = floor->mailbox.uidnext - floor->uidnext_before > floor->given_count;
 	}
-	if (has_leapt)
-		write->header.vanished_floor = write->header.clock_last;
+	if (!has_leapt)
+		return;
+	write->header.vanished_floor = write->header.clock_last;
+	/* Peers, who hear of the UIDNEXT from here, are to take over the floor with it. */
+	write->header.highest = write->header.clock_last;
 }
 
 static int release_bodies(struct account_write *write)

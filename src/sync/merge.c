@@ -222,6 +222,23 @@ static void note_message_conflict(struct merge_state *state, const struct work_m
 	merge_note_lost(state, mine->placed, theirs->placed);
 }
 
+/*
+ * One of two whole copies heard of a later placement, but only that it was in a mailbox which
+ * neither has (a partial exchange with a third one told of it): it stays where it is shown.
+ */
+static void keep_shown(struct merge_state *state, struct work_message *message)
+{
+	const struct message_record *theirs = &message->theirs->record;
+	const struct message_record *shown = message_is_shown(theirs) ? theirs : &message->mine;
+	struct message_record *joined = &message->joined;
+
+	if (state->input->view != NULL || message_is_shown(joined) ||
+		id128_is_none(joined->placed_in))
+		return;
+	joined->mailbox = shown->mailbox;
+	joined->uid = shown->uid;
+}
+
 static int take_their_message(struct merge_state *state, const struct message_change *change)
 {
 	const struct merge_copy *mine = &state->input->mine;
@@ -247,6 +264,8 @@ static int take_their_message(struct merge_state *state, const struct message_ch
 	}
 	note_message_conflict(state, message, change);
 	rc = merge_message(&message->mine, record, state->arena, &message->joined);
+	if (rc == 0)
+		keep_shown(state, message);
 	if (rc < 0)
 		return error_set(state->error, rc, "one message (%llu.%llx) with two contents",
 			(unsigned long long)record->instance.modseq,
@@ -263,14 +282,28 @@ static bool was_common(const struct merge_state *state, const struct message_rec
 				   : view_message_is_common(input->view, mine, since);
 }
 
+/* What is shown here outside of the view is told as hidden, but is to stay where it is. */
+static int take_my_message(struct merge_state *state, const struct message_record *told)
+{
+	const struct merge_copy *copy = &state->input->mine;
+	struct message_record mine = *told;
+	int rc = 0;
+
+	if (state->input->view != NULL && !message_is_shown(told))
+		rc = copy->message(copy->context, told->instance, &mine);
+	if (rc == 0)
+		merge_take_mine(state, &mine)->is_mine_changed = true;
+	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+}
+
 static int take_messages(struct merge_state *state)
 {
 	const struct merge_input *input = state->input;
 	const struct change_set *mine = input->my_changes, *theirs = input->their_changes;
 	int rc = 0;
 
-	for (size_t i = 0; i < mine->message_count; i++)
-		merge_take_mine(state, &mine->messages[i].record)->is_mine_changed = true;
+	for (size_t i = 0; rc == 0 && i < mine->message_count; i++)
+		rc = take_my_message(state, &mine->messages[i].record);
 	for (size_t i = 0; rc == 0 && i < theirs->message_count; i++)
 		rc = take_their_message(state, &theirs->messages[i]);
 	for (size_t i = 0; rc == 0 && input->is_repair && i < state->message_count; i++) {
@@ -407,9 +440,7 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 		joined->modseq =
 			merge_result_modseq(state, joined->modseq, changes_mine, changes_theirs);
 		is_equal = message->has_mine && message->theirs != NULL &&
-			   message_same(&message->mine, &message->theirs->record) &&
-			   (message->mine.modseq == message->theirs->record.modseq ||
-				   !message_is_shown(&message->mine));
+			   message_same(&message->mine, &message->theirs->record);
 		note_acts(state, message->is_mine_changed, message->theirs != NULL, is_equal);
 		if (must_write_message(message))
 			output->messages[output->message_count++] = *joined;

@@ -80,6 +80,14 @@ static bool is_good_for_them(const struct merge_state *state, const struct work_
 	return home->theirs == NULL && !was_given_before;
 }
 
+/* Else it was moved out of the view before I had it, and nobody here has its body: who shows it, or
+ * who knows whoever shows it, will tell of it. */
+static bool is_shown_by_any(const struct work_message *message)
+{
+	return (message->has_mine && message_is_shown(&message->mine)) ||
+	       (message->theirs != NULL && message_is_shown(&message->theirs->record));
+}
+
 static int place_message(struct merge_state *state, struct work_message *message)
 {
 	struct message_record *joined = &message->joined;
@@ -92,6 +100,8 @@ static int place_message(struct merge_state *state, struct work_message *message
 		joined->uid = 0;
 		return 0;
 	}
+	if (!is_shown_by_any(message))
+		return 0;
 	rc = merge_home(state, joined, &home);
 	if (rc == ERR_NOT_FOUND) /* in a mailbox that neither side has: shown nowhere */
 		return 0;

@@ -23,6 +23,21 @@
 #include "sync/point.h"
 #include "sync/replica.h"
 
+/* What the peer is reminded of may be outside of the view here, though it told of it. */
+static void add_reminders(struct apply *apply)
+{
+	const struct change_set *reminders = &apply->reminders;
+
+	if (apply->view.is_whole)
+		return;
+	for (size_t i = 0; i < reminders->message_count; i++)
+		view_add_message(&apply->view, &reminders->messages[i].record, apply->common,
+			apply->call->arena, &apply->ours);
+	for (size_t i = 0; i < reminders->register_count; i++)
+		change_set_add_register(&apply->ours, &reminders->registers[i]);
+	change_set_normalize(&apply->ours);
+}
+
 /* Reads our changes for the answer; in the commit, since readers may not see yet what made us
  * refuse. */
 static int refuse_changed(struct apply *apply, struct account_write *write)
@@ -41,9 +56,12 @@ static int refuse_changed(struct apply *apply, struct account_write *write)
 	if (apply->since > write->header.sequence && apply->call->session->rights.is_full)
 		account_hold_return(write);
 	change_set_deinit(&apply->ours);
-	return view_changes(write->kv, &apply->header, &apply->view,
+	rc = view_changes(write->kv, &apply->header, &apply->view,
 		apply->is_reset ? 0 : apply->since, apply->is_reset ? 0 : apply->common,
 		CHANGES_IN_COMMIT_MAX, apply->call->arena, &apply->ours);
+	if (rc == 0)
+		add_reminders(apply);
+	return rc;
 }
 
 /* (6) An APPLY whose answer was lost. */
@@ -155,6 +173,7 @@ static int apply_in_view(struct account_write *write, struct apply *apply)
 
 	apply->header = write->header;
 	apply->missing_count = 0;
+	change_set_deinit(&apply->reminders);
 	if (rc != 0) {
 		apply->outcome = OUTCOME_APPLIED;
 		if (rc < 0 || !apply->call->session->rights.is_full)
@@ -200,11 +219,29 @@ static int apply_in_view(struct account_write *write, struct apply *apply)
 	return apply_checked(apply, write);
 }
 
+/* It may have told of what it saw when the copies were equal last: what became of that comes
+ * first. */
+static int refuse_unseen(struct apply *apply, struct account_write *write)
+{
+	int rc;
+
+	view_close(&apply->view);
+	rc = session_view(apply->call->session, write->kv, write->header.number, &apply->view);
+	if (rc == 0)
+		rc = is_expected(apply, write);
+	if (rc != 0)
+		return rc < 0 ? rc : ERR_REFUSED;
+	apply->checked = (struct error){ 0 };
+	return refuse_changed(apply, write);
+}
+
 static int apply_run(struct account_write *write, void *context)
 {
 	struct apply *apply = context;
 	int rc = apply_open_view(apply, write);
 
+	if (rc == ERR_REFUSED)
+		return refuse_unseen(apply, write);
 	return rc < 0 ? rc : apply_in_view(write, apply);
 }
 

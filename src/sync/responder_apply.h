@@ -40,6 +40,7 @@ struct apply {
 	enum outcome outcome;
 	struct account_header header; /* when CHANGED or DIFFERS: as we are */
 	struct change_set ours;       /* when CHANGED */
+	struct change_set reminders;  /* ours of what the peer knew an earlier state of */
 	bool is_reset;                /* when CHANGED: we were never at `since` */
 	uint64_t behind; /* when CHANGED: the peer's copy was at this sequence once; 0: it is not
 			    behind that */

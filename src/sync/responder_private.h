@@ -134,7 +134,7 @@ int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t
 int session_view_of(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
 	struct id128 mailbox, struct view *view_r);
 int session_view_told(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
-	const struct change_set *changes, struct view *view_r, struct error *error);
+	struct change_set *changes, struct view *view_r, struct error *error);
 /* Whether the peer may see the mailbox; what he does not look at, he may ask for. */
 bool session_may_see(
 	const struct sync_session *session, const struct view *view, struct id128 mailbox);

@@ -15,8 +15,8 @@ static int bury_forgotten(struct apply *apply, struct account_write *write)
 		struct message_record message = changes->messages[i].record, mine;
 		int rc;
 
-		rc = account_get_message(
-			write->kv, write->header.number, message.instance, write->arena, &mine);
+		rc = account_get_message(write->kv, write->header.number, message.instance,
+			apply->call->arena, &mine);
 		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
 		if (rc == 0)
@@ -26,6 +26,7 @@ static int bury_forgotten(struct apply *apply, struct account_write *write)
 			rc = account_put_message(write, &mine); /* so that it is told again */
 			if (rc < 0)
 				return rc;
+			change_set_add_message(&apply->reminders, &mine, false);
 			count++;
 			continue;
 		}
@@ -75,7 +76,7 @@ static int remind_of_registers(struct apply *apply, struct account_write *write)
 		const struct register_record *record = &changes->registers[i];
 		struct register_record mine;
 		int rc = account_get_register(write->kv, write->header.number, record->kind,
-			record->mailbox, record->key, write->arena, &mine);
+			record->mailbox, record->key, apply->call->arena, &mine);
 
 		if (rc == ERR_NOT_FOUND || (rc == 0 && merge_register_follows(&mine, record)))
 			continue;
@@ -83,6 +84,7 @@ static int remind_of_registers(struct apply *apply, struct account_write *write)
 			rc = account_put_register(write, &mine);
 		if (rc < 0)
 			return rc;
+		change_set_add_register(&apply->reminders, &mine);
 		count++;
 	}
 	return count;

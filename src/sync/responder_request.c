@@ -55,6 +55,7 @@ void apply_deinit(struct apply *apply)
 {
 	change_set_deinit(&apply->changes);
 	change_set_deinit(&apply->ours);
+	change_set_deinit(&apply->reminders);
 	view_close(&apply->view);
 	if (apply->is_staged)
 		session_unstage(apply->call->session);

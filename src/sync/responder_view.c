@@ -119,9 +119,32 @@ int session_view_of(const struct sync_session *session, struct kv_txn *kv, uint3
 		       : view_tell(kv, view_r, &mailbox, 1);
 }
 
+/* What is cleared may be of what the peer saw once: it is passed over. */
+static int check_registers(
+	struct kv_txn *kv, struct change_set *changes, struct view *view, struct arena *arena)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < changes->register_count; i++) {
+		const struct register_record *record = &changes->registers[i];
+		struct stamp instance;
+		int rc = annotation_instance(record, &instance) &&
+					 change_set_message(changes, instance) != NULL
+				 ? 1
+				 : view_has_register(kv, view, record, arena);
+
+		if (rc < 0 || (rc == 0 && record->is_set))
+			return rc < 0 ? rc : ERR_REFUSED;
+		if (rc > 0)
+			changes->registers[kept++] = *record;
+	}
+	changes->register_count = kept;
+	return 0;
+}
+
 /* A mailbox that is new here must be named as the peer may name it. */
 static int check_limit(const struct sync_session *session, struct kv_txn *kv,
-	const struct change_set *changes, struct view *view, struct error *error)
+	struct change_set *changes, struct view *view, struct error *error)
 {
 	struct arena *arena = arena_new();
 	int rc = 0;
@@ -146,15 +169,8 @@ static int check_limit(const struct sync_session *session, struct kv_txn *kv,
 		if (message_is_shown(message) && !view_has(view, message->mailbox))
 			rc = ERR_REFUSED;
 	}
-	for (size_t i = 0; i < changes->register_count && rc == 0; i++) {
-		struct stamp instance;
-
-		if (annotation_instance(&changes->registers[i], &instance) &&
-			change_set_message(changes, instance) != NULL)
-			continue;
-		rc = view_has_register(kv, view, &changes->registers[i], arena);
-		rc = rc > 0 ? 0 : rc == 0 ? ERR_REFUSED : rc;
-	}
+	if (rc == 0)
+		rc = check_registers(kv, changes, view, arena);
 	arena_free(&arena);
 	return rc == ERR_REFUSED ? error_set(error, rc,
 					   "this peer may not change these mailboxes (mailboxes)")
@@ -162,7 +178,7 @@ static int check_limit(const struct sync_session *session, struct kv_txn *kv,
 }
 
 int session_view_told(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
-	const struct change_set *changes, struct view *view_r, struct error *error)
+	struct change_set *changes, struct view *view_r, struct error *error)
 {
 	int rc = session_view(session, kv, account, view_r);
 

@@ -145,6 +145,10 @@ int view_changes(struct kv_txn *kv, const struct account_header *header, const s
 	uint64_t since, uint64_t common, size_t count_max, struct arena *arena,
 	struct change_set *set_r);
 
+/* Adds a message to a set as view_changes() does, in the view or not. */
+void view_add_message(const struct view *view, const struct message_record *message,
+	uint64_t common, struct arena *arena, struct change_set *set);
+
 /*
  * The view's live mailboxes are part of this common point, which is saved with them. Within a
  * commit.

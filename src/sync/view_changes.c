@@ -86,14 +86,19 @@ static int has_message(const struct view_read *read, const struct message_record
 	return !view->is_discreet;
 }
 
-static void add_message(struct view_read *read, const struct message_record *message)
+void view_add_message(const struct view *view, const struct message_record *message,
+	uint64_t common, struct arena *arena, struct change_set *set)
 {
 	struct message_record told = *message;
 
-	view_hide(read->view, &told);
-	view_mask(read->view, read->arena, &told);
-	change_set_add_message(
-		read->set, &told, view_message_is_common(read->view, message, read->common));
+	view_hide(view, &told);
+	view_mask(view, arena, &told);
+	change_set_add_message(set, &told, view_message_is_common(view, message, common));
+}
+
+static void add_message(struct view_read *read, const struct message_record *message)
+{
+	view_add_message(read->view, message, read->common, read->arena, read->set);
 }
 
 static int read_message(void *context, const struct message_record *message)

@@ -63,17 +63,27 @@ struct sim_node {
 	struct sim_router router;
 };
 
+/* Which mailboxes a connection is about: patterns of who begins it, and what the other lets him
+ * see; NULL: all. */
+struct sim_filter {
+	const char *asked;
+	const char *allowed;
+};
+
 /* A request as it went over the network. */
 struct sim_request {
 	struct buffer bytes;
 	size_t from, to;         /* nodes by index ... */
 	uint64_t from_id, to_id; /* ... and by id: a node that was restored is another one */
 	bool is_append;          /* comes again as long as its message is known */
+	struct sim_filter filter;
 };
 
 /* An exchange under way from one node to another. */
 struct sim_link {
 	size_t from, to;
+	struct sim_filter filter;
+	struct view_filter view;   /* the same, as the exchange has it */
 	struct exchange *exchange; /* NULL: the place is free */
 	struct sync_session *session;
 	struct buffer requests[8]; /* sent, not yet answered */
@@ -90,6 +100,7 @@ struct sim {
 	size_t node_count;
 	struct {
 		size_t from, to;
+		struct sim_filter filter;
 	} pairs[SIM_LINK_COUNT_MAX]; /* the topology: who begins exchanges with whom */
 	size_t pair_count;
 	const char *topology;
@@ -114,6 +125,9 @@ struct sim {
 	/* Only the first node gives UIDs; the others only change flags and expunge. Then no message
 	 * may ever get another UID. */
 	bool is_one_writer;
+	/* Pairs exchange a part of the account's mailboxes, each its own, and the whole in the end.
+	 */
+	bool is_filtered;
 	bool is_trace;
 	bool has_failed;
 	char failure[512];
@@ -180,19 +194,24 @@ void neighbour_act(struct sim *sim, struct sim_node *node);
 void forward_open(struct sim *sim, struct sim_node *node);
 
 /* ---- sim_link.c ---- */
-struct sync_session *link_connect(struct sim *sim, struct sim_node *from, struct sim_node *to);
+/* `filter` NULL: all mailboxes. */
+struct sync_session *link_connect(struct sim *sim, struct sim_node *from, struct sim_node *to,
+	const struct sim_filter *filter);
 /* The node answers a request. */
 void link_respond(struct sim *sim, struct sync_session *session, struct sim_node *node,
 	struct bytes request, struct buffer *answer);
 /* A request may be delivered once more. */
-void link_keep_for_later(
-	struct sim *sim, size_t from, size_t to, bool is_append, struct bytes bytes);
-void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to);
+void link_keep_for_later(struct sim *sim, size_t from, size_t to, const struct sim_filter *filter,
+	bool is_append, struct bytes bytes);
+void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to,
+	const struct sim_filter *filter);
 /* Goes on with the exchange by one step. With `mishaps` requests and answers may get lost. */
 void link_step(struct sim *sim, struct sim_link *link, bool mishaps);
 void link_abort(struct sim_link *link);
 /* A whole exchange without mishaps, which is counted in sim->traffic; true if it was done. */
 bool link_run(struct sim *sim, size_t from, size_t to);
+/* The same about a part of the account. */
+bool link_run_filtered(struct sim *sim, size_t from, size_t to, const struct sim_filter *filter);
 /* Delivers one request of the past again (P8). */
 void late_deliver(struct sim *sim, bool with_appends);
 void late_drop(struct sim *sim, uint64_t node_id);

@@ -67,7 +67,7 @@ static void run_and_look(struct scene *scene, size_t from, size_t to)
 {
 	struct sim_link link = { 0 };
 
-	link_begin(scene->sim, &link, from, to);
+	link_begin(scene->sim, &link, from, to, NULL);
 	while (link.exchange != NULL && !scene->sim->has_failed) {
 		link_step(scene->sim, &link, false);
 		check_said(scene);
@@ -472,7 +472,7 @@ static void play_authority(struct scene *scene)
 	forward.mailbox = inbox.id;
 	forward.uidnext = inbox.uidnext;
 	forward.instance = mail_stamp_new(x->mail, header_of(scene->sim, x).clock_last);
-	session = link_connect(scene->sim, x, y);
+	session = link_connect(scene->sim, x, y, NULL);
 	forward_request(&forward, &request);
 	link_respond(scene->sim, session, y, buffer_bytes(&request), &answer);
 	if (forward_answer(buffer_bytes(&answer), &result, &scene->client.error) < 0 ||

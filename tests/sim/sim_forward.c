@@ -47,7 +47,7 @@ static int find_place(struct sim *sim, struct sim_node *node, struct stamp insta
 /* True: the peer has appended it, and said so. */
 static bool ask(struct sim *sim, size_t from, size_t to, const struct forward *forward)
 {
-	struct sync_session *session = link_connect(sim, &sim->nodes[from], &sim->nodes[to]);
+	struct sync_session *session = link_connect(sim, &sim->nodes[from], &sim->nodes[to], NULL);
 	struct buffer request = { 0 }, answer = { 0 };
 	struct forward_result result;
 	struct error error = { 0 };
@@ -56,7 +56,7 @@ static bool ask(struct sim *sim, size_t from, size_t to, const struct forward *f
 	forward_request(forward, &request);
 	if (!sim_chance(sim, 10)) {
 		if (sim_chance(sim, 30))
-			link_keep_for_later(sim, from, to, true, buffer_bytes(&request));
+			link_keep_for_later(sim, from, to, NULL, true, buffer_bytes(&request));
 		link_respond(sim, session, &sim->nodes[to], buffer_bytes(&request), &answer);
 		is_told = !sim_chance(sim, 10) &&
 			  forward_answer(buffer_bytes(&answer), &result, &error) == 0 &&

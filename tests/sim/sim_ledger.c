@@ -208,7 +208,9 @@ static void lose_message(struct sim *sim, struct ledger_message *own, struct are
 
 		if (account_get_message(
 			    kv, sim->nodes[i].account, own->instance, arena, &message) == 0) {
-			left.is_lost = false;
+			/* Of what was moved out of a view, a copy knows only that. */
+			if (message_is_shown(&message) || id128_is_none(message.placed_in))
+				left.is_lost = false;
 			take(&left, &message);
 		}
 		mail_read_end(&kv);

@@ -9,18 +9,22 @@
 
 #define STEP_COUNT_MAX 40000 /* of one exchange; more means that it does not end */
 
-static const struct sync_rights full_rights = { .is_full = true };
+static const struct sim_filter no_filter;
 
-struct sync_session *link_connect(struct sim *sim, struct sim_node *from, struct sim_node *to)
+struct sync_session *link_connect(struct sim *sim, struct sim_node *from, struct sim_node *to,
+	const struct sim_filter *filter)
 {
-	struct sync_session *session = sync_session_new(to->mail, &full_rights);
+	const struct sync_rights rights = { .is_full = true,
+		.mailboxes = filter != NULL ? filter->allowed : NULL };
+	const char *asked = filter != NULL ? filter->asked : NULL;
+	struct sync_session *session = sync_session_new(to->mail, &rights);
 	struct buffer request = { 0 }, answer = { 0 };
 	struct error error = { 0 };
 	struct sync_peer peer = { 0 };
 
-	sync_hello_request(from->mail, NULL, &request);
+	sync_hello_request(from->mail, asked, &request);
 	if (sync_respond(session, buffer_bytes(&request), &answer, &error) < 0 ||
-		sync_hello_check(from->mail, NULL, buffer_bytes(&answer), &peer, &error) < 0)
+		sync_hello_check(from->mail, asked, buffer_bytes(&answer), &peer, &error) < 0)
 		sim_fail(sim, "HELLO: %s", error.text);
 	else if (peer.node != to->id)
 		sim_fail(sim, "HELLO: node %llu says that it is %llu", (unsigned long long)to->id,
@@ -30,7 +34,8 @@ struct sync_session *link_connect(struct sim *sim, struct sim_node *from, struct
 	return session;
 }
 
-void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to)
+void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to,
+	const struct sim_filter *filter)
 {
 	struct sim_node *initiator = &sim->nodes[from], *responder = &sim->nodes[to];
 
@@ -38,12 +43,19 @@ void link_begin(struct sim *sim, struct sim_link *link, size_t from, size_t to)
 	node_need_account(sim, initiator);
 	link->from = from;
 	link->to = to;
-	link->session = link_connect(sim, initiator, responder);
+	link->filter = filter != NULL ? *filter : no_filter;
+	link->view = (struct view_filter){ link->filter.asked, link->filter.allowed, NULL };
+	link->session = link_connect(sim, initiator, responder, filter);
 	link->exchange = exchange_new(initiator->mail, initiator->account, responder->id, NULL);
+	exchange_set_filter(link->exchange, &link->view);
 	link->request_count = 0;
 	sim->counts.exchanges++;
-	sim_trace(sim, "node %llu begins an exchange with node %llu",
-		(unsigned long long)initiator->id, (unsigned long long)responder->id);
+	sim_trace(sim, "node %llu begins an exchange with node %llu%s%s%s%s",
+		(unsigned long long)initiator->id, (unsigned long long)responder->id,
+		link->filter.asked != NULL ? " of " : "",
+		link->filter.asked != NULL ? link->filter.asked : "",
+		link->filter.allowed != NULL ? " within " : "",
+		link->filter.allowed != NULL ? link->filter.allowed : "");
 }
 
 void link_abort(struct sim_link *link)
@@ -55,8 +67,8 @@ void link_abort(struct sim_link *link)
 	link->request_count = 0;
 }
 
-void link_keep_for_later(
-	struct sim *sim, size_t from, size_t to, bool is_append, struct bytes bytes)
+void link_keep_for_later(struct sim *sim, size_t from, size_t to, const struct sim_filter *filter,
+	bool is_append, struct bytes bytes)
 {
 	struct sim_request *request = &sim->late[sim->late_count < SIM_LATE_COUNT_MAX
 							 ? sim->late_count++
@@ -69,6 +81,7 @@ void link_keep_for_later(
 	request->from_id = sim->nodes[from].id;
 	request->to_id = sim->nodes[to].id;
 	request->is_append = is_append;
+	request->filter = filter != NULL ? *filter : no_filter;
 }
 
 void late_drop(struct sim *sim, uint64_t node_id)
@@ -116,7 +129,8 @@ void late_deliver(struct sim *sim, bool with_appends)
 		return;
 	sim_trace(sim, "a request from node %llu arrives once more",
 		(unsigned long long)request->from_id);
-	session = link_connect(sim, &sim->nodes[request->from], &sim->nodes[request->to]);
+	session = link_connect(
+		sim, &sim->nodes[request->from], &sim->nodes[request->to], &request->filter);
 	link_respond(
 		sim, session, &sim->nodes[request->to], buffer_bytes(&request->bytes), &answer);
 	sync_session_free(&session);
@@ -138,7 +152,8 @@ static void deliver(struct sim *sim, struct sim_link *link, bool mishaps)
 	memmove(&link->requests[0], &link->requests[1], link->request_count * sizeof(request));
 	link->requests[link->request_count] = (struct buffer){ 0 };
 	if (sim_chance(sim, 30))
-		link_keep_for_later(sim, link->from, link->to, false, buffer_bytes(&request));
+		link_keep_for_later(
+			sim, link->from, link->to, &link->filter, false, buffer_bytes(&request));
 	is_lost = mishaps && sim_chance(sim, 3 + sim->tear_percent / 2);
 	if (!is_lost)
 		link_respond(sim, link->session, peer, buffer_bytes(&request), &answer);
@@ -151,6 +166,21 @@ static void deliver(struct sim *sim, struct sim_link *link, bool mishaps)
 	}
 	buffer_deinit(&request);
 	buffer_deinit(&answer);
+}
+
+struct keep_point {
+	const struct sim_link *link;
+	uint32_t account;
+	uint64_t peer;
+	struct common_point point;
+};
+
+static int keep_point(struct store_write *store, void *context)
+{
+	const struct keep_point *keep = context;
+
+	return point_put_of(
+		store, keep->account, keep->peer, view_filter_key(&keep->link->view), keep->point);
 }
 
 /* Kept or lost: only time depends on it. */
@@ -172,8 +202,10 @@ static void finish(struct sim *sim, struct sim_link *link, bool mishaps)
 	sim->counts.repairs += result->repair_count;
 	sim->counts.integrates += result->integrate_count;
 	if ((!mishaps || sim_chance(sim, 85)) &&
-		point_save(node->mail, node->account, sim->nodes[link->to].id, result->point,
-			&error) < 0)
+		store_commit(node->store, keep_point,
+			&(struct keep_point){
+				link, node->account, sim->nodes[link->to].id, result->point },
+			&error, &node->position) < 0)
 		sim_fail(sim, "the common point cannot be saved: %s", error.text);
 	link_abort(link);
 }
@@ -230,11 +262,16 @@ void link_step(struct sim *sim, struct sim_link *link, bool mishaps)
 
 bool link_run(struct sim *sim, size_t from, size_t to)
 {
+	return link_run_filtered(sim, from, to, NULL);
+}
+
+bool link_run_filtered(struct sim *sim, size_t from, size_t to, const struct sim_filter *filter)
+{
 	struct sim_link link = { 0 };
 	uint64_t failed = sim->counts.failed_exchanges;
 	int step;
 
-	link_begin(sim, &link, from, to);
+	link_begin(sim, &link, from, to, filter);
 	for (step = 0; link.exchange != NULL && !sim->has_failed && step < STEP_COUNT_MAX; step++)
 		link_step(sim, &link, false);
 	if (step == STEP_COUNT_MAX)

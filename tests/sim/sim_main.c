@@ -1,7 +1,7 @@
 /*
  * chapar-sim: runs schedules (sim.h) with one seed after the other.
  * usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] [--seeds FILE] [--trace]
- *                   [--one-writer] [--stop]
+ *                   [--one-writer] [--filtered] [--stop]
  * Prints each failing seed with its reason, and "N schedules, F failures"; exits with 1 if there
  * were any; with --stop at the first. `chapar-sim --seed S --schedules 1 --trace` tells a schedule
  * step by step.
@@ -27,7 +27,7 @@ struct options {
 	size_t nodes;
 	unsigned jobs;
 	const char *seeds_path;
-	bool is_trace, is_one_writer, is_stopped_by_failure;
+	bool is_trace, is_one_writer, is_filtered, is_stopped_by_failure;
 };
 
 struct totals {
@@ -58,6 +58,7 @@ static void run_one(const struct options *options, uint64_t seed, struct totals 
 
 	sim->is_trace = options->is_trace;
 	sim->is_one_writer = options->is_one_writer;
+	sim->is_filtered = options->is_filtered;
 	if (!sim_run(sim, seed, options->nodes) && ++totals->failures <= FAILURES_PRINTED_MAX) {
 		printf("seed %llu (%zu nodes, %s): %s\n", (unsigned long long)seed, sim->node_count,
 			sim->topology, sim->failure);
@@ -146,7 +147,7 @@ static void run_jobs(const struct options *options, struct totals *totals)
 static void usage(void)
 {
 	fprintf(stderr, "usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] "
-			"[--seeds FILE] [--trace] [--one-writer] [--stop]\n");
+			"[--seeds FILE] [--trace] [--one-writer] [--filtered] [--stop]\n");
 	exit(2);
 }
 
@@ -155,7 +156,8 @@ static struct options read_options(int argc, char **argv)
 	static const struct option names[] = { { "schedules", 1, NULL, 'n' },
 		{ "seed", 1, NULL, 's' }, { "nodes", 1, NULL, 'k' }, { "jobs", 1, NULL, 'j' },
 		{ "seeds", 1, NULL, 'f' }, { "trace", 0, NULL, 't' }, { "stop", 0, NULL, 'e' },
-		{ "one-writer", 0, NULL, 'w' }, { NULL, 0, NULL, 0 } };
+		{ "one-writer", 0, NULL, 'w' }, { "filtered", 0, NULL, 'p' },
+		{ NULL, 0, NULL, 0 } };
 	struct options options = { .schedules = 1000, .jobs = 1 };
 	int option;
 
@@ -176,6 +178,8 @@ static struct options read_options(int argc, char **argv)
 			options.is_trace = true;
 		else if (option == 'w')
 			options.is_one_writer = true;
+		else if (option == 'p')
+			options.is_filtered = true;
 		else if (option == 'e')
 			options.is_stopped_by_failure = true;
 		else

@@ -286,7 +286,7 @@ void sim_merge_only(struct sim *sim, size_t from, size_t to)
 	struct sim_link link = { 0 };
 	uint64_t before = header_of(sim, &sim->nodes[from]).sequence;
 
-	link_begin(sim, &link, from, to);
+	link_begin(sim, &link, from, to, NULL);
 	while (link.exchange != NULL && !sim->has_failed &&
 		header_of(sim, &sim->nodes[from]).sequence == before)
 		link_step(sim, &link, false);

@@ -70,6 +70,21 @@ static void choose_topology(struct sim *sim)
 				add_pair(sim, a, b);
 }
 
+/* Both directions of a pair have the same, as two channels that are set up alike. */
+static void choose_filters(struct sim *sim)
+{
+	static const char *const patterns[] = { NULL, "INBOX", "Work, Work/*", "!Junk, !Archive",
+		"INBOX, Archive" };
+
+	for (size_t i = 0; i + 1 < sim->pair_count; i += 2) {
+		struct sim_filter filter = { patterns[sim_below(sim, COUNT(patterns))], NULL };
+
+		if (sim_chance(sim, 30))
+			filter.allowed = patterns[sim_below(sim, COUNT(patterns))];
+		sim->pairs[i].filter = sim->pairs[i + 1].filter = filter;
+	}
+}
+
 /* Any node's clock may be up to a day wrong, but no two differ by more than what is refused. */
 static void set_clock(struct sim *sim, struct sim_node *node)
 {
@@ -87,12 +102,15 @@ static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 	*sim = (struct sim){ .seed = seed,
 		.random = { seed },
 		.is_one_writer = sim->is_one_writer,
+		.is_filtered = sim->is_filtered,
 		.is_trace = sim->is_trace };
 	sim->now_ms = SIM_START_MS;
 	sim->node_count = nodes > 0 ? nodes : 2 + sim_below(sim, 4);
 	sim->ledger = ledger_new();
 	sim->earliest_skew_ms = -(int64_t)sim_below(sim, DAY_MS);
 	choose_topology(sim);
+	if (sim->is_filtered)
+		choose_filters(sim);
 	sim->race_percent = race_percents[sim_below(sim, COUNT(race_percents))];
 	sim->tear_percent = tear_percents[sim_below(sim, COUNT(tear_percents))];
 	sim->forward_percent = forward_percents[sim_below(sim, COUNT(forward_percents))];
@@ -137,7 +155,8 @@ static void step_link(struct sim *sim)
 	struct sim_link *link = &sim->links[at];
 
 	if (link->exchange == NULL)
-		link_begin(sim, link, sim->pairs[at].from, sim->pairs[at].to);
+		link_begin(
+			sim, link, sim->pairs[at].from, sim->pairs[at].to, &sim->pairs[at].filter);
 	else if (sim_chance(sim, 5))
 		link_abort(link); /* the initiator crashed */
 	steps = !sim->is_one_writer && sim_chance(sim, 60) ? 1000 : 1 + sim_below(sim, 5);
@@ -265,6 +284,21 @@ static void come_to_rest(struct sim *sim)
 		sim_fail(sim, "P6: equal copies do not stay equal");
 }
 
+/* Each pair's part becomes equal, which the exchange itself sees to. */
+static void converge_filtered(struct sim *sim)
+{
+	uint64_t rounds = 0, before;
+
+	do {
+		before = sum_of_sequences(sim);
+		for (size_t i = 0; i < sim->pair_count && !sim->has_failed; i++)
+			link_run_filtered(
+				sim, sim->pairs[i].from, sim->pairs[i].to, &sim->pairs[i].filter);
+		if (++rounds > 4 * sim->node_count + 2)
+			sim_fail(sim, "P6: partial copies go on changing records");
+	} while (!sim->has_failed && sum_of_sequences(sim) > before);
+}
+
 /* P6: in a bounded number of rounds. */
 void converge(struct sim *sim)
 {
@@ -272,6 +306,8 @@ void converge(struct sim *sim)
 
 	for (size_t i = 0; i < sim->pair_count; i++)
 		link_abort(&sim->links[i]);
+	if (sim->is_filtered)
+		converge_filtered(sim);
 	do {
 		run_round(sim);
 		if (++rounds > sim->node_count + 2)

@@ -241,7 +241,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
             new = copy.copy(new); new.ms = ms; put(i, new)
     acted = [False, False]               # who has done anything since M: if both have, all cursors are told (mail/account.h)
     def note_acts(ours, th, mine_changed):
-        equal = ours is not None and th is not None and type(ours).same(ours, th) and (ours.ms == th.ms or not getattr(ours, 'mb', None))
+        equal = ours is not None and th is not None and type(ours).same(ours, th)
         acted[0] |= mine_changed and not equal; acted[1] |= th is not None and not equal
     def pristine(b, uidnext): return b is not None and b.ms <= 1 and uidnext <= 1    # as every copy makes its INBOX: nobody acted
     for i in sorted(touched_b):

@@ -26,6 +26,11 @@ uint64_t merge_tick(struct merge_state *state)
 	return state->clock;
 }
 
+static bool is_partial(const struct merge_state *state)
+{
+	return state->input->view != NULL && !state->input->view->is_whole;
+}
+
 bool merge_is_in_view(const struct merge_state *state, struct id128 mailbox)
 {
 	return state->input->view == NULL || view_has(state->input->view, mailbox);
@@ -232,8 +237,7 @@ static void keep_shown(struct merge_state *state, struct work_message *message)
 	const struct message_record *shown = message_is_shown(theirs) ? theirs : &message->mine;
 	struct message_record *joined = &message->joined;
 
-	if (state->input->view != NULL || message_is_shown(joined) ||
-		id128_is_none(joined->placed_in))
+	if (is_partial(state) || message_is_shown(joined) || id128_is_none(joined->placed_in))
 		return;
 	joined->mailbox = shown->mailbox;
 	joined->uid = shown->uid;
@@ -289,7 +293,7 @@ static int take_my_message(struct merge_state *state, const struct message_recor
 	struct message_record mine = *told;
 	int rc = 0;
 
-	if (state->input->view != NULL && !message_is_shown(told))
+	if (is_partial(state) && !message_is_shown(told))
 		rc = copy->message(copy->context, told->instance, &mine);
 	if (rc == 0)
 		merge_take_mine(state, &mine)->is_mine_changed = true;

@@ -216,7 +216,10 @@ static void fail_exchange(struct sim *sim, struct sim_link *link, bool mishaps)
 
 	sim->counts.failed_exchanges++;
 	sim_trace(sim, "  the exchange fails: %s: %s", error_name(error->code), error->text);
-	if (exchange_result(link->exchange)->is_postponed) {
+	/* Where one may see a part only, what he heard of elsewhere is refused until both agree on
+	 * the names. */
+	if (exchange_result(link->exchange)->is_postponed ||
+		(link->filter.allowed != NULL && strstr(error->text, "(mailboxes)") != NULL)) {
 		link_abort(link);
 		return;
 	}

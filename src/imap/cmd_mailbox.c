@@ -234,6 +234,8 @@ enum net_result cmd_delete(struct imap_session *session, struct imap_parser *arg
 	rc = find_to_delete(session, name, &target, &error);
 	if (rc == 0 && !target.exists)
 		return imap_no(session, "[HASCHILDREN] There are mailboxes below it");
+	if (rc == 0 && bytes_equal_string(target.name, "INBOX"))
+		return imap_no(session, "[CANNOT] INBOX cannot be deleted");
 	if (rc == 0)
 		rc = mailbox_delete(session->mail, target.account, target.name, &error, &position);
 	if (rc < 0)

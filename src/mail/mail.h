@@ -81,7 +81,7 @@ bool account_is_visible(const struct account_header *header);
 int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struct bytes special_use,
 	struct error *error, struct id128 *id_r,
 	uint64_t *position_r); /* ERR_EXISTS, ERR_INVALID */
-/* Expunges exactly what it shows now. ERR_NOT_FOUND; ERR_INVALID for INBOX. Children stay. */
+/* Expunges exactly what it shows now. ERR_NOT_FOUND; ERR_REFUSED for INBOX. Children stay. */
 int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struct error *error,
 	uint64_t *position_r);
 /*

@@ -237,7 +237,7 @@ int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struc
 	int rc;
 
 	if (name_is_inbox(name))
-		return error_set(error, ERR_INVALID, "INBOX cannot be deleted");
+		return error_set(error, ERR_REFUSED, "INBOX cannot be deleted");
 	rc = mail_commit(mail, account, delete_run, &remove, error, position_r);
 	return rc == ERR_NOT_FOUND ? error_set(error, rc, "no such mailbox") : rc;
 }

@@ -357,7 +357,7 @@ static void a_mailbox_made_again_has_a_greater_uidvalidity(void **state)
 	assert_true(find_mailbox(fixture, "Work").uidvalidity > uidvalidity);
 	assert_int_equal(mailbox_delete(fixture->mail, fixture->account, B("inbox"), NULL,
 				 &fixture->position),
-		ERR_INVALID);
+		ERR_REFUSED);
 }
 
 static void bad_mailbox_names_are_refused_with_the_reason(void **state)

@@ -434,6 +434,18 @@ static int config_run(const struct tool_options *options, struct error *error, i
 	return rc;
 }
 
+/* In colour on a terminal that has them, unless NO_COLOR (no-color.org) says that nobody wants any.
+ */
+static void failure_print(const char *text)
+{
+	const char *none = getenv("NO_COLOR"), *terminal = getenv("TERM");
+	bool has_colour = isatty(STDERR_FILENO) && (none == NULL || none[0] == '\0') &&
+			  terminal != NULL && strcmp(terminal, "dumb") != 0;
+
+	fprintf(stderr, "%schapar:%s %s\n", has_colour ? "\033[1;31m" : "",
+		has_colour ? "\033[0m" : "", text);
+}
+
 int main(int argc, char **argv)
 {
 	struct tool_options options;
@@ -441,14 +453,15 @@ int main(int argc, char **argv)
 	int rc, code = 0;
 
 	if (tool_options_parse(argc, (const char *const *)argv, &options, &error) < 0) {
-		fprintf(stderr, "chapar: %s (see chapar help)\n", error.text);
+		failure_print(error.text);
+		fputs("chapar help tells all commands\n", stderr);
 		return EX_USAGE;
 	}
 	rc = bare_run(&options, &error);
 	if (rc == ERR_NOT_FOUND && error.code == 0)
 		rc = config_run(&options, &error, &code);
 	if (rc < 0)
-		fprintf(stderr, "chapar: %s\n", error.code != 0 ? error.text : error_name(rc));
+		failure_print(error.code != 0 ? error.text : error_name(rc));
 	if (fflush(stdout) != 0 && rc == 0)
 		rc = ERR_IO;
 	return code != 0 ? code : exit_code_of(rc);

@@ -31,7 +31,8 @@ enum option_flag {
 	TAKES_AT = 1 << 20,
 	TAKES_RESTORE = 1 << 21,
 	TAKES_KEEP = 1 << 22,
-	TAKES_TARGET = 1 << 23
+	TAKES_TARGET = 1 << 23,
+	TAKES_LISTED = 1 << 24
 };
 
 struct tool_command {

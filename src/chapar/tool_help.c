@@ -105,7 +105,7 @@ static void seconds_print(const struct tool_command *command, FILE *out)
 {
 	fprintf(out, "    %s) words='", command->words[0]);
 	for (const struct tool_command *other = tool_commands; other->words[0] != NULL; other++)
-		if (strcmp(other->words[0], command->words[0]) == 0)
+		if (strcmp(other->words[0], command->words[0]) == 0 && other->words[1] != NULL)
 			fprintf(out, "%s ", other->words[1]);
 	fputs("' ;;\n", out);
 }
@@ -142,7 +142,7 @@ static void bash_print(FILE *out)
 		command++)
 		if (command->words[1] != NULL)
 			case_print(command, out);
-	fputs("  esac\n  case $first in\n", out);
+	fputs("  esac\n  [[ -z $options ]] && case $first in\n", out);
 	for (const struct tool_command *command = tool_commands; command->words[0] != NULL;
 		command++)
 		if (command->words[1] == NULL)

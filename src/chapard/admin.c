@@ -16,7 +16,7 @@ static const struct admin_command commands[] = {
 	{ "account-delete", 0, 1, 1, admin_account_delete },                  /* NAME */
 	{ "account-serve", 0, 1, 1, admin_account_serve },                    /* PATTERN */
 	{ "account-share", 0, 1, 1, admin_account_share },                    /* NAME */
-	{ "acl", 0, 2, 4, admin_acl }, /* NAME MAILBOX [IDENTIFIER RIGHTS] */
+	{ "acl", ADMIN_OPTION_JSON, 2, 4, admin_acl }, /* NAME MAILBOX [IDENTIFIER RIGHTS] */
 	{ "account-list", ADMIN_OPTION_JSON, 0, 0, admin_account_list },
 	{ "account-mode", 0, 2, 3, admin_account_mode },     /* PATTERN multi|master [NODE] */
 	{ "account-switch", 0, 1, 2, admin_account_switch }, /* NAME [NODE] */

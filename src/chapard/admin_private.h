@@ -41,9 +41,10 @@ struct admin_call {
 	uint64_t item_count; /* accounts told or looked at */
 	uint64_t message_count, byte_count;
 	uint64_t kept_count, kept_bytes;
-	uint64_t since_ms;      /* conflicts: told from then on */
-	uint64_t finding_count; /* of verify; conflicts told */
-	uint64_t told_at_ms;    /* monotonic: when progress was told last */
+	uint64_t since_ms;                      /* conflicts: told from then on */
+	uint64_t finding_count;                 /* of verify; conflicts told */
+	uint64_t told_at_ms;                    /* monotonic: when progress was told last */
+	uint64_t progress_done, progress_total; /* bytes or messages that verify has read */
 
 	/* What a command keeps beside that, and who frees it; NULL: nothing. */
 	void *state;

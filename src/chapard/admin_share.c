@@ -1,6 +1,7 @@
 /* Shared accounts, and the rights to mailboxes. */
 #include "chapard/admin_private.h"
 
+#include "chapard/json.h"
 #include "mail/acl.h"
 #include "mail/annotation.h"
 
@@ -53,6 +54,22 @@ static int find_mailbox(struct admin_call *call, uint32_t *account_r, struct id1
 	return rc;
 }
 
+static void tell_json(const struct acl *acl, struct buffer *out)
+{
+	struct buffer letters = { 0 };
+
+	for (size_t i = 0; i < acl->count; i++) {
+		buffer_clear(&letters);
+		acl_write_rights(&letters, acl->entries[i].rights);
+		json_member_string(
+			out, i == 0 ? "[{" : ",{", "identifier", acl->entries[i].identifier);
+		json_member_string(out, ",", "rights", buffer_bytes(&letters));
+		buffer_append_byte(out, '}');
+	}
+	buffer_append_string(out, acl->count == 0 ? "[]\n" : "]\n");
+	buffer_deinit(&letters);
+}
+
 static void tell(const struct acl *acl, struct buffer *out)
 {
 	for (size_t i = 0; i < acl->count; i++) {
@@ -95,7 +112,7 @@ int admin_acl(struct admin_call *call, struct buffer *out, struct error *error)
 		return error_set(error, ERR_INVALID, "an identifier needs rights, or \"none\"");
 	rc = find_mailbox(call, &account, &mailbox, &acl, error);
 	if (rc == 0 && call->argument_count == 2)
-		tell(&acl, out);
+		(admin_has(call, ADMIN_OPTION_JSON) ? tell_json : tell)(&acl, out);
 	else if (rc == 0)
 		rc = set(call, account, mailbox, out, error);
 	return rc < 0 ? rc : ADMIN_DONE;

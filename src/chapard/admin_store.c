@@ -1,5 +1,6 @@
 #include "chapard/admin_private.h"
 
+#include "base/clock.h"
 #include "chapard/json.h"
 #include "store/store.h"
 
@@ -52,12 +53,52 @@ static int segments_verify(struct admin_call *call, struct buffer *out, struct e
 	return rc == ERR_CORRUPT && call->finding_count > 0 ? 0 : rc;
 }
 
+static uint64_t amount_of(const struct admin_call *call, const struct account_header *header)
+{
+	return admin_has(call, ADMIN_OPTION_BODIES) ? header->byte_count : header->message_count;
+}
+
+/* Of all accounts, how much there is to be read. */
+static int verify_total(struct admin_call *call, struct error *error)
+{
+	struct account_header header = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(call->admin->mail, 0, &kv);
+
+	while (rc == 0) {
+		rc = account_next(kv, header.number, &header);
+		if (rc == 0)
+			call->progress_total += amount_of(call, &header);
+	}
+	mail_read_end(&kv);
+	if (rc == ERR_NOT_FOUND)
+		return 0;
+	return error_set(error, rc, "the accounts cannot be read: %s", error_name(rc));
+}
+
+static void verify_progress(
+	struct admin_call *call, const struct account_header *header, struct buffer *out)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (call->argument_count == 0 && now >= call->told_at_ms + ADMIN_PROGRESS_MS) {
+		call->told_at_ms = now;
+		admin_progress(out, call->progress_done, call->progress_total,
+			admin_has(call, ADMIN_OPTION_BODIES) ? "bytes" : "messages", "verifying");
+	}
+	call->progress_done += amount_of(call, header);
+}
+
 int admin_verify(struct admin_call *call, struct buffer *out, struct error *error)
 {
 	struct finding_context finding = { .call = call, .out = out };
 	struct account_header header;
-	int rc = admin_account_next(call, &header, error);
+	int rc = 0;
 
+	if (call->item_count == 0 && call->argument_count == 0)
+		rc = verify_total(call, error);
+	if (rc == 0)
+		rc = admin_account_next(call, &header, error);
 	if (rc == ERR_NOT_FOUND && error->code == 0) {
 		rc = segments_verify(call, out, error);
 		return rc < 0 ? rc : verify_finish(call, out, error);
@@ -65,6 +106,7 @@ int admin_verify(struct admin_call *call, struct buffer *out, struct error *erro
 	if (rc < 0)
 		return rc;
 	finding.account = header.name;
+	verify_progress(call, &header, out);
 	rc = account_verify(call->admin->mail, header.number, admin_has(call, ADMIN_OPTION_BODIES),
 		finding_tell, &finding);
 	if (rc < 0 && rc != ERR_CORRUPT)

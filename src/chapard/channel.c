@@ -253,6 +253,22 @@ void channel_get_status(struct channel *channel, struct channel_status *status_r
 	pthread_mutex_unlock(&channel->lock);
 }
 
+uint64_t channel_lag_changes(struct channel *channel)
+{
+	struct kv_txn *kv = NULL;
+	uint64_t last = 0, served;
+	bool is_idle;
+
+	pthread_mutex_lock(&channel->lock);
+	is_idle = channel->status.is_connected && channel->status.pending_count == 0;
+	served = channel->served;
+	pthread_mutex_unlock(&channel->lock);
+	if (is_idle || mail_read_begin(channel->mail, 0, &kv) < 0 || feed_last(kv, &last) < 0)
+		last = 0;
+	mail_read_end(&kv);
+	return last > served ? last - served : 0;
+}
+
 const char *channel_name(const struct channel *channel)
 {
 	return channel->options.name;

@@ -107,6 +107,8 @@ void channel_set_paused(struct channel *channel, bool is_paused);
 size_t channel_get_failures(struct channel *channel, struct channel_failure **failures_r);
 /* Any thread. */
 void channel_get_status(struct channel *channel, struct channel_status *status_r);
+/* How many changes were made here since the first that the peer may lack, whatever the account. */
+uint64_t channel_lag_changes(struct channel *channel);
 const char *channel_name(const struct channel *channel);
 
 #endif

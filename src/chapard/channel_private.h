@@ -91,6 +91,7 @@ struct channel {
 	uint64_t backlog_end;      /* feed sequence where the backlog ends; 0: there is none */
 	uint64_t live_cursor;      /* feed sequence looked at beyond the backlog */
 	uint64_t saved_cursor;     /* as in the store */
+	uint64_t served;           /* what channel_served() told last; under `lock` */
 	uint64_t saved_peer;
 	uint64_t save_at_ms; /* monotonic; 0: nothing to save */
 
@@ -108,6 +109,8 @@ struct channel {
 };
 
 /* channel_queue.c: which accounts are dirty */
+/* The feed is served up to here without a gap. */
+uint64_t channel_served(const struct channel *channel);
 /* Reads feed entries after the cursor into the ready queue. */
 int channel_scan(struct channel *channel, struct error *error);
 void channel_make_ready(struct channel *channel, struct channel_account *account);

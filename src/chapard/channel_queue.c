@@ -228,6 +228,9 @@ int channel_load(struct channel *channel, struct error *error)
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return error_set(error, rc, "the channel's cursor cannot be read");
 	channel->cursor = channel->saved_cursor;
+	pthread_mutex_lock(&channel->lock);
+	channel->served = channel->cursor;
+	pthread_mutex_unlock(&channel->lock);
 	channel->peer = channel->saved_peer;
 	return 0;
 }
@@ -262,8 +265,7 @@ static int save_run(struct store_write *store, void *context)
 	return rc;
 }
 
-/* The feed is served up to here without a gap. */
-static uint64_t served_cursor(const struct channel *channel)
+uint64_t channel_served(const struct channel *channel)
 {
 	uint64_t cursor = channel->cursor;
 
@@ -297,7 +299,7 @@ static void drop_idle(struct channel *channel)
 
 int channel_save(struct channel *channel, struct error *error)
 {
-	struct save save = { channel, served_cursor(channel) };
+	struct save save = { channel, channel_served(channel) };
 	uint64_t position;
 	int rc;
 

@@ -399,7 +399,7 @@ static int survey_backlog(struct channel *channel, struct error *error)
 
 static void tell_pending(struct channel *channel)
 {
-	uint64_t pending = 0, backlog = 0;
+	uint64_t pending = 0, backlog = 0, served = channel_served(channel);
 
 	for (unsigned i = 0; i < CHANNEL_BUCKET_COUNT; i++)
 		for (const struct channel_account *account = channel->buckets[i]; account != NULL;
@@ -413,6 +413,7 @@ static void tell_pending(struct channel *channel)
 		channel->status.pending_since_ms = 0;
 	else if (channel->status.pending_since_ms == 0)
 		channel->status.pending_since_ms = clock_now_ms(clock_system());
+	channel->served = served;
 	channel->status.pending_count = pending;
 	channel->status.backlog_count = backlog;
 	channel->status.failing_count = channel->failing_count;

@@ -21,7 +21,7 @@ static uint64_t lag_s(const struct channel_status *status)
 }
 
 static void channel_tell_json(const char *name, const struct channel_status *status,
-	const char *separator, struct buffer *out)
+	uint64_t lag_changes, const char *separator, struct buffer *out)
 {
 	json_member_string(out, separator, "name", bytes_of_string(name));
 	json_member_bool(out, ",", "paused", status->is_paused);
@@ -31,6 +31,7 @@ static void channel_tell_json(const char *name, const struct channel_status *sta
 	buffer_printf(out, ",\"peer-id\":\"%016llx\"", (unsigned long long)status->peer_node);
 	json_member_number(out, ",", "pending", status->pending_count);
 	json_member_number(out, ",", "lag-seconds", lag_s(status));
+	json_member_number(out, ",", "lag-changes", lag_changes);
 	json_member_number(out, ",", "backlog", status->backlog_count);
 	json_member_number(out, ",", "failing", status->failing_count);
 	json_member_number(out, ",", "last-success-ms", status->last_success_ms);
@@ -44,8 +45,8 @@ static void channel_tell_json(const char *name, const struct channel_status *sta
 	json_member_number(out, ",", "connects", status->connect_count);
 }
 
-static void channel_tell_text(
-	const char *name, const struct channel_status *status, struct buffer *out)
+static void channel_tell_text(const char *name, const struct channel_status *status,
+	uint64_t lag_changes, struct buffer *out)
 {
 	uint64_t now_ms = clock_now_ms(clock_system());
 
@@ -62,10 +63,12 @@ static void channel_tell_text(
 				? 0
 				: (unsigned long long)(now_ms - status->last_success_ms) / 1000);
 	buffer_printf(out,
-		"; lag %llu s, %llu accounts wait, %llu of them failing; %llu exchanges, %llu "
+		"; lag %llu s and %llu changes, %llu accounts wait, %llu of them failing; %llu "
+		"exchanges, %llu "
 		"conflicts "
 		"resolved, %llu repairs\n",
-		(unsigned long long)lag_s(status), (unsigned long long)status->pending_count,
+		(unsigned long long)lag_s(status), (unsigned long long)lag_changes,
+		(unsigned long long)status->pending_count,
 		(unsigned long long)status->failing_count,
 		(unsigned long long)status->exchange_count,
 		(unsigned long long)status->conflict_count,
@@ -110,13 +113,16 @@ static void channel_tell(struct channel *channel, bool is_json, bool is_first, s
 	struct channel_status status;
 	size_t count = channel_get_failures(channel, &failures);
 
+	uint64_t lag_changes = channel_lag_changes(channel);
+
 	channel_get_status(channel, &status);
 	if (is_json) {
-		channel_tell_json(channel_name(channel), &status, is_first ? "{" : ",\n{", out);
+		channel_tell_json(
+			channel_name(channel), &status, lag_changes, is_first ? "{" : ",\n{", out);
 		failures_json(failures, count, out);
 		buffer_append_byte(out, '}');
 	} else {
-		channel_tell_text(channel_name(channel), &status, out);
+		channel_tell_text(channel_name(channel), &status, lag_changes, out);
 		failures_text(failures, count, out);
 	}
 	free(failures);

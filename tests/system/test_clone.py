@@ -380,6 +380,9 @@ class Tool(chapar.TestCase):
 
 
 class Peers(chapar.TestCase):
+    def lag(self, node):
+        return json.loads(node.tool("status", "--json")[1])["channels"][0]["lag-changes"]
+
     def test_a_pair_is_compared_in_one_request_and_a_monitor_hears_of_a_cut(self):
         pair = self.pair()
         pair.start("alice", "bob")
@@ -394,14 +397,25 @@ class Peers(chapar.TestCase):
         self.assertRegex(text, r"[2-9] accounts are equal on b; \d+ requests")
         self.assertEqual(pair.a.tool("verify", "--peer", "b", "--json")[1].strip(), "[]")
         self.assertEqual(pair.a.tool("verify", "--peer", "c", check=False)[0], 67)
+        wait_until(lambda: self.lag(pair.a) == 0, 60, "nothing waits")
         pair.cut()
         wait_until(
             lambda: pair.a.tool("status", "--check", check=False)[0] == 75, 60, "a cut is told"
         )
+        for number in range(3):
+            pair.a.deliver("alice", message("while it is cut %d" % number))
         channel = json.loads(pair.a.tool("status", "--json")[1])["channels"][0]
         self.assertFalse(channel["connected"])
         self.assertIn("lag-seconds", channel)
-        self.assertNotEqual(pair.a.tool("verify", "--peer", "b", check=False)[0], 0)
+        self.assertEqual(channel["lag-changes"], 3)
+        self.assertIn(" and 3 changes, ", pair.a.tool("status")[1])
+        pair.heal()
+        pair.wait_equal("alice")
+        wait_until(lambda: self.lag(pair.a) == 0, 60, "nothing waits")
+        pair.cut()
+        wait_until(
+            lambda: pair.a.tool("verify", "--peer", "b", check=False)[0] != 0, 60, "it is cut"
+        )
         pair.a.stop()
         self.assertEqual(pair.a.tool("status", "--check", check=False)[0], 69)
 

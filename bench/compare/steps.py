@@ -21,7 +21,7 @@ def number(text, pattern, index=0):
 
 
 def latency(text, prefix, field):
-    return number(text, r"^%s n=\d+ .*\b%s=([\d.]+)" % (re.escape(prefix), field))
+    return number(text, r"^%s n=[1-9]\d* .*\b%s=([\d.]+)" % (re.escape(prefix), field))
 
 
 # ---- the large mailbox: filled on A alone, then copied for the first time
@@ -242,10 +242,12 @@ def unchanged(run):
             server.heal()
         else:
             server.run("kick", BOXES_USER)
-            time.sleep(3)
+            time.sleep(2)
+            run.settle(60)
             before = server.proxy_totals()
             server.run("kick", BOXES_USER)
-            time.sleep(3)
+            time.sleep(2)
+            run.settle(60)
             after = server.proxy_totals()
         # Dovecot is asked on both sides, and this proxy sees those that begin on A.
         run.put("unchanged.bytes", name, after[0] - before[0])

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What copies of an account cost: chapar clone, backup and bundle beside rsync, mbsync and doveadm backup.
 
-    copies.py BUILD [--messages 50000] [--new 100] [--first 3] [--again 5] [--folder DIR]
+    copies.py BUILD [--messages 50000] [--new 100] [--first 3] [--slow 1] [--again 5] [--folder DIR]
 
 One mailbox with the same messages lies in a Maildir, which a Dovecot serves, and in a Chapar. Each tool makes a copy of it on the
 same disk: a first one, one more when nothing is new, one more after --new messages came. Rounds are interleaved; what is
@@ -149,6 +149,7 @@ TOOLS = (
     ("backup", "chapar backup"),
     ("bundle", "chapar bundle"),
 )
+SLOW = ("mbsync", "doveadm")  # they bring each message to disk before the next
 
 
 def size_of(folder):
@@ -163,18 +164,22 @@ def measure(scene, options):
     scene.deliver(options.messages)
     copies = scene.folder + "/copies"
 
-    def step(name):
+    def step(name, without=()):
         for tool, _ in TOOLS:
+            if tool in without:
+                continue
             seconds[name][tool].append(getattr(scene, tool)(os.path.join(copies, tool)))
             print("%-12s %-8s %8.3f s" % (name, tool, seconds[name][tool][-1]), file=sys.stderr)
 
-    for _ in range(options.first):
-        shutil.rmtree(copies, ignore_errors=True)
+    for number in range(options.first):
+        without = SLOW if number >= options.slow else ()
         for tool, _ in TOOLS:
-            os.makedirs(os.path.join(copies, tool))
+            if tool not in without:
+                shutil.rmtree(os.path.join(copies, tool), ignore_errors=True)
+                os.makedirs(os.path.join(copies, tool))
         os.chmod(copies, 0o755)
         subprocess.run(["sync"], check=True)
-        step("first copy")
+        step("first copy", without)
     for tool, _ in TOOLS:
         sizes[tool] = size_of(os.path.join(copies, tool))
     for _ in range(options.again):
@@ -207,6 +212,7 @@ def main():
     parser.add_argument("--messages", type=int, default=50000)
     parser.add_argument("--new", type=int, default=100)
     parser.add_argument("--first", type=int, default=3, help="rounds of the first copy, and of new messages")
+    parser.add_argument("--slow", type=int, default=1, help="in how many of them mbsync and doveadm take part")
     parser.add_argument("--again", type=int, default=5, help="rounds in which nothing is new")
     parser.add_argument("--folder", help="on the disk to measure; made if it is not there")
     parser.add_argument("--json", help="all seconds go to this file")

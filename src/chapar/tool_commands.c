@@ -71,7 +71,8 @@ const struct tool_command tool_commands[] = {
 		0, "", "List what merges decided by more than that the later change stays." },
 	{ { "conflicts", NULL }, TOOL_CONFLICT_LIST, TAKES_JSON | TAKES_SINCE, 0, 1, "[NAME]",
 		"The same, of all accounts or of one." },
-	{ { "export", NULL }, TOOL_EXPORT, TAKES_JSON, 2, 2, "ACCOUNT maildir:DIR | mbox:DIR",
+	{ { "export", NULL }, TOOL_EXPORT, TAKES_JSON | TAKES_EXPORT, 2, 2,
+		"ACCOUNT maildir:DIR | mbox:DIR | eml:DIR",
 		"Write an account's mail into another store, and at later runs what changed." },
 	{ { "help", NULL }, TOOL_HELP, 0, 0, 2, "[COMMAND]",
 		"Tell the commands, or all about one." },
@@ -175,7 +176,8 @@ const struct tool_option tool_option_rows[] = {
 	{ "--at", TAKES_AT, "TIME", AT(at),
 		"as of then: '2026-11-01 12:00' (UTC), 90m, 12h or 3d ago; by default the last" },
 	{ "--into", TAKES_RESTORE, "URL", AT(into),
-		"the node: imaps://USER@HOST/, as a sync-user; or files: maildir:DIR, mbox:DIR; "
+		"the node: imaps://USER@HOST/, as a sync-user; or files: maildir:DIR, mbox:DIR, "
+		"eml:DIR; "
 		"else the node of this machine" },
 	{ "--mailbox", TAKES_RESTORE, "NAME", AT(mailbox), "what was in this mailbox" },
 	{ "--message", TAKES_RESTORE, "ID", AT(message), "this message, as backup list names it" },
@@ -187,6 +189,7 @@ const struct tool_option tool_option_rows[] = {
 		"what is made anew has the UIDNEXT and modseqs of then: where no client saw what "
 		"came later" },
 	{ "--mailbox", TAKES_LISTED, "NAME", AT(mailbox), "the messages of this mailbox" },
+	{ "--mailbox", TAKES_EXPORT, "NAME", AT(mailbox), "this mailbox only" },
 	{ "--key-file", TAKES_SECRET, "FILE", AT(key_file),
 		"encrypted with the bytes of this file, such as 32 random ones" },
 	{ "--passphrase-file", TAKES_SECRET, "FILE", AT(passphrase_file),

@@ -32,7 +32,8 @@ enum option_flag {
 	TAKES_RESTORE = 1 << 21,
 	TAKES_KEEP = 1 << 22,
 	TAKES_TARGET = 1 << 23,
-	TAKES_LISTED = 1 << 24
+	TAKES_LISTED = 1 << 24,
+	TAKES_EXPORT = 1 << 25
 };
 
 struct tool_command {

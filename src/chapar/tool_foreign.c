@@ -328,6 +328,7 @@ int tool_export(struct node *node, const struct tool_options *options, struct er
 	add_if(&request, options->is_json, "--json");
 	add(&request, options->names[0]);
 	rc = place_add(&request, options->names[1], error);
+	add_value(&request, "mailbox", options->mailbox);
 	if (rc == 0)
 		rc = node_run(node, request.words, request.count, stdout, error);
 	arena_free(&request.arena);

@@ -88,8 +88,8 @@ struct tool_options {
 	bool is_watch, is_check;
 	bool is_dry_run, is_over_quota, keeps_gone; /* of imports */
 	const char *peer;                           /* a channel's name; NULL: not given */
-	const char *login;      /* of an import; NULL: the user himself */
-	const char *token_file; /* likewise; NULL: a password */
+	const char *login;                          /* of an import; NULL: the user himself */
+	const char *token_file;                     /* likewise; NULL: a password */
 	bool is_repair;
 	/* Of backup and restore; NULL: not given. */
 	const char *from, *into, *accounts, *cache, *at, *as, *message, *keep;

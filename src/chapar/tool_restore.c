@@ -151,10 +151,10 @@ static int restore_check(const struct tool_options *options, struct error *error
 			"--mailbox, --message, --to, --as and --expunged are for one account");
 	if (!tool_restore_is_files(options))
 		return 0;
-	if (options->message != NULL || options->to != NULL || options->as != NULL ||
-		options->with_expunged || options->is_exact)
+	if (options->to != NULL || options->as != NULL || options->with_expunged ||
+		options->is_exact)
 		return error_set(error, ERR_INVALID,
-			"--message, --to, --as, --expunged and --exact are for a node, not for "
+			"--to, --as, --expunged and --exact are for a node, not for "
 			"files");
 	if (options->password_file != NULL || options->ca_file != NULL || options->pin != NULL ||
 		options->is_without_tls)

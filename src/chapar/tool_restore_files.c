@@ -182,6 +182,8 @@ static int export_run(struct tool_restore_files *files, struct mail *mail, const
 		return rc;
 	if (writing->wanted->selection.mailbox != NULL)
 		options.mailbox = bytes_of_string(writing->wanted->selection.mailbox);
+	if (writing->wanted->selection.instance_count > 0)
+		options.instance = writing->wanted->selection.instances;
 	export = export_new(
 		&options, export_place_target(&files->place, buffer_string(&files->folder)));
 	do {
@@ -210,7 +212,10 @@ int tool_restore_files_bring(struct tool_restore_files *files, const struct back
 	}
 	rc = folder_choose(files, account->name, error);
 	restored_r->folder = buffer_string(&files->folder);
+	/* The message is chosen when it is written: all of its mailbox comes before. */
 	exact.is_exact = true;
+	exact.selection.instance_count = 0;
+	exact.selection.with_expunged = false;
 	if (rc == 0)
 		rc = node_open_folder(buffer_string(&files->store), &node, error);
 	if (rc == 0)

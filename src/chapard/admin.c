@@ -44,7 +44,7 @@ static const struct admin_command commands[] = {
 	{ "script-get", 0, 2, 2, admin_script_get },           /* NAME SCRIPT */
 	{ "script-list", ADMIN_OPTION_JSON, 1, 1, admin_script_list },
 	{ "script-put", 0, 3, 3, admin_script_put },         /* NAME SCRIPT TEXT */
-	{ "export", ADMIN_OPTION_JSON, 2, 2, admin_export }, /* ACCOUNT TARGET */
+	{ "export", ADMIN_OPTION_JSON, 2, 3, admin_export }, /* ACCOUNT TARGET [mailbox=NAME] */
 	/* ACCOUNT SOURCE [dry-run] [over-quota] [keep] [KEY=VALUE …] */
 	{ "import", ADMIN_OPTION_JSON, 2, 16, admin_import },
 	{ "origin-sync", ADMIN_OPTION_JSON, 2, 3, admin_origin_sync }, /* MODE PASSWORD [watch] */

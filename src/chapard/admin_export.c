@@ -11,8 +11,8 @@
 
 struct export_call {
 	struct export *export;
-	struct buffer told; /* since the last step */
-	bool is_json;
+	struct buffer told;   /* since the last step */
+	bool is_json, is_one; /* one mailbox is asked for */
 	uint64_t mailbox_count;
 	struct export_counts sum;
 };
@@ -77,8 +77,9 @@ static void end(const struct export_call *run, struct buffer *out)
 			(unsigned long long)run->sum.unnamed_count);
 }
 
-/* "maildir:/path", "maildir:/path:LAYOUT=fs" or "mbox:/path". */
-static int target_parse(struct admin_call *call, struct target **target_r, struct error *error)
+/* "maildir:/path", "maildir:/path:LAYOUT=fs", "mbox:/path" or "eml:/path". */
+static int target_parse(struct admin_call *call, struct bytes mailbox, struct target **target_r,
+	struct error *error)
 {
 	const char *text = call->arguments[1];
 	struct export_place place;
@@ -88,23 +89,37 @@ static int target_parse(struct admin_call *call, struct target **target_r, struc
 		return rc;
 	if (bytes_peek(place.folder) != '/')
 		return error_set(error, ERR_INVALID, "%.60s is no absolute path", text);
+	/* The others would count as gone, and be taken away. */
+	if (mailbox.len > 0 && place.form != EXPORT_EML)
+		return error_set(error, ERR_INVALID, "a single mailbox goes into eml: only");
 	*target_r = export_place_target(&place, arena_string(call->arena, place.folder));
 	return 0;
 }
 
+static struct bytes mailbox_wanted(const struct admin_call *call)
+{
+	for (size_t i = 2; i < call->argument_count; i++)
+		if (strncmp(call->arguments[i], "mailbox=", 8) == 0)
+			return arena_copy(call->arena, bytes_of_string(call->arguments[i] + 8));
+	return bytes_of(NULL, 0);
+}
+
 static int begin(struct admin_call *call, struct error *error)
 {
-	struct export_options options = { .mail = call->admin->mail, .tell = tell };
+	struct export_options options = {
+		.mail = call->admin->mail, .mailbox = mailbox_wanted(call), .tell = tell
+	};
 	struct target *target = NULL;
 	struct export_call *run;
 	int rc = admin_account_find(call, call->arguments[0], &options.account, error);
 
 	if (rc == 0)
-		rc = target_parse(call, &target, error);
+		rc = target_parse(call, options.mailbox, &target, error);
 	if (rc < 0)
 		return rc;
 	run = mem_zalloc(sizeof(*run));
 	run->is_json = admin_has(call, ADMIN_OPTION_JSON);
+	run->is_one = options.mailbox.len > 0;
 	options.context = run;
 	run->export = export_new(&options, target);
 	call->state = run;
@@ -145,6 +160,8 @@ int admin_export(struct admin_call *call, struct buffer *out, struct error *erro
 		progress_tell(call, out);
 		return ADMIN_MORE;
 	}
+	if (rc == EXPORT_DONE && run->is_one && run->mailbox_count == 0)
+		rc = error_set(error, ERR_NOT_FOUND, "there is no such mailbox");
 	if (rc == EXPORT_DONE || run->is_json)
 		end(run, out);
 	return rc < 0 ? rc : ADMIN_DONE;

@@ -15,6 +15,7 @@ struct export
 	struct arena *scratch; /* of a step */
 	bool is_open, is_begun;
 
+	struct id128 only; /* with options.instance: the mailbox that it is in */
 	struct mailbox_record *mailboxes;
 	size_t count, room, index;
 	struct bytes *subscriptions;
@@ -75,6 +76,8 @@ static int mailbox_add(void *context, const struct mailbox_record *mailbox)
 
 	if (!mailbox_is_live(mailbox) || !is_chosen(export, mailbox->name))
 		return 0;
+	if (export->options.instance != NULL && !id128_equal(mailbox->id, export->only))
+		return 0;
 	mem_grow((void **)&export->mailboxes, &export->room, export->count + 1,
 		sizeof(*export->mailboxes));
 	export->mailboxes[export->count] = *mailbox;
@@ -103,6 +106,20 @@ static int mailbox_order(const void *left, const void *right)
 	return bytes_compare(a->name, b->name);
 }
 
+/* Where the one message is. */
+static int only_find(struct export *export, struct kv_txn *kv, struct error *error)
+{
+	struct message_record message;
+	int rc = account_get_message(
+		kv, export->options.account, *export->options.instance, export->scratch, &message);
+
+	if (rc == ERR_NOT_FOUND || (rc == 0 && !message_is_shown(&message)))
+		return error_set(error, ERR_NOT_FOUND, "the message was in no mailbox");
+	if (rc == 0)
+		export->only = message.mailbox;
+	return rc;
+}
+
 static int list_read(struct export *export, struct error *error)
 {
 	uint32_t account = export->options.account;
@@ -112,6 +129,8 @@ static int list_read(struct export *export, struct error *error)
 	if (rc < 0)
 		return rc;
 	rc = snapshot(export, &kv);
+	if (rc == 0 && export->options.instance != NULL)
+		rc = only_find(export, kv, error);
 	if (rc == 0)
 		rc = account_each_mailbox(kv, account, export->scratch, mailbox_add, export);
 	if (rc == 0)
@@ -121,7 +140,9 @@ static int list_read(struct export *export, struct error *error)
 	if (rc == 0 && export->count > 1)
 		qsort(export->mailboxes, export->count, sizeof(*export->mailboxes), mailbox_order);
 	export->is_open = true;
-	return rc < 0 ? error_set(error, rc, "the account cannot be read: %s", error_name(rc)) : 0;
+	if (rc < 0 && error->code == 0)
+		error_set(error, rc, "the account cannot be read: %s", error_name(rc));
+	return rc;
 }
 
 /* ---- messages ---- */
@@ -130,11 +151,14 @@ static int batch_add(void *context, const struct message_record *message)
 {
 	struct export *export = context;
 
+	export->next_uid = message->uid + 1;
+	if (export->options.instance != NULL &&
+		stamp_compare(message->instance, *export->options.instance) != 0)
+		return 0;
 	mem_grow((void **)&export->batch, &export->batch_room, export->batch_count + 1,
 		sizeof(*export->batch));
 	export->batch[export->batch_count++] = *message;
 	export->batch_size += message->size;
-	export->next_uid = message->uid + 1;
 	return export->batch_count == STEP_COUNT_MAX || export->batch_size >= STEP_SIZE_MAX;
 }
 

@@ -55,6 +55,8 @@ struct export_options {
 	struct mail *mail;
 	uint32_t account;
 	struct bytes mailbox; /* this one only, borrowed; empty: all */
+	/* This message only, borrowed; NULL: all. ERR_NOT_FOUND if it is not shown. */
+	const struct stamp *instance;
 	/* After each mailbox. */
 	void (*tell)(void *context, struct bytes name, const struct export_counts *counts);
 	void *context;

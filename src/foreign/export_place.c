@@ -1,21 +1,33 @@
 #include "foreign/export_place.h"
 
+#include "foreign/eml_write.h"
 #include "foreign/maildir_write.h"
 #include "foreign/mbox_write.h"
 
 #include <string.h>
 
-static const char maildir_prefix[] = "maildir:", mbox_prefix[] = "mbox:";
+static const struct bytes prefixes[] = {
+	[EXPORT_MAILDIR] = { (const unsigned char *)"maildir:", 8 },
+	[EXPORT_MBOX] = { (const unsigned char *)"mbox:", 5 },
+	[EXPORT_EML] = { (const unsigned char *)"eml:", 4 },
+};
 static const char layout_fs[] = ":LAYOUT=fs";
 
-static bool begins_with(const char *text, const char *prefix)
+static bool form_find(struct bytes text, enum export_form *form_r)
 {
-	return strncmp(text, prefix, strlen(prefix)) == 0;
+	for (int i = 0; i <= EXPORT_EML; i++)
+		if (bytes_start_with(text, prefixes[i])) {
+			*form_r = (enum export_form)i;
+			return true;
+		}
+	return false;
 }
 
 bool export_place_is(const char *text)
 {
-	return begins_with(text, maildir_prefix) || begins_with(text, mbox_prefix);
+	enum export_form form;
+
+	return form_find(bytes_of_string(text), &form);
 }
 
 int export_place_parse(const char *text, struct export_place *place_r, struct error *error)
@@ -23,11 +35,10 @@ int export_place_parse(const char *text, struct export_place *place_r, struct er
 	struct export_place place = { .folder = bytes_of_string(text) };
 	size_t layout_len = strlen(layout_fs);
 
-	if (!export_place_is(text))
+	if (!form_find(place.folder, &place.form))
 		return error_set(error, ERR_INVALID, "%.60s is no store that is known", text);
-	place.is_mbox = begins_with(text, mbox_prefix);
-	bytes_skip(&place.folder, strlen(place.is_mbox ? mbox_prefix : maildir_prefix));
-	place.is_fs = !place.is_mbox && place.folder.len >= layout_len &&
+	bytes_skip(&place.folder, prefixes[place.form].len);
+	place.is_fs = place.form == EXPORT_MAILDIR && place.folder.len >= layout_len &&
 		      strcmp(text + strlen(text) - layout_len, layout_fs) == 0;
 	if (place.is_fs)
 		place.folder.len -= layout_len;
@@ -39,5 +50,12 @@ int export_place_parse(const char *text, struct export_place *place_r, struct er
 
 struct target *export_place_target(const struct export_place *place, const char *folder)
 {
-	return place->is_mbox ? mbox_write_new(folder) : maildir_write_new(folder, place->is_fs);
+	switch (place->form) {
+	case EXPORT_MBOX:
+		return mbox_write_new(folder);
+	case EXPORT_EML:
+		return eml_write_new(folder);
+	default:
+		return maildir_write_new(folder, place->is_fs);
+	}
 }

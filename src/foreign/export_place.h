@@ -1,6 +1,6 @@
 /*
  * export_place: where an export writes to, as operators name it: "maildir:DIR",
- * "maildir:DIR:LAYOUT=fs" or "mbox:DIR".
+ * "maildir:DIR:LAYOUT=fs", "mbox:DIR" or "eml:DIR".
  */
 #ifndef CHAPAR_FOREIGN_EXPORT_PLACE_H
 #define CHAPAR_FOREIGN_EXPORT_PLACE_H
@@ -9,7 +9,8 @@
 
 struct export_place {
 	struct bytes folder; /* borrows from the text */
-	bool is_mbox, is_fs;
+	enum export_form { EXPORT_MAILDIR, EXPORT_MBOX, EXPORT_EML } form;
+	bool is_fs;
 };
 
 /* Whether `text` begins as one does. */

@@ -1,6 +1,7 @@
 #include "sync/body_set.h"
 
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "mail/mime_summary.h"
 #include "mail/tables.h"
 #include "sync/responder.h"
@@ -103,10 +104,12 @@ static int keep_in_memory(
 
 /* A batch on its way to disk. */
 struct hold {
+	struct store *store;
 	const struct body_item *items;
-	size_t count; /* of those prepared */
+	size_t count;
 	struct store_body **bodies;
 	struct buffer *summaries;
+	int *results; /* of preparing each; ERR_ILLEGAL: its GUID is another */
 };
 
 static int hold_run(struct store_write *write, void *context)
@@ -123,30 +126,44 @@ static int hold_run(struct store_write *write, void *context)
 	return rc;
 }
 
-static int prepare_held(struct hold *hold, struct mail *mail, size_t count, struct error *error)
+static void prepare_one(void *context, size_t index)
 {
-	for (size_t i = 0; i < count; i++) {
-		int rc = store_body_prepare(mail_store(mail), hold->items[i].raw, &hold->bodies[i]);
+	struct hold *hold = context;
+	const struct body_item *item = &hold->items[index];
+	int rc = store_body_prepare(hold->store, item->raw, &hold->bodies[index]);
 
-		if (rc < 0)
-			return error_set(error, rc, "a message's body cannot be made ready");
-		hold->count++;
-		rc = check_guid(&hold->items[i].guid, store_body_guid(hold->bodies[i]), error);
-		if (rc < 0)
-			return rc;
-		mime_summary_make(hold->items[i].raw, &hold->summaries[i]);
-	}
+	if (rc == 0)
+		rc = check_guid(&item->guid, store_body_guid(hold->bodies[index]), NULL);
+	if (rc == 0)
+		mime_summary_make(item->raw, &hold->summaries[index]);
+	hold->results[index] = rc;
+}
+
+/* Hashing and compressing is most of what a first copy costs. */
+static int prepare_held(struct hold *hold, struct error *error)
+{
+	parallel_run(hold->count, prepare_one, hold);
+	for (size_t i = 0; i < hold->count; i++)
+		if (hold->results[i] == ERR_ILLEGAL)
+			return check_guid(
+				&hold->items[i].guid, store_body_guid(hold->bodies[i]), error);
+		else if (hold->results[i] < 0)
+			return error_set(
+				error, hold->results[i], "a message's body cannot be made ready");
 	return 0;
 }
 
 static int hold_on_disk(struct body_set *set, struct mail *mail, const struct body_item *items,
 	size_t count, struct error *error)
 {
-	struct hold hold = { .items = items,
+	struct hold hold = { .store = mail_store(mail),
+		.items = items,
+		.count = count,
 		.bodies = mem_zalloc_array(count, sizeof(struct store_body *)),
-		.summaries = mem_zalloc_array(count, sizeof(struct buffer)) };
+		.summaries = mem_zalloc_array(count, sizeof(struct buffer)),
+		.results = mem_zalloc_array(count, sizeof(int)) };
 	uint64_t position;
-	int rc = prepare_held(&hold, mail, count, error);
+	int rc = prepare_held(&hold, error);
 
 	if (rc == 0)
 		rc = store_commit(mail_store(mail), hold_run, &hold, error, &position);
@@ -158,6 +175,7 @@ static int hold_on_disk(struct body_set *set, struct mail *mail, const struct bo
 	}
 	free(hold.bodies);
 	free(hold.summaries);
+	free(hold.results);
 	return rc;
 }
 

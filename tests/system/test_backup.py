@@ -341,16 +341,32 @@ class Backup(BackupCase):
         self.assertFalse(os.path.exists(out + "2"))
         self.assert_nothing_left()
 
+    def test_one_message_restored_into_a_file(self):
+        self.fill()
+        self.backup()
+        at = self.times()[-1]
+        with self.a.imap("alice") as client:
+            client.select()
+            body = client.fetch("2", "UID BODY.PEEK[]")[2]["BODY[]"]
+        entry = [e for e in self.listed("--account", "alice", "--mailbox", "INBOX") if e["uid"] == 2][0]
+        self.change()
+        out = os.path.join(self.folder, "out")
+        options = ("alice", "--message", entry["id"], "--into")
+        _, text = self.restore(self.a, *options, "eml:" + out, "--at", at)
+        self.assertIn("1 messages and 1 mailboxes", text)
+        self.assertEqual(self.tree(out), {"INBOX/2.eml": body})
+        status, text = self.restore(self.a, *options, "eml:" + out + "2", check=False)
+        self.assertEqual((status, "in no mailbox" in text), (67, True), text)
+        self.assert_nothing_left()
+
     def test_what_cannot_be_restored_into_files_is_said(self):
         self.start_with("alice")
         self.a.deliver("alice", message("one"))
         self.backup()
         out = os.path.join(self.folder, "out")
-        entry = self.listed("--account", "alice", "--mailbox", "INBOX")[0]
         for options, status, text in (
             (("--to", "Elsewhere"), 65, "are for a node, not for files"),
             (("--as", "carol"), 65, "are for a node, not for files"),
-            (("--message", entry["id"]), 65, "are for a node, not for files"),
             (("--expunged",), 65, "are for a node, not for files"),
             (("--exact",), 65, "are for a node, not for files"),
             (("--no-tls",), 65, "are for a node, not for files"),

@@ -160,5 +160,51 @@ class ToMbox(ExportTest):
         self.assertEqual(73, status)
 
 
+class ToFiles(ExportTest):
+    """Each message is a file; the bytes are those that a client fetches."""
+
+    def files(self, folder):
+        """{path: (bytes, time)}"""
+        found = {}
+        for top, _, names in os.walk(folder):
+            for name in names:
+                path = os.path.join(top, name)
+                with open(path, "rb") as file:
+                    found[os.path.relpath(path, folder)] = (file.read(), int(os.stat(path).st_mtime))
+        return found
+
+    def messages(self, names=None):
+        expected = {}
+        with self.here.imap("anna") as client:
+            for name in names or client.mailboxes():
+                client.select(name, "EXAMINE")
+                for uid, message in client.fetch("1:*", "UID INTERNALDATE BODY.PEEK[]").items():
+                    path = "%s/%d.eml" % (name.replace("\\", ""), uid)
+                    expected[path] = (message["BODY[]"], foreign.seconds(message["INTERNALDATE"]))
+        return expected
+
+    def test_each_message_is_a_file_and_mailboxes_are_folders(self):
+        out = os.path.join(self.folder, "out")
+        with self.here.imap("anna") as client:
+            client.command("CREATE Sent/1.eml")
+            foreign.append(client, "Sent/1.eml", chapar.message("below"))
+        self.write("eml:" + out, check=True)
+        found = self.files(out)
+        expected = self.messages(["Sent", "INBOX", "trash"])
+        for path, message in expected.items():
+            self.assertEqual(message, found[path], path)
+        self.assertIn("Sent/1.eml_/1.eml", found)
+        with self.here.imap("anna") as client:
+            names = [name.replace('"', '\\"') for name in client.mailboxes()]
+            count = sum(client.select(name, "EXAMINE")["exists"] for name in names)
+        self.assertEqual(count, len(found))
+        self.assertEqual(73, self.write("eml:" + out, check=False)[0])
+
+    def test_one_mailbox_alone(self):
+        out = os.path.join(self.folder, "out")
+        self.here.tool("export", "anna", "eml:" + out, "--mailbox", "Sent")
+        self.assertEqual(self.messages(["Sent"]), self.files(out))
+
+
 if __name__ == "__main__":
     chapar.main()

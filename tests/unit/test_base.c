@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/pack.h"
+#include "base/parallel.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -99,11 +100,35 @@ static void the_ascii_at_the_front_is_counted_exactly(void **state)
 	}
 }
 
+static void round_count(void *context, size_t index)
+{
+	unsigned char *counts = context;
+
+	counts[index]++; /* each has its own */
+}
+
+static void each_round_of_a_parallel_loop_runs_once(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 15, 16, 33, 1000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		unsigned char *counts = mem_zalloc(sizes[i] + 1);
+
+		parallel_run(sizes[i], round_count, counts);
+		for (size_t k = 0; k < sizes[i]; k++)
+			assert_int_equal(counts[k], 1);
+		assert_int_equal(counts[sizes[i]], 0);
+		free(counts);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(varints_of_every_length_are_read_whatever_follows),
 		cmocka_unit_test(a_varint_that_is_not_minimal_or_too_great_is_corrupt),
+		cmocka_unit_test(each_round_of_a_parallel_loop_runs_once),
 		cmocka_unit_test(the_ascii_at_the_front_is_counted_exactly),
 	};
 

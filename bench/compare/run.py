@@ -115,7 +115,7 @@ def measure(run, names, chosen):
         for name in list(run.servers):
             try:
                 run.servers[name].start(steps.USERS)
-            except (subprocess.SubprocessError, OSError) as error:
+            except (subprocess.SubprocessError, OSError, RuntimeError) as error:
                 print("%s does not start: %s" % (name, error), file=sys.stderr)
                 run.servers.pop(name).stop()
         for step in chosen:

@@ -76,7 +76,11 @@ class Server:
             done = subprocess.run(
                 [os.path.join(BENCH, self.script), *map(str, words)], env=self.settings,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, timeout=seconds,
-                check=check)
+                check=False)
+        if check and done.returncode != 0:
+            with open(log, encoding="utf-8", errors="replace") as errors:
+                raise RuntimeError("%s %s: status %d: %s" % (
+                    self.script, words, done.returncode, errors.read()[-600:]))
         return done.stdout.decode(errors="replace")
 
     def learn(self, text):
@@ -103,15 +107,18 @@ class Server:
         return [int(self.env[side + "_PID"]) for side in "AB"]
 
     def proxy_totals(self):
-        """(bytes, turns) that went from A to B and back so far, connections that are open too."""
-        pid_file, log = self.proxy_files()
-        with open(pid_file, encoding="ascii") as file:
-            os.kill(int(file.read()), 10)  # SIGUSR1
-        time.sleep(0.3)
-        with open(log, encoding="ascii") as file:
-            line = [line for line in file if line.startswith("proxy totals")][-1]
-        fields = dict(word.split("=") for word in line.split() if "=" in word)
-        return int(fields["to_server"]) + int(fields["to_client"]), int(fields["turns"])
+        """(bytes, turns) of all links so far between A and B, open ones too."""
+        total = [0, 0]
+        for pid_file, log in self.proxy_files():
+            with open(pid_file, encoding="ascii") as file:
+                os.kill(int(file.read()), 10)  # SIGUSR1
+            time.sleep(0.3)
+            with open(log, encoding="ascii") as file:
+                line = [line for line in file if line.startswith("proxy totals")][-1]
+            fields = dict(word.split("=") for word in line.split() if "=" in word)
+            total[0] += int(fields["to_server"]) + int(fields["to_client"])
+            total[1] += int(fields["turns"])
+        return total
 
 
 class Chapar(Server):
@@ -127,8 +134,9 @@ class Chapar(Server):
         self.learn(self.run("env"))
 
     def proxy_files(self):
-        return os.path.join(self.folder, "chapar/proxy-AB.pid"), os.path.join(
-            self.folder, "chapar/proxy-AB.log")
+        """(file with the process id, log) of each relay; here of that from A to B alone."""
+        return [(os.path.join(self.folder, "chapar/proxy-AB.pid"),
+                 os.path.join(self.folder, "chapar/proxy-AB.log"))]
 
 
 class Cyrus(Server):
@@ -139,7 +147,7 @@ class Cyrus(Server):
         """The wire goes through a proxy here, as it does with the others by their scripts."""
         base = int(self.settings.setdefault("BASE", "21000"))
         self.settings.update(INTERVAL="0", PROXY=str(base + 3))
-        log, pid_file = self.proxy_files()[1], self.proxy_files()[0]
+        pid_file, log = self.proxy_files()[0]
         os.makedirs(os.path.dirname(log), exist_ok=True)
         os.chmod(os.path.dirname(log), 0o711)
         with open(log, "ab") as out:
@@ -158,8 +166,8 @@ class Cyrus(Server):
             self.proxy = None
 
     def proxy_files(self):
-        return os.path.join(self.folder, "cyrus/proxy.pid"), os.path.join(
-            self.folder, "cyrus/proxy.log")
+        return [(os.path.join(self.folder, "cyrus/proxy.pid"),
+                 os.path.join(self.folder, "cyrus/proxy.log"))]
 
 
 class Dovecot(Server):
@@ -171,8 +179,8 @@ class Dovecot(Server):
         super().start(users)
 
     def proxy_files(self):
-        return os.path.join(self.folder, "dovecot/proxyAB.pid"), os.path.join(
-            self.folder, "dovecot/proxyAB.log")
+        return [(os.path.join(self.folder, "dovecot/proxy%s.pid" % way),
+                 os.path.join(self.folder, "dovecot/proxy%s.log" % way)) for way in ("AB", "BA")]
 
 
 KINDS = {"chapar": Chapar, "cyrus": Cyrus, "dovecot": Dovecot}

@@ -241,15 +241,14 @@ def unchanged(run):
             after = server.proxy_totals()
             server.heal()
         else:
-            server.run("kick", BOXES_USER)
-            time.sleep(2)
-            run.settle(60)
+            server.settings.update(STATE="", VIA=server.env["B_VIA"].rsplit(":", 1)[1])
+            server.settings["STATE"] = server.run("sync", BOXES_USER).strip()
             before = server.proxy_totals()
-            server.run("kick", BOXES_USER)
-            time.sleep(2)
-            run.settle(60)
+            run.put("unchanged.s", name, seconds_of(lambda: server.run("sync", BOXES_USER)))
             after = server.proxy_totals()
-        # Dovecot is asked on both sides, and this proxy sees those that begin on A.
+            del server.settings["STATE"], server.settings["VIA"]
+        if after == before:  # it was not done after all
+            continue
         run.put("unchanged.bytes", name, after[0] - before[0])
         run.put("unchanged.trips", name, (after[1] - before[1]) / 2)
 
@@ -283,7 +282,7 @@ def unchanged_chapar(run, server):
     shutil.rmtree(clone)
 
     server.cut()
-    with open(server.proxy_files()[1], "w", encoding="ascii"):
+    with open(server.proxy_files()[0][1], "w", encoding="ascii"):
         pass
     server.heal()
     time.sleep(4)

@@ -3,6 +3,7 @@
 #   dovecot.sh start|stop|adduser N|cut|heal|kick USER|sync USER|pids|env
 # Environment: BENCH_TMP, BASE (first port, default 22000), FORMAT=mdbox|maildir|sdbox, REPL=both|none,
 #   FSYNC=optimized|always|never, IDLEHIB (imap_hibernate_timeout, e.g. 1s; default off), USERS (default 230),
+#   STATE (of `sync`: what the last one printed, at first empty; unset: none is kept),
 #   replication always goes through two `mailload proxy` processes when PROXY=1, so that cut/heal can break the wire.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -136,7 +137,7 @@ heal) heal ;;
 kick) for s in A B; do doveadm -c "$T/$s/dovecot.conf" replicator replicate -p high "$2"; done ;;   # both sides, as an admin would
 status) for s in A B; do echo "== $s"; doveadm -c "$T/$s/dovecot.conf" replicator status "${2:-}"; done ;;
 adm) shift; s=$1; shift; exec doveadm -c "$T/$s/dovecot.conf" "$@" ;;
-sync) shift; exec doveadm -c "$T/A/dovecot.conf" ${DEBUG:+-D} sync ${SYNC_ARGS:-} -u "$1" "tcp:127.0.0.1:${VIA:-$B_ADM}" ;;
+sync) shift; exec doveadm -c "$T/A/dovecot.conf" ${DEBUG:+-D} sync ${SYNC_ARGS:-} ${STATE+-s "$STATE"} -u "$1" "tcp:127.0.0.1:${VIA:-$B_ADM}" ;;
 pids) for s in A B; do cat "$T/$s/run/master.pid"; done ;;
 env) say ;;
 *) echo "usage: dovecot.sh start|stop|adduser N|cut|heal|kick USER|sync USER|status|adm SIDE ARGS|pids|env" >&2; exit 64 ;;

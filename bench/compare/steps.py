@@ -237,14 +237,14 @@ def unchanged(run):
             server.cut()
             server.run("sync", BOXES_USER)
             before = server.proxy_totals()
-            run.put("unchanged.s", name, seconds_of(lambda: server.run("sync", BOXES_USER)))
+            run.put("unchanged.s", name, seconds_of(lambda: server.run("sync", BOXES_USER, seconds=40)))
             after = server.proxy_totals()
             server.heal()
         else:
             server.settings.update(STATE="", VIA=server.env["B_VIA"].rsplit(":", 1)[1])
-            server.settings["STATE"] = server.run("sync", BOXES_USER).strip()
+            server.settings["STATE"] = server.run("sync", BOXES_USER, seconds=40).strip()
             before = server.proxy_totals()
-            run.put("unchanged.s", name, seconds_of(lambda: server.run("sync", BOXES_USER)))
+            run.put("unchanged.s", name, seconds_of(lambda: server.run("sync", BOXES_USER, seconds=40)))
             after = server.proxy_totals()
             del server.settings["STATE"], server.settings["VIA"]
         if after == before:  # it was not done after all

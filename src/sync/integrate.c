@@ -266,6 +266,7 @@ static int merge_and_write(struct account_write *write, struct integrate *integr
 		.my_highest = write->header.highest,
 		.uidvalidity_last = write->header.uidvalidity_last,
 		.is_repair = integrate->compared != NULL,
+		.is_returning = write->header.hold == ACCOUNT_RETURNING,
 	};
 	struct merge_output output;
 	int rc = merge_integrate(&input, arena, error, &output);

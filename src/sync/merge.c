@@ -228,19 +228,26 @@ static void note_message_conflict(struct merge_state *state, const struct work_m
 }
 
 /*
- * One of two whole copies heard of a later placement, but only that it was in a mailbox which
- * neither has (a partial exchange with a third one told of it): it stays where it is shown.
+ * A restored copy shows what was moved, after its backup was made, into a mailbox that only the
+ * lost one knew; of that a partial copy heard only that it left. It stays here, as an act of its
+ * own: no one has the mailbox.
  */
-static void keep_shown(struct merge_state *state, struct work_message *message)
+static int keep_returning(struct merge_state *state, struct work_message *message)
 {
-	const struct message_record *theirs = &message->theirs->record;
-	const struct message_record *shown = message_is_shown(theirs) ? theirs : &message->mine;
 	struct message_record *joined = &message->joined;
+	struct work_mailbox *mailbox;
+	int rc;
 
-	if (is_partial(state) || message_is_shown(joined) || id128_is_none(joined->placed_in))
-		return;
-	joined->mailbox = shown->mailbox;
-	joined->uid = shown->uid;
+	if (!state->input->is_returning || message_is_shown(joined) ||
+		!message_is_shown(&message->mine) || id128_is_none(joined->placed_in))
+		return 0;
+	rc = merge_find_mailbox(state, joined->placed_in, &mailbox);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	joined->placed = merge_act(state);
+	joined->placed_in = joined->mailbox = message->mine.mailbox;
+	joined->uid = message->mine.uid;
+	return 0;
 }
 
 static int take_their_message(struct merge_state *state, const struct message_change *change)
@@ -268,13 +275,11 @@ static int take_their_message(struct merge_state *state, const struct message_ch
 	}
 	note_message_conflict(state, message, change);
 	rc = merge_message(&message->mine, record, state->arena, &message->joined);
-	if (rc == 0)
-		keep_shown(state, message);
 	if (rc < 0)
 		return error_set(state->error, rc, "one message (%llu.%llx) with two contents",
 			(unsigned long long)record->instance.modseq,
 			(unsigned long long)record->instance.node);
-	return 0;
+	return keep_returning(state, message);
 }
 
 static bool was_common(const struct merge_state *state, const struct message_record *mine)

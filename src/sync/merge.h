@@ -72,6 +72,7 @@ struct merge_input {
 	 * <= my_changes->since) was deleted there.
 	 */
 	bool is_repair;
+	bool is_returning; /* my copy was restored, and has taken in no other since (mail/hold.h) */
 };
 
 enum merge_conflict_kind {

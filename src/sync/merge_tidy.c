@@ -245,7 +245,7 @@ static int tidy_messages(struct merge_state *state, struct merge_output *output)
 		const struct work_message *message = state->message_list[i];
 		unsigned char at[REGISTER_KEY_SIZE_MAX];
 
-		if (message->has_mine && message_is_shown(&message->mine) &&
+		if (message->has_mine && !id128_is_none(message->mine.placed_in) &&
 			id128_is_none(message->joined.placed_in) &&
 			annotation_was_made(&message->mine))
 			rc = mine->each_register(mine->context, RECORD_ANNOTATION,

@@ -59,15 +59,18 @@ static int apply_mailbox(struct apply *apply, struct account_write *write,
 
 /*
  * A message that was moved out of what is exchanged, into a mailbox that we have: it is to be shown
- * there, which takes a merge.
+ * there, which takes a merge. So does what a restored copy may keep.
  */
-static int check_hidden(struct account_write *write, const struct message_record *message)
+static int check_hidden(struct account_write *write, const struct message_record *mine,
+	const struct message_record *message)
 {
 	struct mailbox_record mailbox;
 	int rc;
 
 	if (message_is_shown(message) || id128_is_none(message->placed_in))
 		return 0;
+	if (write->header.hold == ACCOUNT_RETURNING && mine != NULL && message_is_shown(mine))
+		return ERR_ILLEGAL;
 	rc = account_get_mailbox(
 		write->kv, write->header.number, message->placed_in, write->arena, &mailbox);
 	if (rc == 0)
@@ -90,7 +93,7 @@ static int apply_message(struct apply *apply, struct account_write *write,
 		view_unhide(&apply->view, &mine, &told);
 	if (exists && message_same(&mine, message) && mine.modseq == message->modseq)
 		return 0;
-	rc = check_hidden(write, message);
+	rc = check_hidden(write, exists ? &mine : NULL, message);
 	if (rc < 0)
 		return rc;
 	rc = merge_check_message(exists ? &mine : NULL, message, limit, &apply->checked);

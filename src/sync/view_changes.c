@@ -83,6 +83,9 @@ static int has_message(const struct view_read *read, const struct message_record
 		       stamp_compare(message->placed, message->instance) != 0;
 	if (!id128_is_none(message->gone_from))
 		return view_has(view, message->gone_from);
+	/* Not shown here either: nothing of it but that it left is of concern. */
+	if (!id128_is_none(message->placed_in) && message->placed_sequence <= read->common)
+		return 0;
 	return !view->is_discreet;
 }
 

@@ -208,9 +208,12 @@ static void lose_message(struct sim *sim, struct ledger_message *own, struct are
 
 		if (account_get_message(
 			    kv, sim->nodes[i].account, own->instance, arena, &message) == 0) {
-			/* Of what was moved out of a view, a copy knows only that. */
+			/* Of what was moved out of a view, a copy knows only that: where
+			 * another shows it, that may place it anew. */
 			if (message_is_shown(&message) || id128_is_none(message.placed_in))
 				left.is_lost = false;
+			else
+				left.is_expired = true;
 			take(&left, &message);
 		}
 		mail_read_end(&kv);

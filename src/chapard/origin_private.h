@@ -1,9 +1,68 @@
-/* origin_private: the state that a clone keeps of its origin, for origin*.c only. */
+/* origin_private: a clone's connection with its origin, and what it keeps of it; for origin*.c
+ * only.
+ */
 #ifndef CHAPAR_CHAPARD_ORIGIN_PRIVATE_H
 #define CHAPAR_CHAPARD_ORIGIN_PRIVATE_H
 
 #include "chapard/origin.h"
+#include "sync/responder.h"
 #include "sync/survey.h"
+
+struct origin_account {
+	char name[ACCOUNT_NAME_SIZE_MAX + 1];
+	uint64_t sequence; /* there */
+	struct digest digest;
+	uint64_t highest;
+	/* What is seen of another user's, or nobody's. */
+	bool is_foreign, is_shared;
+	struct foreign_list mailboxes;
+	struct id128 *ids; /* of these */
+};
+
+enum origin_phase { PHASE_CONNECT, PHASE_SURVEY, PHASE_EXCHANGE, PHASE_REST, PHASE_PAUSE };
+
+/* How what is seen of another's account is exchanged. */
+enum foreign_try { FOREIGN_FIRST, FOREIGN_LISTED, FOREIGN_BEGUN_ANEW };
+
+struct origin {
+	struct mail *mail;
+	struct origin_options options;
+	enum origin_phase phase;
+	struct net_client *client;
+	struct channel_link *link;
+	struct sync_peer peer;
+	bool has_connected;
+	bool has_notify; /* the origin tells of changes */
+
+	uint64_t cursor; /* where the survey goes on */
+	struct origin_account *accounts;
+	size_t account_count, account_room, account_next;
+
+	char user[ACCOUNT_NAME_SIZE_MAX +
+		  1];                /* whose own account is the clone's, as accounts are named */
+	struct view_foreign foreign; /* what is exchanged of the present account ... */
+	enum foreign_try foreign_try;
+	bool has_unsent;           /* changes of it that are not there yet */
+	struct view_filter filter; /* ... if it is a foreign one */
+	struct exchange *exchange; /* NULL: none is under way */
+	uint32_t number;           /* whose it is */
+	bool is_comparing; /* a second exchange of this account: the first could only pull */
+	struct buffer request;
+
+	uint64_t request_count, equal_count;
+	struct origin_state state;
+	bool is_changed;          /* the state, so far as it is worth a commit */
+	struct error first_error; /* of an account */
+	bool is_loaded, is_over;
+	uint64_t wake_at_ms, pause_ms; /* monotonic; of pauses */
+};
+
+/* ---- origin_account.c: the account whose turn it is ---- */
+
+/* Begins its exchange, unless there is nothing to bring either way. */
+int origin_account_start(struct origin *origin, struct error *error);
+/* Sends what can be sent, and takes one answer. */
+int origin_account_step(struct origin *origin, struct error *error);
 
 int origin_state_put(struct mail *mail, const struct origin_state *state, struct error *error);
 

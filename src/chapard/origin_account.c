@@ -1,0 +1,267 @@
+/* One account of a clone, or what is seen of another's: its exchange with the origin. */
+#include "chapard/origin_private.h"
+
+#include "chapard/channel_link.h"
+#include "mail/deletion.h"
+
+struct local {
+	struct account_header header;
+	struct common_point point;
+};
+
+static int local_read(struct origin *origin, struct local *local_r)
+{
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
+
+	if (rc == 0)
+		rc = account_load(kv, origin->number, &local_r->header);
+	if (rc == 0)
+		rc = point_get(kv, origin->number, origin->peer.node, &local_r->point);
+	mail_read_end(&kv);
+	return rc;
+}
+
+static void exchange_start(struct origin *origin, bool is_pull)
+{
+	origin->exchange = exchange_new(origin->mail, origin->number, origin->peer.node, NULL);
+	if (is_pull)
+		exchange_set_pull(origin->exchange);
+	if (!origin->peer.is_full)
+		exchange_set_restricted(origin->exchange);
+}
+
+/* ---- what is seen of another's account ---- */
+
+static struct origin_foreign foreign_of(const struct origin *origin)
+{
+	return (struct origin_foreign){ origin->user, origin->number,
+		&origin->accounts[origin->account_next].mailboxes };
+}
+
+/* Whether something was changed here that can be brought there. */
+static int has_pending(struct origin *origin, bool *has_r)
+{
+	struct kv_txn *kv = NULL;
+	uint64_t count = 0;
+	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
+
+	if (rc == 0)
+		rc = origin_count_pending(kv, origin->number, origin->peer.node, &count);
+	mail_read_end(&kv);
+	*has_r = count > 0;
+	return rc;
+}
+
+static void foreign_exchange_start(struct origin *origin, enum foreign_try try, bool is_anew)
+{
+	const struct origin_account *theirs = &origin->accounts[origin->account_next];
+
+	origin->foreign_try = try;
+	origin->foreign = (struct view_foreign){ theirs->ids, theirs->mailboxes.count };
+	origin->filter = (struct view_filter){ .foreign = &origin->foreign };
+	exchange_start(origin, !origin->has_unsent || origin->options.mode == ORIGIN_PULL);
+	exchange_set_filter(origin->exchange, &origin->filter);
+	if (is_anew)
+		exchange_set_anew(origin->exchange);
+}
+
+static int foreign_start(struct origin *origin, struct error *error)
+{
+	const struct origin_account *theirs = &origin->accounts[origin->account_next];
+	enum origin_mode mode = origin->options.mode;
+	struct origin_foreign foreign;
+	struct local local = { 0 };
+	bool is_anew = false, is_theirs_new;
+	int rc = origin_foreign_open(
+		origin->mail, theirs->name, theirs->is_shared, &origin->number, error);
+
+	foreign = foreign_of(origin);
+	if (rc == 0)
+		rc = origin_foreign_prepare(origin->mail, &foreign, &is_anew, error);
+	if (rc == 0)
+		rc = local_read(origin, &local);
+	if (rc == 0)
+		rc = has_pending(origin, &origin->has_unsent);
+	if (rc < 0)
+		return rc;
+	is_theirs_new = is_anew || local.point.theirs != theirs->sequence;
+	if (mode == ORIGIN_PULL       ? is_theirs_new
+		: mode == ORIGIN_PUSH ? origin->has_unsent
+				      : is_theirs_new || origin->has_unsent) {
+		foreign_exchange_start(origin, FOREIGN_FIRST, is_anew);
+		return ORIGIN_MORE;
+	}
+	rc = origin_foreign_grant(origin->mail, &foreign, error);
+	origin->equal_count++;
+	origin->account_next++;
+	return rc < 0 ? rc : ORIGIN_MORE;
+}
+
+/* The origin does not take what was changed here, and says so whenever it is asked. */
+static bool is_unwelcome(int code)
+{
+	return code == ERR_REFUSED || code == ERR_ILLEGAL || code == ERR_INVALID ||
+	       code == ERR_TOO_LARGE || code == ERR_CHANGED;
+}
+
+/*
+ * 1: it is to be tried once more. Where the copies differ in what no change tells, or the origin
+ * does not take our changes, all is listed first; and where it still does not take them they are
+ * given up, for they would stand in the way for ever.
+ */
+static int foreign_finish(
+	struct origin *origin, struct exchange_result *result, struct error *error)
+{
+	struct origin_foreign foreign = foreign_of(origin);
+	bool is_refused = is_unwelcome(result->error.code);
+	int rc;
+
+	if (result->error.code != 0 && !is_refused)
+		return 0;
+	if (is_refused && origin->foreign_try == FOREIGN_LISTED) {
+		error_prefix(&result->error, "what was changed here is given up");
+		origin->has_unsent = false;
+		rc = origin_foreign_forget(origin->mail, &foreign, error);
+		return rc < 0 ? rc : 1;
+	}
+	if (is_refused)
+		return origin->foreign_try == FOREIGN_FIRST;
+	/* Nothing is equal while there is something that was not to be brought there. */
+	if (result->point.mine == 0 && !origin->has_unsent) {
+		if (origin->foreign_try == FOREIGN_FIRST)
+			return 1;
+		error_set(&result->error, ERR_CORRUPT,
+			"what came is not what the origin says it shows");
+	}
+	return origin_foreign_grant(origin->mail, &foreign, error);
+}
+
+int origin_account_start(struct origin *origin, struct error *error)
+{
+	const struct origin_account *theirs = &origin->accounts[origin->account_next];
+	enum origin_mode mode = origin->options.mode;
+	struct local local = { 0 };
+	bool is_mine_new, is_theirs_new;
+	int rc;
+
+	if (theirs->is_foreign)
+		return foreign_start(origin, error);
+	rc = mail_account_find(origin->mail, bytes_of_string(theirs->name), error, &origin->number);
+	if (rc == ERR_NOT_FOUND)
+		rc = mail_account_open(
+			origin->mail, bytes_of_string(theirs->name), true, error, &origin->number);
+	if (rc == 0)
+		rc = local_read(origin, &local);
+	if (rc < 0)
+		return error_set(error, rc, "%s cannot be read: %s", theirs->name, error_name(rc));
+	is_mine_new = local.header.sequence != local.point.mine;
+	is_theirs_new = theirs->sequence != local.point.theirs;
+	/* An account that was never here holds nothing to send, though it was written. */
+	if ((local.point.mine == 0 && local.header.highest <= 1) ||
+		local.header.hold == ACCOUNT_FILLING)
+		is_mine_new = false;
+	if ((is_mine_new || is_theirs_new) && local.header.hold == ACCOUNT_SERVED &&
+		survey_is_settled(&local.header, &theirs->digest, theirs->highest)) {
+		local.point = (struct common_point){ local.header.sequence, theirs->sequence };
+		rc = point_save(
+			origin->mail, origin->number, origin->peer.node, local.point, error);
+		is_mine_new = is_theirs_new = false;
+	}
+	if (rc < 0)
+		return rc;
+	if ((!is_theirs_new && (!is_mine_new || mode == ORIGIN_PULL)) ||
+		(!is_mine_new && mode == ORIGIN_PUSH)) {
+		origin->equal_count++;
+		origin->account_next++;
+		return ORIGIN_MORE;
+	}
+	origin->is_comparing = false;
+	exchange_start(origin, mode == ORIGIN_PULL || !is_mine_new);
+	return ORIGIN_MORE;
+}
+
+/*
+ * What was only pulled and is not equal now, though nothing had changed here, differs in what no
+ * change tells: then all is compared.
+ */
+static bool should_compare(struct origin *origin, const struct exchange_result *result)
+{
+	struct local local = { 0 };
+
+	if (origin->options.mode == ORIGIN_PULL || origin->is_comparing ||
+		result->error.code != 0 || result->point.mine != 0)
+		return false;
+	return local_read(origin, &local) == 0;
+}
+
+static int account_finish(struct origin *origin, struct error *error)
+{
+	struct exchange_result result = *exchange_result(origin->exchange);
+	const struct origin_account *account = &origin->accounts[origin->account_next];
+	bool is_again;
+	int rc = 0;
+
+	origin->is_changed = true;
+	if (result.point.mine != 0)
+		rc = point_save(
+			origin->mail, origin->number, origin->peer.node, result.point, error);
+	if (rc == 0 && account->is_foreign)
+		rc = foreign_finish(origin, &result, error);
+	if (rc < 0)
+		return rc;
+	is_again = rc > 0;
+	/* Of a try that leads to another only what is given up is told. */
+	if (is_again && origin->foreign_try == FOREIGN_FIRST) {
+		exchange_free(&origin->exchange);
+		foreign_exchange_start(origin, FOREIGN_LISTED, true);
+		return ORIGIN_MORE;
+	}
+	if (origin->options.tell != NULL)
+		origin->options.tell(origin->options.context, account->name, &result);
+	if (result.error.code != 0 && origin->first_error.code == 0) {
+		origin->first_error = result.error;
+		error_prefix(&origin->first_error, "%s", account->name);
+	}
+	if (is_again) {
+		exchange_free(&origin->exchange);
+		foreign_exchange_start(origin, FOREIGN_BEGUN_ANEW, true);
+		return ORIGIN_MORE;
+	}
+	if (!account->is_foreign && should_compare(origin, &result)) {
+		exchange_free(&origin->exchange);
+		origin->is_comparing = true;
+		exchange_start(origin, false);
+		return ORIGIN_MORE;
+	}
+	exchange_free(&origin->exchange);
+	origin->account_next++;
+	return ORIGIN_MORE;
+}
+
+int origin_account_step(struct origin *origin, struct error *error)
+{
+	for (;;) {
+		enum exchange_step step = exchange_next(origin->exchange, &origin->request);
+		struct bytes answer;
+		int rc;
+
+		if (step == EXCHANGE_SEND) {
+			origin->request_count++;
+			rc = channel_link_request(
+				origin->link, buffer_bytes(&origin->request), error);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		if (step != EXCHANGE_WAIT)
+			return account_finish(origin, error);
+		rc = channel_link_flush(origin->link, error);
+		if (rc == 0)
+			rc = channel_link_answer(origin->link, &answer, error);
+		if (rc < 0)
+			return rc;
+		exchange_answer(origin->exchange, answer);
+		return ORIGIN_MORE;
+	}
+}

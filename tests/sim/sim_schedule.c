@@ -78,7 +78,8 @@ static void choose_filters(struct sim *sim)
 		"INBOX, Archive" };
 	struct sim_filter filter = { patterns[sim_below(sim, COUNT(patterns))], NULL };
 
-	if (sim_chance(sim, 30))
+	/* Who may see a part only is to hear of no other elsewhere. */
+	if (sim->node_count == 2 && sim_chance(sim, 30))
 		filter.allowed = patterns[sim_below(sim, COUNT(patterns))];
 	for (size_t i = 0; i + 1 < sim->pair_count; i += 2)
 		if (sim_chance(sim, 75))

@@ -46,6 +46,24 @@ static int fixture_deinit(void **state)
 }
 
 /* Runs the request to its end; returns 0 or the error's code. */
+/* How far a command is comes when it comes, and is no part of the output. */
+static void drop_progress(struct buffer *out)
+{
+	struct bytes left = buffer_bytes(out);
+	struct buffer kept = { 0 };
+
+	while (left.len > 0) {
+		size_t end = bytes_find(left, '\n');
+		struct bytes line = bytes_take(&left, end < left.len ? end + 1 : end);
+
+		if (bytes_peek(line) != '\r')
+			buffer_append_bytes(&kept, line);
+	}
+	buffer_clear(out);
+	buffer_append_bytes(out, buffer_bytes(&kept));
+	buffer_deinit(&kept);
+}
+
 static int run(struct fixture *fixture, const char *request)
 {
 	struct admin_call *call = NULL;
@@ -60,6 +78,7 @@ static int run(struct fixture *fixture, const char *request)
 		rc = admin_call_step(call, &fixture->out, &fixture->error);
 	while (rc == ADMIN_MORE);
 	admin_call_free(&call);
+	drop_progress(&fixture->out);
 	return rc;
 }
 

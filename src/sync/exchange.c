@@ -288,6 +288,7 @@ int exchange_count_refusal(struct exchange *exchange)
 
 struct merge_context {
 	struct integrate integrate;
+	bool is_filling; /* this exchange brings the account's first copy */
 	uint64_t clock_before;
 	struct error error;
 };
@@ -297,6 +298,10 @@ static int merge_run(struct account_write *write, void *context)
 	struct merge_context *merge = context;
 
 	merge->error = (struct error){ 0 };
+	/* Its first copy began to come from another node meanwhile: that is not to be mixed up. */
+	if (write->header.hold == ACCOUNT_FILLING && !merge->is_filling)
+		return error_set(&merge->error, ERR_UNAVAILABLE,
+			"the account is being filled from another node");
 	merge->clock_before = write->header.clock_last;
 	return integrate_run(write, &merge->integrate, &merge->error);
 }
@@ -311,12 +316,14 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 					       .filter = exchange->filter,
 					       .compared = compared,
 					       .expect = expect,
-					       .merged_at = exchange->integrated_at } };
+					       .merged_at = exchange->integrated_at },
+		.is_filling = exchange->own.hold == ACCOUNT_FILLING || exchange->fill.is_pull };
 	int rc = mail_node_commit(exchange->mail, exchange->account, merge_run, &merge,
 		&exchange->result.error, &exchange->position);
 
 	if (rc < 0) {
 		exchange->result.error = merge.error;
+		exchange->result.is_postponed = rc == ERR_UNAVAILABLE;
 		return rc;
 	}
 	if (merge.integrate.common != 0) {

@@ -100,15 +100,21 @@ int account_put_mailbox(struct account_write *write, const struct mailbox_record
 	return 0;
 }
 
+static int floor_find(
+	struct account_write *write, struct id128 mailbox, struct account_floor **floor_r)
+{
+	int rc = account_floor_get(write, mailbox, floor_r);
+
+	return rc == 0 && !(*floor_r)->exists ? ERR_NOT_FOUND : rc;
+}
+
 int account_raise_uidnext(struct account_write *write, struct id128 mailbox, uint32_t uidnext)
 {
 	struct account_floor *floor;
-	int rc = account_floor_get(write, mailbox, &floor);
+	int rc = floor_find(write, mailbox, &floor);
 
 	if (rc < 0)
 		return rc;
-	if (!floor->exists)
-		return ERR_NOT_FOUND;
 	if (uidnext > floor->mailbox.uidnext) {
 		floor->mailbox.uidnext = uidnext;
 		floor->is_changed = true;
@@ -119,12 +125,10 @@ int account_raise_uidnext(struct account_write *write, struct id128 mailbox, uin
 int account_announce(struct account_write *write, struct id128 mailbox, uint64_t modseq)
 {
 	struct account_floor *floor;
-	int rc = account_floor_get(write, mailbox, &floor);
+	int rc = floor_find(write, mailbox, &floor);
 
 	if (rc < 0)
 		return rc;
-	if (!floor->exists)
-		return ERR_NOT_FOUND;
 	if (modseq > MODSEQ_MAX)
 		return ERR_ILLEGAL;
 	if (modseq > floor->mailbox.modseq) {

@@ -24,19 +24,9 @@ static int read_part(struct exchange *exchange)
 	const struct exchange_fill *fill = &exchange->fill;
 	struct exchange_push *push = &exchange->push;
 	struct kv_txn *kv = NULL;
-	int rc;
+	int rc = exchange_push_open(exchange, &kv);
 
-	exchange_push_reset(push);
-	push->arena = arena_new();
 	push->is_fill = true;
-	push->view.is_whole = true;
-	rc = mail_read_begin(exchange->mail, exchange->position, &kv);
-	if (rc == 0)
-		rc = account_load(kv, exchange->account, &push->header);
-	if (rc == 0)
-		rc = exchange_view(exchange, kv, &push->view);
-	if (rc == 0)
-		rc = view_digest(kv, &push->header, &push->view, &push->digest);
 	if (rc == 0)
 		rc = fill_read(kv, &push->header, fill->reached, fill->mailboxes, fill->part_size,
 			push->arena, &push->changes);

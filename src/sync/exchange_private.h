@@ -190,6 +190,9 @@ int exchange_push_prepared(struct exchange *exchange);
 /* Whether the next request would be the first of several parts. */
 bool exchange_push_would_stage(const struct exchange *exchange);
 void exchange_push_reset(struct exchange_push *push);
+/* Begins a new one: a snapshot of our copy, to be ended also after errors, and the push's arena,
+ * header, view and digest as of that. */
+int exchange_push_open(struct exchange *exchange, struct kv_txn **kv_r);
 /* Of the bodies that may have to be put: one more, and then each once. */
 void exchange_push_add_body(struct exchange_push *push, const struct message_record *message);
 void exchange_push_unique_bodies(struct exchange_push *push);

@@ -111,18 +111,27 @@ static uint64_t push_since(const struct exchange *exchange)
 	return exchange->fill.is_on ? exchange->fill.reached : exchange->point.mine;
 }
 
+int exchange_push_open(struct exchange *exchange, struct kv_txn **kv_r)
+{
+	struct exchange_push *push = &exchange->push;
+	int rc;
+
+	exchange_push_reset(push);
+	push->arena = arena_new();
+	rc = mail_read_begin(exchange->mail, exchange->position, kv_r);
+	if (rc == 0)
+		rc = account_load(*kv_r, exchange->account, &push->header);
+	if (rc == 0)
+		rc = exchange_view(exchange, *kv_r, &push->view);
+	return rc < 0 ? rc : view_digest(*kv_r, &push->header, &push->view, &push->digest);
+}
+
 static int read_push(struct exchange *exchange)
 {
 	struct exchange_push *push = &exchange->push;
 	struct kv_txn *kv = NULL;
-	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+	int rc = exchange_push_open(exchange, &kv);
 
-	if (rc == 0)
-		rc = account_load(kv, exchange->account, &push->header);
-	if (rc == 0)
-		rc = exchange_view(exchange, kv, &push->view);
-	if (rc == 0)
-		rc = view_digest(kv, &push->header, &push->view, &push->digest);
 	if (rc == 0)
 		rc = view_changes(kv, &push->header, &push->view, push_since(exchange),
 			exchange->point.mine, SIZE_MAX, push->arena, &push->changes);
@@ -254,12 +263,9 @@ int exchange_push_begin(struct exchange *exchange)
 static int begin_push(struct exchange *exchange, bool is_integrate)
 {
 	struct exchange_push *push = &exchange->push;
-	int rc;
+	int rc = read_push(exchange);
 
-	exchange_push_reset(push);
-	push->arena = arena_new();
 	push->is_integrate = is_integrate;
-	rc = read_push(exchange);
 	if (rc < 0)
 		return error_set(&exchange->result.error, rc, "the account cannot be read");
 	return exchange_push_begin(exchange);

@@ -2,7 +2,7 @@
 # Shows that the simulation bites: breaks one rule after the other in a copy of the sources, and expects schedules to
 # fail. usage: tests/sim/mutate.sh [schedules [pattern]]   (from the root of the source tree; only names that match)
 # The table at the end holds a mutation or more for each rule of docs/replication.md: name | file | sed expression. A
-# name that begins with a unit test's says that this is to notice it: what only hostile peers do is not simulated (two contents, an INBOX that
+# name that begins with "partial" says that schedules of partial copies are to notice it, one that begins with a unit test's, that this is: what only hostile peers do is not simulated (two contents, an INBOX that
 # is another mailbox), of what is cleared with the stamp that it was set with the next merge clears it again, a push without a fresh
 # modseq is refused by its receiver, and a client that stays away beyond the horizon is rare. A mutation
 # that changes nothing, does not compile, or is not noticed is reported, and makes the script fail.
@@ -19,7 +19,9 @@ ninja -C "$work/build" tests/sim/chapar-sim >"$work/log" 2>&1 || { tail -20 "$wo
 
 # Runs the simulation, in large and small messages, or a unit test.
 run_test() {
-	if [ -n "$1" ]; then
+	if [ "$1" = partial ]; then
+		timeout 600 "$sim" --stop --schedules "$schedules" --seed 1 --filtered --nodes 2
+	elif [ -n "$1" ]; then
 		timeout 300 "$work/build/tests/unit/$1"
 	else
 		timeout 600 "$sim" --stop --schedules "$schedules" --seed 1 &&
@@ -31,11 +33,11 @@ failed=0
 while IFS='|' read -r name file expression; do
 	[ -n "$name" ] && echo "$name" | grep -q -- "$pattern" || continue
 	test=
-	case $name in test_*:*) test=${name%%:*} ;; esac
+	case $name in test_*:* | partial:*) test=${name%%:*} ;; esac
 	cp "$work/$file" "$work/original"
 	sed -i "$expression" "$work/$file"
 	targets="tests/sim/chapar-sim tests/sim/chapar-sim-small"
-	[ -z "$test" ] || targets=tests/unit/$test
+	case $test in test_*) targets=tests/unit/$test ;; esac
 	if cmp -s "$work/$file" "$work/original"; then
 		echo "NOTHING CHANGED  $name"
 		failed=1
@@ -57,6 +59,11 @@ done <<'MUTATIONS'
 the earlier change of a flag wins|src/sync/merge_join.c|s/order = flag_compare(flag_a, flag_b) >= 0 ? -1 : 1;/order = flag_compare(flag_a, flag_b) >= 0 ? 1 : -1;/
 flags that only the other side knows are dropped|src/sync/merge_join.c|s/joined->flags\[joined->flag_count++\] = order < 0 ? \*flag_a : \*flag_b;/if (order <= 0) joined->flags[joined->flag_count++] = *flag_a;/
 the earlier placement wins|src/sync/merge_join.c|s/placement_compare(a, b) >= 0 ? a : b/placement_compare(a, b) >= 0 ? b : a/
+partial: a message that nobody here has is shown|src/sync/merge_place.c|s/if (!is_shown_by_any(message))/if (false \&\& !is_shown_by_any(message))/
+partial: what is shown outside of the view is hidden|src/sync/merge.c|s/if (is_partial(state) \&\& !message_is_shown(told))/if (false)/
+partial: a restored copy gives up what nobody has|src/sync/merge.c|s/return keep_returning(state, message);/return 0;/
+partial: reminders outside of the view are not told|src/sync/responder_apply.c|s/if (apply->view.is_whole)$/if (true)/
+partial: what is cleared outside of a limit is refused|src/sync/responder_view.c|s/if (rc < 0 || (rc == 0 \&\& record->is_set))/if (rc <= 0)/
 every UID is good for me|src/sync/merge_place.c|s/!is_good_for_me(message, home, uid) ||/false ||/
 every UID is good for them|src/sync/merge_place.c|s/!is_good_for_them(state, message, home, uid)/false/
 new UIDs begin at my UIDNEXT only|src/sync/merge_join.c|s/joined.uidnext = a->uidnext > b->uidnext ? a->uidnext : b->uidnext;/joined.uidnext = a->uidnext;/

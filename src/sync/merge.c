@@ -402,6 +402,8 @@ static void put_mailboxes(struct merge_state *state, struct merge_output *output
 			   mailbox->mine.uidnext == mailbox->theirs->uidnext;
 		note_acts(state, mailbox->is_mine_changed && !is_pristine(&mailbox->mine),
 			mailbox->theirs != NULL && !is_pristine(mailbox->theirs), is_equal);
+		if (is_equal && mailbox->is_mine_changed && !is_pristine(&mailbox->mine))
+			state->is_equal_changed = true;
 		if (must_write_mailbox(state, mailbox))
 			output->mailboxes[output->mailbox_count++] = *joined;
 	}
@@ -456,6 +458,17 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 	}
 }
 
+/*
+ * Where only one side has acted, a mailbox that is the same on both is no act of the other; but its
+ * UIDNEXT may be the same by chance. Then each side has given these UIDs to messages of its own,
+ * and nothing else need be left of those that the other gave and has forgotten.
+ */
+static void note_equal_acts(struct merge_state *state)
+{
+	if (state->is_equal_changed && (state->have_i_acted || state->have_they_acted))
+		state->have_i_acted = state->have_they_acted = true;
+}
+
 /* The clock goes on above everything that either side knows. */
 static void observe(struct merge_state *state)
 {
@@ -497,6 +510,7 @@ int merge_integrate(const struct merge_input *input, struct arena *arena, struct
 	if (rc == 0) {
 		put_mailboxes(&state, &output);
 		put_messages(&state, &output);
+		note_equal_acts(&state);
 		rc = merge_put_registers(&state, &output);
 	}
 	if (rc == 0) {

@@ -50,6 +50,7 @@ struct merge_state {
 	struct stamp act;          /* of what this merge decides itself; none until it is needed */
 	uint64_t walk;
 	bool have_i_acted, have_they_acted; /* on mailboxes or messages, since the common point */
+	bool is_equal_changed; /* both have changed a mailbox since then, to the same */
 	struct merge_conflict *conflicts;
 	size_t conflict_count, conflict_room;
 };

@@ -110,6 +110,7 @@ a mailbox made anew has the rights of the deleted one|src/sync/merge_tidy.c|s/rc
 a merge is refused for the quota|src/mail/mail.c|s/if (rc >= 0 \&\& commit->is_user) {/if (rc >= 0) {/
 a replica takes changes|src/mail/account_mode.c|s/if (rc == 0 \&\& account_mode_is_replica(/if (false \&\& account_mode_is_replica(/
 a message that was sent on is appended twice|src/mail/message.c|s/if (append->count == 1 \&\& !stamp_is_none(append->messages\[0\].instance))/if (false)/
+test_merge: an equal UIDNEXT is taken for the same acts|src/sync/merge.c|s/if (is_equal \&\& mailbox->is_mine_changed/if (false \&\& mailbox->is_mine_changed/
 a node that is behind gives UIDs|src/sync/forward.c|s/mailbox.uidnext < append->uidnext/0/
 what was appended under its instance gets another|src/mail/message.c|s/if (stamp_is_none(from->instance))/if (true)/
 an account that is brought back stays deleted|src/mail/undelete.c|s/\t\t\tfalse, BYTES_LITERAL(""));/\t\t\ttrue, BYTES_LITERAL(""));/

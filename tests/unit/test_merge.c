@@ -432,6 +432,39 @@ static void a_repair_deletes_what_was_common_and_keeps_what_is_new(void **state)
 	both_show(pair, fresh);
 }
 
+static bool is_merged(struct copy *copy)
+{
+	return copy_register(copy, RECORD_ACCOUNT, (struct id128){ { 0 } }, ACCOUNT_MERGED_KEY) !=
+	       NULL;
+}
+
+/* A client of a knows UID 1, that of b meant another message; and the UIDNEXTs say nothing. */
+static void cursors_are_told_that_one_uid_was_given_there_and_forgotten_P4(void **state)
+{
+	struct pair *pair = *state;
+	struct stamp of_a = copy_append(&pair->a, inbox_id), of_b = copy_append(&pair->b, inbox_id);
+
+	copy_expunge(&pair->b, of_b);
+	copy_expire(&pair->b);
+	copy_expunge(&pair->a, of_a);
+	assert_int_equal(copy_mailbox(&pair->a, inbox_id)->uidnext,
+		copy_mailbox(&pair->b, inbox_id)->uidnext);
+	bring_together(pair);
+	assert_true(is_merged(&pair->a) && is_merged(&pair->b));
+}
+
+static void what_both_heard_from_a_third_copy_is_no_act_of_theirs(void **state)
+{
+	struct pair *pair = *state;
+	struct change_set changes;
+
+	copy_append(&pair->b, inbox_id);
+	copy_changes(&pair->b, 0, &changes);
+	copy_apply(&pair->a, &changes);
+	bring_together(pair);
+	assert_false(is_merged(&pair->a) || is_merged(&pair->b));
+}
+
 static void integrating_again_changes_nothing_P8(void **state)
 {
 	struct pair *pair = *state;
@@ -529,6 +562,8 @@ int main(void)
 		ROW(what_a_returning_copy_has_that_is_new_is_kept),
 		ROW(copies_without_a_common_point_are_united),
 		ROW(a_repair_deletes_what_was_common_and_keeps_what_is_new),
+		ROW(cursors_are_told_that_one_uid_was_given_there_and_forgotten_P4),
+		ROW(what_both_heard_from_a_third_copy_is_no_act_of_theirs),
 		ROW(integrating_again_changes_nothing_P8),
 		ROW(taking_in_news_does_not_restamp_them_P6),
 		ROW(an_older_state_that_returns_by_a_third_copy_is_answered_with_the_later_one),

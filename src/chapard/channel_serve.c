@@ -101,6 +101,13 @@ static bool is_others_fill(struct channel *channel, const struct account_header 
 	return rc == 0 && (!fill.is_pulled || fill.source != channel->peer);
 }
 
+static void rest(struct channel *channel, struct channel_account *account, uint64_t ms)
+{
+	account->retry_at_ms = clock_monotonic_ms() + ms;
+	account->state = CHANNEL_ACCOUNT_RESTING;
+	channel->resting_count++;
+}
+
 /* Begins the account's exchange, unless its copies are equal already. */
 static void start(struct channel *channel, struct channel_account *account)
 {
@@ -122,6 +129,11 @@ static void start(struct channel *channel, struct channel_account *account)
 
 		error_set(&error, rc, "the account cannot be read");
 		channel_set_aside(channel, account, &error);
+		return;
+	}
+	/* What comes in parts is told when it is whole; its sender need not be told. */
+	if (mail_is_partial(channel->mail, account->number)) {
+		rest(channel, account, CHANNEL_BUSY_MS);
 		return;
 	}
 	account->exchange =
@@ -151,11 +163,8 @@ static void finish(struct channel *channel, struct channel_account *account)
 	}
 	channel->bulk_active_count -= account->is_backlog;
 	if (is_busy(result) || result->is_postponed) {
-		account->retry_at_ms =
-			clock_monotonic_ms() +
-			(result->is_postponed ? CHANNEL_POSTPONED_MS : CHANNEL_BUSY_MS);
-		account->state = CHANNEL_ACCOUNT_RESTING;
-		channel->resting_count++;
+		rest(channel, account,
+			result->is_postponed ? CHANNEL_POSTPONED_MS : CHANNEL_BUSY_MS);
 	} else if (result->error.code != 0) {
 		channel_set_aside(channel, account, &result->error);
 	} else {

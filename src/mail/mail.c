@@ -24,6 +24,7 @@ struct mail {
 	struct quota_limits quota_defaults;
 	struct watchers *watchers;
 	struct mail_summaries *summaries;
+	struct mail_partials *partials;
 };
 
 static void store_changed(void *context, const struct feed_news *news, size_t count)
@@ -50,6 +51,7 @@ int mail_open(struct store *store, const struct clock *clock, struct mail **mail
 	mail->watchers = watchers_new();
 	mail->uid_authority = uid_authority_new();
 	mail->summaries = mail_summaries_new();
+	mail->partials = mail_partials_new();
 	store_listen(store, store_changed, mail);
 	*mail_r = mail;
 	return 0;
@@ -63,6 +65,7 @@ void mail_close(struct mail **mail)
 	watchers_free(&(*mail)->watchers);
 	uid_authority_free(&(*mail)->uid_authority);
 	mail_summaries_free(&(*mail)->summaries);
+	mail_partials_free(&(*mail)->partials);
 	free(*mail);
 	*mail = NULL;
 }
@@ -110,6 +113,11 @@ uint64_t mail_node(const struct mail *mail)
 struct mail_summaries *mail_summaries(struct mail *mail)
 {
 	return mail->summaries;
+}
+
+struct mail_partials *mail_partials(struct mail *mail)
+{
+	return mail->partials;
 }
 
 void mail_quota_configure(struct mail *mail, const struct quota_limits *defaults)

@@ -52,6 +52,16 @@ int mail_node_commit(struct mail *mail, uint32_t account, mail_run *run, void *c
 typedef int mail_acknowledger(
 	void *context, uint32_t account, uint64_t sequence, struct error *error);
 void mail_set_acknowledger(struct mail *mail, mail_acknowledger *function, void *context);
+/*
+ * A peer sends the account's changes in parts, and has sent one just now: the copy is between two
+ * states of the peer's. Forgotten when it ends, or when the next part does not come for
+ * MAIL_PARTIAL_MS_MAX. In memory only; any thread.
+ */
+#define MAIL_PARTIAL_MS_MAX 10000
+void mail_partial_note(struct mail *mail, uint32_t account);
+void mail_partial_end(struct mail *mail, uint32_t account);
+bool mail_is_partial(struct mail *mail, uint32_t account);
+
 /* For commits of users that go to the store directly (of several accounts): what mail_commit()
  * does afterwards. */
 int mail_acknowledge(struct mail *mail, uint32_t account, uint64_t sequence, struct error *error);

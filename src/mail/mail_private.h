@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 /* Messages changed in one commit, so that a large change does not stall other writers. */
-#define MAIL_STEP_COUNT_MAX 1000
+#define MAIL_STEP_COUNT_MAX 250
 
 uint64_t mail_now_ms(const struct mail *mail);
 /* The limits of accounts that have none of their own; the mail's. */
@@ -20,6 +20,12 @@ void mail_summaries_free(struct mail_summaries **summaries);
 struct mail_summaries *mail_summaries(struct mail *mail);
 /* Remembers one for mail_summaries_keep(), if there is room. */
 void mail_summary_note(struct mail *mail, const struct guid *guid, struct bytes blob);
+
+/* Accounts of which a part came (mail_partial.c). */
+struct mail_partials;
+struct mail_partials *mail_partials_new(void);
+void mail_partials_free(struct mail_partials **partials);
+struct mail_partials *mail_partials(struct mail *mail);
 
 /* Writes one account-wide register with a fresh stamp. */
 int register_write(struct account_write *write, enum record_kind kind, struct bytes key,

@@ -51,6 +51,10 @@ struct exchange_push {
 	struct digest digest;         /* ... of what is exchanged ... */
 	struct view view;             /* ... which was this */
 	struct push_body *bodies;     /* to be put */
+	struct change_set whole; /* what is applied in parts, each `changes` in turn; by modseq */
+	size_t *part_ends;       /* in whole.messages, of all parts but the last */
+	size_t part_end_count, part_next;
+	bool is_part; /* `changes` is a part, and not the last */
 	size_t body_count, body_room, body_next;
 	size_t asked_count; /* bodies asked about with LACKS */
 	size_t record_next; /* records already sent, counted through all kinds */
@@ -196,6 +200,13 @@ int exchange_push_open(struct exchange *exchange, struct kv_txn **kv_r);
 /* Of the bodies that may have to be put: one more, and then each once. */
 void exchange_push_add_body(struct exchange_push *push, const struct message_record *message);
 void exchange_push_unique_bodies(struct exchange_push *push);
+
+/*
+ * exchange_parts.c: a large push is applied in parts. begin: push.changes, which is to be applied,
+ * may become the first of them. next: that was applied, and the next is sent.
+ */
+void exchange_parts_begin(struct exchange *exchange);
+int exchange_parts_next(struct exchange *exchange);
 
 /* Puts the bodies that push.changes needs, then sends it. */
 int exchange_push_begin(struct exchange *exchange);

@@ -196,7 +196,7 @@ static void put_keys(const struct exchange *exchange, struct dlist_writer *write
 		dlist_put_number_of(writer, "COMMON", exchange->point.theirs);
 	dlist_put_number_of(writer, "SEQUENCE", push->header.sequence);
 	dlist_put_number_of(writer, "HIGHEST", push->header.highest);
-	if (!push->is_integrate)
+	if (!push->is_integrate && !push->is_part)
 		wire_put_digest_of(writer, "RESULT", push->digest);
 	if (exchange->behind != 0)
 		dlist_put_number_of(writer, "BEHIND", exchange->behind);
@@ -232,7 +232,7 @@ static int push_send(struct exchange *exchange, struct buffer *request)
 		put_fill_keys(exchange, &writer);
 	else
 		put_keys(exchange, &writer);
-	if (!push->is_fill && put_conflicts(exchange, &writer) < 0)
+	if (!push->is_fill && !push->is_part && put_conflicts(exchange, &writer) < 0)
 		return error_set(&exchange->result.error, ERR_IO, "the journal cannot be read");
 	if (push->part_count > 0)
 		dlist_put_number_of(&writer, "PARTS", push->part_count);
@@ -415,6 +415,10 @@ static int push_finish(struct exchange *exchange)
 	struct exchange_push *push = &exchange->push;
 	int rc;
 
+	if (push->has_applied && push->is_part) {
+		count_sent(exchange);
+		return exchange_parts_next(exchange);
+	}
 	if (push->has_applied || (push->has_filled && push->is_whole))
 		return finish_applied(exchange);
 	if (push->has_filled) {

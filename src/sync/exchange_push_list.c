@@ -11,6 +11,7 @@
 void exchange_push_reset(struct exchange_push *push)
 {
 	change_set_deinit(&push->changes);
+	change_set_deinit(&push->whole);
 	free(push->bodies);
 	view_close(&push->view);
 	map_deinit(&push->put);
@@ -254,6 +255,8 @@ int exchange_push_begin(struct exchange *exchange)
 	list_bodies(exchange);
 	if (exchange->has_theirs && !push->is_integrate)
 		leave_out_known(&push->changes, &exchange->theirs);
+	if (!push->is_integrate && !push->is_fill)
+		exchange_parts_begin(exchange);
 	if (should_guess(push, exchange->asks_first))
 		return exchange_push_prepared(exchange);
 	exchange->phase = &lacks_phase;

@@ -13,6 +13,7 @@
  *     announced here, the peer lacked knowledge of ours: CHANGED.
  * (5) The result has the digest that the peer's copy has; else DIFFERS.
  *     An account that was held back (mail/hold.h) is served from now on.
+ *     Of a part, which others follow, it is not known: it tells no RESULT, and ends here.
  * (6) The common point is noted in the same commit, so an APPLY that comes again is answered as the
  *     first was (P8).
  */
@@ -97,6 +98,11 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 		rc = view_digest(write->kv, &write->header, &apply->view, &digest);
 	if (rc < 0)
 		return rc;
+	if (apply->is_part) {
+		apply->outcome = OUTCOME_APPLIED;
+		apply->header = write->header;
+		return replica_report(write, apply->call->session->peer, &apply->changes);
+	}
 	if (!digest_equal(digest, apply->result)) {
 		apply->outcome = OUTCOME_DIFFERS;
 		return ERR_CHANGED; /* undoes it */
@@ -148,6 +154,8 @@ static int is_expected(struct apply *apply, struct account_write *write)
 
 	if (write->header.sequence == apply->expect || is_new)
 		return 1;
+	if (apply->is_part)
+		return 0;
 	return is_unchanged(apply, write);
 }
 
@@ -169,7 +177,7 @@ static int is_behind(struct apply *apply, struct account_write *write)
 
 static int apply_in_view(struct account_write *write, struct apply *apply)
 {
-	int rc = is_repeated(apply, write);
+	int rc = apply->is_part ? 0 : is_repeated(apply, write);
 
 	apply->header = write->header;
 	apply->missing_count = 0;
@@ -276,6 +284,38 @@ static int apply_commit(struct apply *apply, uint32_t account)
 	return rc;
 }
 
+/* Without RESULT it is one of several parts: of a whole account, by a node. */
+static int read_result(struct apply *apply)
+{
+	struct sync_call *call = apply->call;
+	int rc = wire_get_digest(call->map, "RESULT", &apply->result);
+
+	apply->is_part = rc == ERR_NOT_FOUND;
+	if (rc < 0 && !apply->is_part)
+		return error_set(call->error, ERR_INVALID, "bad RESULT");
+	if (apply->is_part && (!call->session->rights.is_full || apply->expect == 0 ||
+				      !view_filter_is_whole(&call->session->filter)))
+		return error_set(call->error, ERR_INVALID, "RESULT is missing");
+	return 0;
+}
+
+/*
+ * While parts come, the copy is between two states of the peer's, and nobody's channel need tell of
+ * it. A peer that says nothing for a while has broken off.
+ */
+static int apply_and_note(struct apply *apply, uint32_t account)
+{
+	struct mail *mail = apply->call->session->mail;
+	int rc;
+
+	if (apply->is_part)
+		mail_partial_note(mail, account);
+	rc = apply_commit(apply, account);
+	if (rc < 0 || !apply->is_part || apply->outcome != OUTCOME_APPLIED)
+		mail_partial_end(mail, account);
+	return rc;
+}
+
 int respond_apply(struct sync_call *call)
 {
 	struct apply apply = { .call = call, .view = { .is_whole = true } };
@@ -284,19 +324,21 @@ int respond_apply(struct sync_call *call)
 
 	if (rc == 0)
 		rc = call_common(call, &apply.common);
-	if (rc == 0 && wire_get_digest(call->map, "RESULT", &apply.result) < 0)
-		rc = error_set(call->error, ERR_INVALID, "bad or missing RESULT");
+	if (rc == 0)
+		rc = read_result(&apply);
 	if (rc == 0)
 		rc = apply_read(&apply);
 	if (rc == 0)
 		rc = apply_find_account(&apply, apply.expect == 0, &account);
 	if (rc == 0)
-		rc = apply_commit(&apply, account);
+		rc = apply_and_note(&apply, account);
 	if (rc == 0) {
 		apply_put_outcome(&apply);
 		if (apply.outcome == OUTCOME_APPLIED) {
-			body_set_deinit(&call->session->bodies);
-			call->session->put_size = 0;
+			if (!apply.is_part) {
+				body_set_deinit(&call->session->bodies);
+				call->session->put_size = 0;
+			}
 			notify_own(call->session, account, apply.expect, apply.header.sequence);
 		}
 	}

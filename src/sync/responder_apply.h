@@ -29,7 +29,8 @@ struct apply {
 	uint64_t common;           /* our sequence at the last common point */
 	uint64_t sequence;         /* the peer's, that its changes reach */
 	struct fill_part part;     /* of FILL */
-	struct digest result;      /* of the account afterwards */
+	struct digest result;      /* of the account afterwards ... */
+	bool is_part;              /* ... which is not told of a part that others follow */
 	uint64_t clock_before;     /* INTEGRATE: before the merge, if that noted conflicts; or 0 */
 	uint64_t told_behind;      /* the peer knows that its copy was there once, and is not now */
 	struct error checked;      /* what merge_check_*() and merge_integrate() found */

@@ -17,7 +17,9 @@
 #define EXCHANGE_GET_WINDOW 2u     /* GETs under way */
 
 /* records of a first copy in one part, and one commit; a smaller account comes at once */
-#define FILL_RECORD_COUNT_MAX 2000u
+#define FILL_RECORD_COUNT_MAX 1000u
+
+#define APPLY_PART_COUNT_MAX 500u /* messages in one commit, where an APPLY goes in parts */
 
 #define REPAIR_SPLIT 16u
 #define REPAIR_SMALL 64u       /* messages: a range is exchanged, not split further */
@@ -50,6 +52,8 @@
 #define EXCHANGE_GET_WINDOW 2u
 
 #define FILL_RECORD_COUNT_MAX 3u
+
+#define APPLY_PART_COUNT_MAX 2u
 
 #define REPAIR_SPLIT 2u
 #define REPAIR_SMALL 1u

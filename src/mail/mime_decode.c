@@ -163,7 +163,22 @@ static void q_decode(struct bytes text, struct buffer *out)
 struct word_run {
 	struct buffer octets;
 	struct bytes charset;
+	enum { CONVERT, CONVERT_STRICTLY, LEAVE } mode;
+	bool is_failed; /* something was not of its charset */
 };
+
+static void run_convert(struct word_run *run, struct buffer *out)
+{
+	struct bytes octets = buffer_bytes(&run->octets);
+
+	if (run->mode == LEAVE)
+		buffer_append_bytes(out, octets);
+	else if (run->mode == CONVERT_STRICTLY)
+		run->is_failed =
+			mime_to_utf8_strictly(octets, run->charset, out) < 0 || run->is_failed;
+	else if (mime_to_utf8(octets, run->charset, out) < 0)
+		mime_guess_utf8(octets, out);
+}
 
 static void run_flush(struct word_run *run, struct buffer *out)
 {
@@ -171,8 +186,7 @@ static void run_flush(struct word_run *run, struct buffer *out)
 
 	if (run->octets.len == 0)
 		return;
-	if (mime_to_utf8(buffer_bytes(&run->octets), run->charset, out) < 0)
-		mime_guess_utf8(buffer_bytes(&run->octets), out);
+	run_convert(run, out);
 	for (i = before; i < out->len; i++) {
 		if (out->data[i] == '\r' || out->data[i] == '\n')
 			out->data[i] = ' ';
@@ -199,9 +213,8 @@ static size_t plain_size(struct bytes text)
 	return found == NULL ? text.len : (size_t)((const unsigned char *)found - text.ptr);
 }
 
-static void line_decode(struct bytes line, struct buffer *out)
+static void line_decode(struct bytes line, struct word_run *run, struct buffer *out)
 {
-	struct word_run run = { 0 };
 	bool after_word = false;
 
 	while (line.len > 0) {
@@ -209,7 +222,7 @@ static void line_decode(struct bytes line, struct buffer *out)
 		struct bytes plain;
 
 		if (take_encoded_word(&line, &word)) {
-			run_add(&run, &word, out);
+			run_add(run, &word, out);
 			after_word = true;
 			continue;
 		}
@@ -221,19 +234,39 @@ static void line_decode(struct bytes line, struct buffer *out)
 			if (take_encoded_word(&ahead, &word))
 				continue;
 		}
-		run_flush(&run, out);
-		mime_guess_utf8(plain, out);
+		run_flush(run, out);
+		if (run->mode == LEAVE)
+			buffer_append_bytes(out, plain);
+		else
+			mime_guess_utf8(plain, out);
 		after_word = false;
 	}
-	run_flush(&run, out);
-	buffer_deinit(&run.octets);
+	run_flush(run, out);
+	buffer_deinit(&run->octets);
 }
 
 void mime_header_decode(struct bytes value, struct buffer *out)
 {
+	struct word_run run = { .mode = CONVERT };
 	struct buffer line = { 0 };
 
 	mime_unfold(value, &line);
-	line_decode(buffer_bytes(&line), out);
+	line_decode(buffer_bytes(&line), &run, out);
 	buffer_deinit(&line);
+}
+
+bool mime_header_decode_strictly(struct bytes value, struct buffer *out)
+{
+	struct word_run run = { .mode = CONVERT_STRICTLY }, octets = { .mode = LEAVE };
+	struct buffer line = { 0 };
+	size_t before = out->len;
+
+	mime_unfold(value, &line);
+	line_decode(buffer_bytes(&line), &run, out);
+	if (run.is_failed) {
+		buffer_truncate(out, before);
+		line_decode(buffer_bytes(&line), &octets, out);
+	}
+	buffer_deinit(&line);
+	return !run.is_failed;
 }

@@ -96,9 +96,14 @@ static void references_collect(struct bytes value, struct buffer *out)
 /* ---- texts ---- */
 
 /* As it is compared: NUL ends texts in sort keys, so there is none. */
-static void text_finish(struct buffer *utf8, struct buffer *out)
+static void text_finish(struct buffer *text, bool is_decoded, struct buffer *out)
 {
-	mime_casemap(buffer_bytes(utf8), out);
+	if (is_decoded) {
+		mime_casemap(buffer_bytes(text), out);
+	} else if (text->len > 0) {
+		buffer_append_byte(out, MIME_SORT_OCTETS);
+		buffer_append_bytes(out, buffer_bytes(text));
+	}
 	for (size_t i = 0; i < out->len; i++) {
 		if (out->data[i] == '\0')
 			out->data[i] = ' ';
@@ -107,20 +112,22 @@ static void text_finish(struct buffer *utf8, struct buffer *out)
 		buffer_truncate(out, MIME_SORT_TEXT_SIZE_MAX);
 }
 
-static void pack_text(struct buffer *utf8, struct buffer *out)
+static void pack_text(struct buffer *text, bool is_decoded, struct buffer *out)
 {
-	struct buffer text = { 0 };
+	struct buffer finished = { 0 };
 
-	text_finish(utf8, &text);
-	pack_bytes(out, buffer_bytes(&text));
-	buffer_deinit(&text);
+	text_finish(text, is_decoded, &finished);
+	pack_bytes(out, buffer_bytes(&finished));
+	buffer_deinit(&finished);
 }
 
-/* The first address's local part and what is displayed of it; a group counts with its name. */
-static void address_read(struct bytes value, struct buffer *mailbox, struct buffer *display)
+/* The first address's local part and what is displayed of it; a group counts with its name. False
+ * if that is octets. */
+static bool address_read(struct bytes value, struct buffer *mailbox, struct buffer *display)
 {
 	struct mime_address_reader reader;
 	struct mime_address address;
+	bool is_decoded = true;
 
 	mime_address_init(&reader, value);
 	if (mime_address_next(&reader, &address)) {
@@ -128,7 +135,7 @@ static void address_read(struct bytes value, struct buffer *mailbox, struct buff
 
 		mime_guess_utf8(is_group ? address.name : address.mailbox, mailbox);
 		if (address.name.len > 0)
-			mime_header_decode(address.name, display);
+			is_decoded = mime_header_decode_strictly(address.name, display);
 		if (display->len == 0 && !is_group) {
 			mime_guess_utf8(address.mailbox, display);
 			buffer_append_byte(display, '@');
@@ -136,17 +143,19 @@ static void address_read(struct bytes value, struct buffer *mailbox, struct buff
 		}
 	}
 	mime_address_deinit(&reader);
+	return is_decoded;
 }
 
 static void pack_address(struct bytes value, bool with_display, struct buffer *out)
 {
 	struct buffer mailbox = { 0 }, display = { 0 };
+	bool is_decoded = true;
 
 	if (value.len > 0)
-		address_read(value, &mailbox, &display);
-	pack_text(&mailbox, out);
+		is_decoded = address_read(value, &mailbox, &display);
+	pack_text(&mailbox, true, out);
 	if (with_display)
-		pack_text(&display, out);
+		pack_text(&display, is_decoded, out);
 	buffer_deinit(&mailbox);
 	buffer_deinit(&display);
 }
@@ -187,11 +196,12 @@ void mime_sort_make(struct bytes header, struct buffer *out)
 {
 	struct bytes values[FIELD_COUNT] = { { NULL, 0 } };
 	struct buffer subject = { 0 }, references = { 0 };
-	bool is_reply, has_id;
+	struct mime_subject_kind kind;
 	struct digest id;
+	bool has_id;
 
 	fields_find(header, values);
-	is_reply = mime_base_subject(values[FIELD_SUBJECT], &subject);
+	kind = mime_base_subject(values[FIELD_SUBJECT], &subject);
 	has_id = take_id(&values[FIELD_ID], &id);
 	references_collect(values[FIELD_REFERENCES], &references);
 	if (references.len == 0) {
@@ -200,8 +210,8 @@ void mime_sort_make(struct bytes header, struct buffer *out)
 		if (take_id(&values[FIELD_IN_REPLY_TO], &parent))
 			pack_id(parent, &references);
 	}
-	pack_u8(out, (uint8_t)((is_reply ? SORT_IS_REPLY : 0) | (has_id ? SORT_HAS_ID : 0)));
-	pack_text(&subject, out);
+	pack_u8(out, (uint8_t)((kind.is_reply ? SORT_IS_REPLY : 0) | (has_id ? SORT_HAS_ID : 0)));
+	pack_text(&subject, kind.is_decoded, out);
 	pack_address(values[FIELD_FROM], true, out);
 	pack_address(values[FIELD_TO], true, out);
 	pack_address(values[FIELD_CC], false, out);

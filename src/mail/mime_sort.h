@@ -1,7 +1,9 @@
 /*
  * mime_sort: what SORT and THREAD ask about a header (RFC 5256, RFC 5957), kept in the summary so
- * that neither reads bodies. Texts are in the form of mime_casemap(), without NUL, and bounded.
- * Pure; any thread.
+ * that neither reads bodies. Texts are in the form of mime_casemap(), without NUL, and bounded; one
+ * that could not be decoded is MIME_SORT_OCTETS and its octets, and so is ordered after all that
+ * could, and by i;octet (RFC 5255, 4.6). Summaries made before that was so have such texts with
+ * U+FFFD, or by a guess, until they are made anew. Pure; any thread.
  */
 #ifndef CHAPAR_MAIL_MIME_SORT_H
 #define CHAPAR_MAIL_MIME_SORT_H
@@ -10,6 +12,7 @@
 #include "base/hash.h"
 
 #define MIME_SORT_TEXT_SIZE_MAX 512  /* bytes of a text; what is beyond does not count */
+#define MIME_SORT_OCTETS 0xff        /* no octet of UTF-8 */
 #define MIME_REFERENCE_COUNT_MAX 100 /* of a message: the first one and the last ones */
 
 struct mime_sort {            /* borrowed from the blob */

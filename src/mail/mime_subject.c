@@ -136,24 +136,24 @@ static void blanks_collapse(struct buffer *text)
 	buffer_truncate(text, kept);
 }
 
-bool mime_base_subject(struct bytes value, struct buffer *out)
+struct mime_subject_kind mime_base_subject(struct bytes value, struct buffer *out)
 {
+	struct mime_subject_kind kind = { .is_reply = false };
 	struct buffer decoded = { 0 };
-	bool is_reply = false;
 	struct bytes text;
 
-	mime_header_decode(value, &decoded);
+	kind.is_decoded = mime_header_decode_strictly(value, &decoded);
 	blanks_collapse(&decoded);
 	text = buffer_bytes(&decoded);
 	do {
-		is_reply = cut_trailers(&text) || is_reply;
-		while (take_prefix(&text, &is_reply))
+		kind.is_reply = cut_trailers(&text) || kind.is_reply;
+		while (take_prefix(&text, &kind.is_reply))
 			;
 		if (!cut_wrapping(&text))
 			break;
-		is_reply = true;
+		kind.is_reply = true;
 	} while (true);
 	buffer_append_bytes(out, text);
 	buffer_deinit(&decoded);
-	return is_reply;
+	return kind;
 }

@@ -7,10 +7,15 @@
 
 #include "base/buffer.h"
 
+struct mime_subject_kind {
+	bool is_reply;   /* or a forward, as what was taken off says */
+	bool is_decoded; /* false: octets, as mime_header_decode_strictly() has them */
+};
+
 /*
  * Appends the base subject of a Subject field's value: UTF-8, in the letters that it was written
- * with. True if what was taken off says that the message is a reply or a forward.
+ * with; or octets.
  */
-bool mime_base_subject(struct bytes value, struct buffer *out);
+struct mime_subject_kind mime_base_subject(struct bytes value, struct buffer *out);
 
 #endif

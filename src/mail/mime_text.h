@@ -22,6 +22,12 @@ int mime_to_utf8(struct bytes text, struct bytes charset, struct buffer *out);
 /* Appends an unstructured field value as UTF-8, unfolded, encoded words (RFC 2047) decoded, as one
  * line. */
 void mime_header_decode(struct bytes value, struct buffer *out);
+/*
+ * The same for ordering (RFC 5255, 4.6): if an encoded word has a charset that is not known, or
+ * octets that are not of it, false, and what is appended is the value with the encoding removed and
+ * no charset converted.
+ */
+bool mime_header_decode_strictly(struct bytes value, struct buffer *out);
 
 /*
  * Appends UTF-8 text as i;unicode-casemap compares it (RFC 5051): equal, ordered and contained are

@@ -73,6 +73,13 @@ struct flag_edit {
 	uint64_t clock_floor; /* stamps are above it */
 };
 bool flag_is_named(const struct flag_edit *edit, struct bytes name);
+/*
+ * Whether none of the flags that the edit names changed after the modseq `since` in the eyes of a
+ * client of whatever copy, though the message may have (RFC 7162, 3.1.3: UNCHANGEDSINCE). False
+ * where that cannot be told.
+ */
+bool message_flags_stayed(const struct account_write *write, const struct flag_edit *edit,
+	const struct message_record *message, uint64_t since);
 /* Makes the change in `message`, without writing it. *stamp: none as long as nothing changed. */
 int message_flags_edit(struct account_write *write, const struct flag_edit *edit,
 	struct message_record *message, struct stamp *stamp);

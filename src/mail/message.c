@@ -204,6 +204,35 @@ bool flag_is_named(const struct flag_edit *edit, struct bytes name)
 	return false;
 }
 
+/*
+ * A flag's stamp is the modseq that it was shown with, but for those that a merge took in below
+ * what had been shown (docs/replication.md, Modseq of the result): these got fresh modseqs, which
+ * the flags do not tell. Every such merge raises the floor of cursors.
+ */
+bool message_flags_stayed(const struct account_write *write, const struct flag_edit *edit,
+	const struct message_record *message, uint64_t since)
+{
+	bool is_after_merges =
+		since >= write->header.vanished_floor && since >= message->placed.modseq;
+
+	if (edit->operation == FLAGS_REPLACE || edit->flag_count == 0)
+		return false;
+	for (size_t i = 0; i < edit->flag_count; i++) {
+		struct bytes name = flag_canonical(edit->flags[i]);
+		const struct flag_state *flag = NULL;
+
+		for (size_t j = 0; j < message->flag_count && flag == NULL; j++)
+			if (bytes_equal_nocase(message->flags[j].name, name))
+				flag = &message->flags[j];
+		/* A keyword that it never had is nothing that could have changed. */
+		if (flag == NULL && name.len > 0 && name.ptr[0] != '\\')
+			continue;
+		if (!is_after_merges || (flag != NULL && flag->stamp.modseq > since))
+			return false;
+	}
+	return true;
+}
+
 /* The flag's name as this message has it already: keywords are the same in any case. */
 static struct bytes flag_known_name(const struct message_record *message, struct bytes name)
 {
@@ -254,7 +283,9 @@ static int flags_run(struct account_write *write, void *context)
 		struct message_record *message = &store->step.messages[i];
 		struct stamp stamp = { 0, 0 };
 
-		if (message->modseq > store->unchanged_since) {
+		if (message->modseq > store->unchanged_since &&
+			!message_flags_stayed(
+				write, &store->edit, message, store->unchanged_since)) {
 			uid_set_add(store->modified, message->uid, message->uid);
 			continue;
 		}

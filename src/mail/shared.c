@@ -75,6 +75,15 @@ static int store_seen(const struct flags_context *store, struct account_write *w
 	return rc < 0 ? rc : account_announce(write, store->place->mailbox, stamp->modseq);
 }
 
+/* Of \Seen of his own is not known when it changed apart from the message's other flags. */
+static bool flags_stayed(const struct flags_context *store, const struct account_write *write,
+	const struct message_record *message)
+{
+	if (store->place->seen_account != 0 && flag_is_named(&store->edit, SEEN_FLAG))
+		return false;
+	return message_flags_stayed(write, &store->edit, message, store->unchanged_since);
+}
+
 static int store_one(struct flags_context *store, struct account_write *write,
 	struct account_write *own, struct message_record *message)
 {
@@ -85,7 +94,7 @@ static int store_one(struct flags_context *store, struct account_write *write,
 
 	if (rc < 0)
 		return rc;
-	if (shown.modseq > store->unchanged_since) {
+	if (shown.modseq > store->unchanged_since && !flags_stayed(store, write, message)) {
 		uid_set_add(store->modified, message->uid, message->uid);
 		return 0;
 	}

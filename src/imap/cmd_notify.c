@@ -22,7 +22,8 @@ static void put_no_access(
 	if ((imap_notify_events(session, kv, session->notify, entry->name) &
 		    NOTIFY_MESSAGE_EVENTS) == 0)
 		return;
-	imap_put(session, "* LIST (\\NoAccess) \"/\" ");
+	imap_printf(session, "* LIST (\\%s \\NoAccess) \"/\" ",
+		entry->has_children ? "HasChildren" : "HasNoChildren");
 	imap_put_mailbox(session, entry->name);
 	imap_put(session, "\r\n");
 }
@@ -32,6 +33,7 @@ static int put_status(struct imap_session *session, struct kv_txn *kv, void *con
 {
 	const struct imap_target *target = entry->target;
 	const struct imap_view *view = session->view;
+	unsigned events;
 
 	(void)context;
 	if (target == NULL)
@@ -42,11 +44,14 @@ static int put_status(struct imap_session *session, struct kv_txn *kv, void *con
 	}
 	if (!session->notify->wants_status ||
 		(view != NULL && view->account == target->account &&
-			id128_equal(view->mailbox, target->mailbox.id)) ||
-		(imap_notify_events(session, kv, session->notify, entry->name) &
-			NOTIFY_MESSAGE_EVENTS) == 0)
+			id128_equal(view->mailbox, target->mailbox.id)))
 		return 0;
-	return imap_put_status(session, kv, entry->name, target, imap_status_brief(session));
+	events = imap_notify_events(session, kv, session->notify, entry->name);
+	if ((events & NOTIFY_MESSAGE_EVENTS) == 0)
+		return 0;
+	/* Section 3.1: HIGHESTMODSEQ too if changes of flags are to be told. */
+	return imap_put_status(session, kv, entry->name, target,
+		imap_status_brief(session, (events & NOTIFY_CHANGE_EVENTS) != 0));
 }
 
 /* The state of all mailboxes that messages are watched in, if it is wanted, and those that nothing
@@ -80,6 +85,9 @@ static enum net_result notify_set(struct imap_session *session, struct imap_noti
 			imap_notify_watch(session, kv, &work->list);
 		mail_read_end(&kv);
 	}
+	for (size_t i = 0; notify->wants_status && i < work->list.count && rc == 0; i++)
+		if (work->list.entries[i].target != NULL)
+			rc = imap_status_settle(session, work->list.entries[i].target);
 	if (rc < 0) {
 		imap_watch_end(session);
 		return imap_fail(session, rc, NULL);

@@ -64,10 +64,10 @@ bool imap_status_has_modseq(unsigned items)
 	return (items & STATUS_HIGHESTMODSEQ) != 0;
 }
 
-unsigned imap_status_brief(const struct imap_session *session)
+unsigned imap_status_brief(const struct imap_session *session, bool with_modseq)
 {
 	return STATUS_MESSAGES | STATUS_UIDNEXT | STATUS_UIDVALIDITY | STATUS_UNSEEN |
-	       (session->is_condstore ? STATUS_HIGHESTMODSEQ : 0u);
+	       (session->is_condstore || with_modseq ? STATUS_HIGHESTMODSEQ : 0u);
 }
 
 static int recent_count(struct imap_session *session, struct kv_txn *kv,

@@ -25,6 +25,11 @@ struct imap_list {
 int imap_list_read(struct imap_session *session, struct kv_txn *kv, bool with_foreign,
 	struct imap_list *list_r);
 
+/* Whether the name is above some mailbox that the user may know of; costs what it takes to find
+ * one, not what there is. */
+int imap_list_has_children(
+	struct imap_session *session, struct kv_txn *kv, struct bytes name, bool *answer_r);
+
 /* Puts out what is to be said of one name, if anything; an error ends the walk. */
 typedef int imap_list_function(struct imap_session *session, struct kv_txn *kv, void *context,
 	const struct imap_list_entry *entry);

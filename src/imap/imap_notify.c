@@ -2,7 +2,7 @@
  * Telling what NOTIFY asked for. The selected mailbox is imap_update's; here is all else: STATUS
  * for messages, LIST for names and subscriptions, METADATA for annotations.
  */
-#include "imap/imap_notify.h"
+#include "imap/imap_notify_private.h"
 
 #include "imap/imap_list.h"
 #include "imap/imap_metadata.h"
@@ -15,20 +15,10 @@ struct telling {
 	struct kv_txn *kv;
 	uint32_t account; /* the events' */
 	const struct watch_news *news;
+	struct map told; /* names, by LIST; of this snapshot */
 };
 
 /* ---- which mailboxes ---- */
-
-static int is_subscribed(
-	struct imap_session *session, struct kv_txn *kv, struct bytes name, bool *answer_r)
-{
-	struct register_record record;
-	int rc = account_get_register(kv, session->identity.account, RECORD_SUBSCRIPTION,
-		(struct id128){ { 0 } }, name, session->arena, &record);
-
-	*answer_r = rc == 0 && record.is_set;
-	return rc == ERR_NOT_FOUND ? 0 : rc;
-}
 
 static bool is_own(struct imap_session *session, struct kv_txn *kv, struct bytes name)
 {
@@ -83,7 +73,7 @@ static bool group_has(struct imap_session *session, struct kv_txn *kv,
 	case NOTIFY_PERSONAL:
 		return is_own(session, kv, name);
 	case NOTIFY_SUBSCRIBED:
-		return is_subscribed(session, kv, name, &answer) == 0 && answer;
+		return imap_notify_is_subscribed(session, kv, name, &answer) == 0 && answer;
 	default:
 		return is_among(group, name);
 	}
@@ -161,40 +151,44 @@ void imap_notify_watch_metadata(struct imap_session *session)
 
 /* ---- what is told ---- */
 
-static void put_list(struct telling *telling, struct bytes name, bool exists,
-	struct bytes special_use, struct bytes old_name)
+/* If one of the events in `wanted` is to be told of the name, or of the old one. `target` NULL:
+ * there is none any more. */
+static int put_name(struct telling *telling, unsigned wanted, struct bytes name,
+	const struct imap_target *target, struct bytes old_name)
 {
-	struct imap_session *session = telling->session;
-	bool subscribed = false;
-	const char *blank = "";
+	struct imap_notify_name what = { name, target, old_name };
+	unsigned events =
+		imap_notify_events(telling->session, telling->kv, telling->session->notify, name);
 
-	imap_put(session, "* LIST (");
-	if (!exists) {
-		imap_put(session, "\\NonExistent");
-		blank = " ";
-	}
-	if (is_subscribed(session, telling->kv, name, &subscribed) == 0 && subscribed) {
-		imap_printf(session, "%s\\Subscribed", blank);
-		blank = " ";
-	}
-	if (exists && special_use.len > 0) {
-		imap_put(session, blank);
-		imap_put_bytes(session, special_use);
-	}
-	imap_put(session, ") \"/\" ");
-	imap_put_mailbox(session, name);
-	if (old_name.len > 0) {
-		imap_put(session, " (\"OLDNAME\" (");
-		imap_put_mailbox(session, old_name);
-		imap_put(session, "))");
-	}
-	imap_put(session, "\r\n");
+	if (old_name.len > 0)
+		events |= imap_notify_events(
+			telling->session, telling->kv, telling->session->notify, old_name);
+	if ((events & wanted) == 0)
+		return 0;
+	return imap_notify_put_name(telling->session, telling->kv, &telling->told, &what);
 }
 
-/* What others use mailboxes for is their matter. */
-static struct bytes special_use_of(const struct imap_target *target)
+/* Of one that came or went, the level above it too. */
+static int put_name_and_parent(
+	struct telling *telling, struct bytes name, const struct imap_target *target)
 {
-	return target->is_own ? target->mailbox.special_use : (struct bytes){ NULL, 0 };
+	int rc = put_name(telling, NOTIFY_MAILBOX_NAME, name, target, bytes_of(NULL, 0));
+
+	return rc < 0 ? rc
+		      : imap_notify_put_parent(telling->session, telling->kv, &telling->told, name);
+}
+
+/* Of one that went from one level to another, both. */
+static int put_renamed(struct telling *telling, struct bytes name, const struct imap_target *target,
+	struct bytes old_name)
+{
+	int rc = put_name(telling, NOTIFY_MAILBOX_NAME, name, target, old_name);
+
+	if (rc < 0 || bytes_equal(imap_notify_parent(name), imap_notify_parent(old_name)))
+		return rc;
+	rc = imap_notify_put_parent(telling->session, telling->kv, &telling->told, old_name);
+	return rc < 0 ? rc
+		      : imap_notify_put_parent(telling->session, telling->kv, &telling->told, name);
 }
 
 static bool is_selected(const struct telling *telling, struct id128 mailbox)
@@ -260,7 +254,6 @@ static int tell_name(struct telling *telling, const struct watch_event *event,
 	struct imap_session *session = telling->session;
 	struct bytes old_name = { NULL, 0 };
 	struct imap_target other;
-	unsigned events;
 	int rc = 0;
 
 	/* Others' mailboxes come and go for him with the entries of their ACLs. */
@@ -271,23 +264,17 @@ static int tell_name(struct telling *telling, const struct watch_event *event,
 		rc = client_name(session, telling->kv, telling->account, event->name, &old_name);
 	if (rc < 0)
 		return rc;
-	events = imap_notify_events(
-		session, telling->kv, session->notify, target != NULL ? name : old_name);
-	if (event->was_there)
-		events |= imap_notify_events(session, telling->kv, session->notify, old_name);
-	if ((events & NOTIFY_MAILBOX_NAME) == 0)
-		return 0;
 	if (target != NULL) {
-		if (!event->was_there || (!bytes_equal(name, old_name) &&
-						 !is_renamed_above(telling, name, old_name)))
-			put_list(telling, name, true, special_use_of(target), old_name);
+		if (!event->was_there)
+			return put_name_and_parent(telling, name, target);
+		if (!bytes_equal(name, old_name) && !is_renamed_above(telling, name, old_name))
+			return put_renamed(telling, name, target, old_name);
 		return 0;
 	}
 	/* Of two united mailboxes the name lives on. */
 	rc = imap_target_resolve(session, telling->kv, old_name, &other);
 	if (rc == 0 && !other.exists && (other.rights & ACL_LOOKUP) != 0)
-		put_list(telling, old_name, false, (struct bytes){ NULL, 0 },
-			(struct bytes){ NULL, 0 });
+		rc = put_name_and_parent(telling, old_name, NULL);
 	return rc;
 }
 
@@ -307,7 +294,8 @@ static int tell_messages(struct telling *telling, const struct watch_event *even
 	if ((event->changes & wanted) == 0 || (target->rights & ACL_READ) == 0 ||
 		is_selected(telling, event->mailbox))
 		return 0;
-	return imap_put_status(session, telling->kv, name, target, imap_status_brief(session));
+	return imap_put_status(
+		session, telling->kv, name, target, imap_status_brief(session, false));
 }
 
 static int tell_mailbox(struct telling *telling, const struct watch_event *event)
@@ -334,21 +322,18 @@ static int tell_subscription(struct telling *telling, const struct watch_event *
 	bool is_now;
 	int rc;
 
-	if (telling->account != session->identity.account ||
-		(imap_notify_events(session, telling->kv, session->notify, event->name) &
-			NOTIFY_SUBSCRIPTION) == 0)
+	if (telling->account != session->identity.account)
 		return 0;
-	rc = is_subscribed(session, telling->kv, event->name, &is_now);
+	rc = imap_notify_is_subscribed(session, telling->kv, event->name, &is_now);
 	if (rc < 0 || is_now == event->was_there)
 		return rc;
 	rc = imap_target_resolve(session, telling->kv, event->name, &target);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
 	is_now = rc == 0 && target.exists && (target.rights & ACL_LOOKUP) != 0;
-	put_list(telling, event->name, is_now,
-		is_now ? special_use_of(&target) : (struct bytes){ NULL, 0 },
-		(struct bytes){ NULL, 0 });
-	return 0;
+	/* Whatever was told of it before in this snapshot was told with this. */
+	return put_name(telling, NOTIFY_SUBSCRIPTION, event->name, is_now ? &target : NULL,
+		bytes_of(NULL, 0));
 }
 
 /* "* METADATA INBOX /shared/comment": the name of the entry, not its value (RFC 5464, 4.4.2). */
@@ -463,17 +448,11 @@ static int tell_lookup(struct telling *telling, struct id128 mailbox, bool was_s
 	}
 	if (rc < 0 || is_seen == was_seen)
 		return rc;
-	if ((imap_notify_events(session, telling->kv, session->notify, name) &
-		    NOTIFY_MAILBOX_NAME) != 0) {
-		/* Another one may have that name by now, or he one of his own. */
-		if (!is_seen && imap_target_resolve(session, telling->kv, name, &other) == 0 &&
-			other.exists && (other.rights & ACL_LOOKUP) != 0)
-			return 0;
-		put_list(telling, name, is_seen,
-			is_seen ? special_use_of(&target) : (struct bytes){ NULL, 0 },
-			(struct bytes){ NULL, 0 });
-	}
-	return 0;
+	/* Another one may have that name by now, or he one of his own. */
+	if (!is_seen && imap_target_resolve(session, telling->kv, name, &other) == 0 &&
+		other.exists && (other.rights & ACL_LOOKUP) != 0)
+		return 0;
+	return put_name_and_parent(telling, name, is_seen ? &target : NULL);
 }
 
 /* A mailbox of another account that he may see now, or no more. */
@@ -528,6 +507,7 @@ static bool tell_news(
 		rc = watch_account(watch) == 0 ? tell_grant(&telling, news, i)
 					       : tell_event(&telling, &news->events[i]);
 	mail_read_end(&telling.kv);
+	map_deinit(&telling.told);
 	if (rc < 0)
 		imap_log_failure(session, rc, NULL);
 	return rc == 0; /* what could not be read is not told: he must look himself */

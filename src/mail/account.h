@@ -101,6 +101,9 @@ typedef int account_register_function(void *context, const struct register_recor
 /* All mailboxes, deleted ones too. */
 int account_each_mailbox(struct kv_txn *kv, uint32_t account, struct arena *arena,
 	account_mailbox_function *function, void *context);
+/* Live ones whose names begin with `prefix`, in order of name. */
+int account_each_mailbox_of(struct kv_txn *kv, uint32_t account, struct bytes prefix,
+	struct arena *arena, account_mailbox_function *function, void *context);
 /* Messages shown in a mailbox with first <= UID <= last, in UID order. */
 int account_each_message(struct kv_txn *kv, uint32_t account, struct id128 mailbox, uint32_t first,
 	uint32_t last, struct arena *arena, account_message_function *function, void *context);

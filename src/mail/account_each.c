@@ -75,6 +75,39 @@ int account_each_mailbox(struct kv_txn *kv, uint32_t account, struct arena *aren
 	return each_entry(kv, MAIL_TABLE_MAILBOX, prefix, prefix, visit_mailbox, &each);
 }
 
+static int visit_mailbox_name(void *context, struct bytes key, struct bytes value)
+{
+	struct each_context *each = context;
+	struct mailbox_record mailbox;
+	struct id128 id;
+	int rc;
+
+	(void)key;
+	if (unpack_raw(&value, id.bytes, sizeof(id.bytes)) < 0)
+		return ERR_CORRUPT;
+	rc = account_get_mailbox(each->kv, each->account, id, each->arena, &mailbox);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	return each->mailbox(each->context, &mailbox);
+}
+
+int account_each_mailbox_of(struct kv_txn *kv, uint32_t account, struct bytes prefix,
+	struct arena *arena, account_mailbox_function *function, void *context)
+{
+	struct each_context each = { .kv = kv,
+		.account = account,
+		.arena = arena,
+		.mailbox = function,
+		.context = context };
+	unsigned char key[4 + MAILBOX_NAME_SIZE_MAX];
+	struct bytes start;
+
+	if (prefix.len > MAILBOX_NAME_SIZE_MAX)
+		return 0;
+	start = name_key(key, account, prefix);
+	return each_entry(kv, MAIL_TABLE_MAILBOX_NAME, start, start, visit_mailbox_name, &each);
+}
+
 #define EACH_STOP INT_MAX /* past the last UID asked for; never seen by callers */
 
 static int visit_message(void *context, struct bytes key, struct bytes value)

@@ -129,6 +129,10 @@ enum net_result cmd_authenticate(struct imap_session *session, struct imap_parse
 		return imap_no(session, "[UNAVAILABLE] This mechanism cannot be used now");
 	if (rc < 0)
 		return imap_no(session, "[CANNOT] No such mechanism");
+	if (is_given && !sasl_server_takes_initial(session->sasl)) {
+		sasl_server_free(&session->sasl);
+		return imap_bad(session, "This mechanism has no initial response");
+	}
 	if (!is_given)
 		return authenticate_step(session, bytes_of(NULL, 0));
 	if (bytes_equal_string(initial, "="))

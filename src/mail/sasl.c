@@ -15,17 +15,19 @@ static enum sasl_step login_step(
 
 /* The strongest first: clients tend to take the first one they know. */
 static const struct sasl_mechanism mechanisms[] = {
-	{ "EXTERNAL", SASL_NEEDS_CERTIFICATE, 0, false, sasl_library_step },
-	{ "GSSAPI", SASL_NEEDS_GSSAPI, 0, false, sasl_library_step },
-	{ "SCRAM-SHA-256-PLUS", SASL_NEEDS_BINDING, SCRAM_SHA_256, false, sasl_library_step },
-	{ "SCRAM-SHA-256", 0, SCRAM_SHA_256, false, sasl_library_step },
-	{ "SCRAM-SHA-1-PLUS", SASL_NEEDS_BINDING | SASL_NEEDS_SHA_1, SCRAM_SHA_1, false,
+	{ "EXTERNAL", SASL_NEEDS_CERTIFICATE, 0, false, true, sasl_library_step },
+	{ "GSSAPI", SASL_NEEDS_GSSAPI, 0, false, false, sasl_library_step },
+	{ "SCRAM-SHA-256-PLUS", SASL_NEEDS_BINDING, SCRAM_SHA_256, false, false,
 		sasl_library_step },
-	{ "SCRAM-SHA-1", SASL_NEEDS_SHA_1, SCRAM_SHA_1, false, sasl_library_step },
-	{ "OAUTHBEARER", SASL_NEEDS_PRIVACY | SASL_NEEDS_TOKENS, 0, false, sasl_oauthbearer_step },
-	{ "XOAUTH2", SASL_NEEDS_PRIVACY | SASL_NEEDS_TOKENS, 0, false, sasl_xoauth2_step },
-	{ "PLAIN", SASL_NEEDS_PRIVACY, 0, false, sasl_library_step },
-	{ "LOGIN", SASL_NEEDS_PRIVACY, 0, true, login_step },
+	{ "SCRAM-SHA-256", 0, SCRAM_SHA_256, false, false, sasl_library_step },
+	{ "SCRAM-SHA-1-PLUS", SASL_NEEDS_BINDING | SASL_NEEDS_SHA_1, SCRAM_SHA_1, false, false,
+		sasl_library_step },
+	{ "SCRAM-SHA-1", SASL_NEEDS_SHA_1, SCRAM_SHA_1, false, false, sasl_library_step },
+	{ "OAUTHBEARER", SASL_NEEDS_PRIVACY | SASL_NEEDS_TOKENS, 0, false, false,
+		sasl_oauthbearer_step },
+	{ "XOAUTH2", SASL_NEEDS_PRIVACY | SASL_NEEDS_TOKENS, 0, false, false, sasl_xoauth2_step },
+	{ "PLAIN", SASL_NEEDS_PRIVACY, 0, false, false, sasl_library_step },
+	{ "LOGIN", SASL_NEEDS_PRIVACY, 0, true, false, login_step },
 };
 
 #define MECHANISM_COUNT (sizeof(mechanisms) / sizeof(mechanisms[0]))
@@ -323,6 +325,11 @@ bool sasl_server_is_guess(const struct sasl_server *server)
 {
 	return (server->mechanism->needs &
 		       (SASL_NEEDS_TOKENS | SASL_NEEDS_CERTIFICATE | SASL_NEEDS_GSSAPI)) == 0;
+}
+
+bool sasl_server_takes_initial(const struct sasl_server *server)
+{
+	return !server->mechanism->has_prompt;
 }
 
 const char *sasl_server_mechanism(const struct sasl_server *server)

@@ -131,6 +131,8 @@ struct bytes sasl_server_authcid(const struct sasl_server *server);
 struct bytes sasl_server_authzid(const struct sasl_server *server);
 /* Whether a password was tried, which may have been guessed. */
 bool sasl_server_is_guess(const struct sasl_server *server);
+/* Whether the client may speak first. */
+bool sasl_server_takes_initial(const struct sasl_server *server);
 /* "SCRAM-SHA-256", for the log. */
 const char *sasl_server_mechanism(const struct sasl_server *server);
 

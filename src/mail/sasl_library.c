@@ -225,6 +225,10 @@ enum sasl_step sasl_library_step(
 
 	if (server->is_proven)
 		return input.len == 0 ? SASL_DONE : SASL_MALFORMED;
+	/* The library takes an empty message for none, and would ask again. */
+	if (!server->has_begun && input.len == 0 && !server->mechanism->begins_empty)
+		return SASL_MALFORMED;
+	server->has_begun = true;
 	rc = gsasl_step(server->session, (const char *)input.ptr, input.len, &output, &output_size);
 	step = result_of(server, rc);
 	/* IMAP has no place for last words with the OK: they are one more challenge (RFC 3501). */

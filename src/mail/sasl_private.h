@@ -27,6 +27,7 @@ struct sasl_server {
 	Gsasl_session *session;         /* NULL: the mechanism is our own */
 	bool is_unavailable;            /* a callback could not tell */
 	bool is_refused;                /* the token was; the client is being told why */
+	bool has_begun;                 /* the client's first message came */
 	bool is_proven;                 /* all is said but the client's last empty message */
 	struct scram_keys keys;         /* of SCRAM; */
 	bool has_keys, is_known;        /* looked up; or else they belong to nobody */
@@ -46,6 +47,7 @@ struct sasl_mechanism {
 	unsigned needs;
 	enum scram_hash hash; /* of SCRAM */
 	bool has_prompt;      /* of its own, before the first message of the client */
+	bool begins_empty;    /* the client's first message may be empty */
 	enum sasl_step (*step)(
 		struct sasl_server *server, struct bytes input, struct buffer *challenge);
 };

@@ -12,9 +12,9 @@
 /* How many messages are looked at for the first unseen one; if it lies beyond, it is not told. */
 #define UNSEEN_SCAN_MAX 200
 
-/* Without any of them SELECT is as EXAMINE. "s" is among them though \Seen may be the user's own
- * matter (RFC 4314, 5.2): clients do not even try to set it in a mailbox that is read-only. */
-#define WRITING_RIGHTS (ACL_SEEN | ACL_WRITE | ACL_INSERT | ACL_MARK | ACL_EXPUNGE)
+/* Without any of them the answer is READ-ONLY (RFC 4314, 5.2). "s" is not among them, for \Seen is
+ * each user's own; with it, it can be set all the same, as PERMANENTFLAGS tells. */
+#define WRITING_RIGHTS (ACL_WRITE | ACL_INSERT | ACL_MARK | ACL_EXPUNGE)
 
 struct select {
 	struct bytes name;

@@ -200,6 +200,8 @@ void daemon_fronts_open(struct daemon *daemon)
 	quota_configure(daemon);
 	daemon->groups = config_groups_new(daemon->config);
 	imap.groups = daemon->groups;
+	buffer_printf(&daemon->recent_path, "%s/recent", daemon->config->store_path);
+	imap.recent_path = buffer_string(&daemon->recent_path);
 	daemon->imap = imap_server_new(&imap);
 	daemon->lmtp = lmtp_server_new(&lmtp);
 }
@@ -209,4 +211,5 @@ void daemon_fronts_close(struct daemon *daemon)
 	imap_server_free(&daemon->imap);
 	lmtp_server_free(&daemon->lmtp);
 	config_groups_free(&daemon->groups);
+	buffer_deinit(&daemon->recent_path);
 }

@@ -69,6 +69,7 @@ struct daemon {
 	struct net_server *server;
 	struct identity_groups *groups; /* the configuration's */
 	struct imap_server *imap;
+	struct buffer recent_path; /* of the file that it keeps (imap/imap_recent.h) */
 	struct lmtp_server *lmtp;
 	uint16_t *ports; /* of the listeners */
 	struct daemon_peers peers;

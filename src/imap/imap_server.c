@@ -3,6 +3,8 @@
 #include "imap/imap_server_private.h"
 #include "imap/imap_session.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -11,6 +13,28 @@
 #define IDLE_TIMEOUT_S_DEFAULT 1800
 #define LOGIN_TIMEOUT_S_DEFAULT 60
 #define PROGRESS_INTERVAL_MS_DEFAULT 10000
+#define RECENT_SAVE_MS 60000
+
+/* A file that cannot be read is as good as none: \Recent is a hint. */
+static void recent_load(struct imap_server *server)
+{
+	const char *path = server->options.recent_path;
+	int rc = path != NULL ? imap_recent_load(server->recent, path) : 0;
+
+	if (rc < 0)
+		log_event(LOG_LEVEL_WARNING, "recent-unread", "file", path, "error", error_name(rc),
+			NULL);
+}
+
+static void recent_save(struct imap_server *server)
+{
+	const char *path = server->options.recent_path;
+	int rc = path != NULL ? imap_recent_save(server->recent, path) : 0;
+
+	if (rc < 0)
+		log_event(LOG_LEVEL_WARNING, "recent-unwritten", "file", path, "error",
+			error_name(rc), NULL);
+}
 
 struct imap_server *imap_server_new(const struct imap_server_options *options)
 {
@@ -34,6 +58,7 @@ struct imap_server *imap_server_new(const struct imap_server_options *options)
 	if (own->shared_prefix == NULL)
 		own->shared_prefix = "Shared";
 	server->recent = imap_recent_new();
+	recent_load(server);
 	server->uid_cache = imap_uid_cache_new();
 	server->guard = imap_guard_new();
 	server->registry = imap_registry_new(options->mail);
@@ -48,6 +73,7 @@ void imap_server_free(struct imap_server **server)
 {
 	if (*server == NULL)
 		return;
+	recent_save(*server);
 	imap_recent_free(&(*server)->recent);
 	imap_uid_cache_free(&(*server)->uid_cache);
 	imap_guard_free(&(*server)->guard);
@@ -59,6 +85,10 @@ void imap_server_free(struct imap_server **server)
 void imap_server_sweep(struct imap_server *server)
 {
 	imap_registry_sweep(server->registry);
+	if (clock_monotonic_ms() < server->recent_save_ms)
+		return;
+	recent_save(server);
+	server->recent_save_ms = clock_monotonic_ms() + RECENT_SAVE_MS;
 }
 
 const struct net_protocol *imap_server_protocol(const struct imap_server *server)

@@ -62,6 +62,9 @@ struct imap_server_options { /* 0 or NULL: the default */
 	const char *version;           /* for ID; omitted if NULL */
 	/* Clients are warned from so much of a quota on; 0: never. */
 	unsigned quota_warning_percent;
+	/* Where it is kept who was told of which messages (imap_recent.h); borrowed. NULL: in
+	 * memory only. */
+	const char *recent_path;
 };
 
 /* Strings are borrowed. Never fails. */
@@ -70,8 +73,8 @@ struct imap_server *imap_server_new(const struct imap_server_options *options);
 void imap_server_free(struct imap_server **server);
 
 /*
- * Closes the sessions of users whose login was disabled since the last call. To be called every
- * second or so, by one thread; costs nothing while no such account changes.
+ * Closes the sessions of users whose login was disabled since the last call, and once a minute
+ * writes the file `recent_path`, if it changes. To be called every second or so, by one thread.
  */
 void imap_server_sweep(struct imap_server *server);
 

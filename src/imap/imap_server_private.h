@@ -12,6 +12,7 @@ struct imap_server {
 	struct imap_server_options options; /* defaults filled in */
 	struct net_protocol protocol;
 	struct imap_recent *recent;
+	uint64_t recent_save_ms; /* by the monotonic clock: when it is to be written next */
 	struct imap_uid_cache *uid_cache;
 	struct imap_guard *guard;
 	struct imap_registry *registry;

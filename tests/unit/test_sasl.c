@@ -341,7 +341,7 @@ static void plain_takes_the_right_password_only(void **state)
 		{ BYTES_LITERAL("\0\0pencil"), SASL_MALFORMED },
 		{ BYTES_LITERAL("user\0pencil"), SASL_MALFORMED },
 		{ BYTES_LITERAL("\0user\0pencil\0"), SASL_MALFORMED },
-		{ BYTES_LITERAL(""), SASL_CONTINUE }, /* he is asked again */
+		{ BYTES_LITERAL(""), SASL_MALFORMED }, /* it came, and was empty (RFC 4959, 3) */
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -74,6 +74,7 @@ static void start_server(struct imap_fixture *fixture, bool allow_plaintext, siz
 		.allow_plaintext = allow_plaintext,
 		.progress_interval_ms = fixture->progress_interval_ms,
 		.idle_timeout_s = fixture->idle_timeout_s,
+		.login_timeout_s = fixture->login_timeout_s,
 		.version = "test" };
 	struct net_server_options net = { .io_thread_count = 1,
 		.worker_count = 4,
@@ -131,6 +132,13 @@ void imap_fixture_start_impatient(struct imap_fixture *fixture, unsigned idle_ti
 {
 	memset(fixture, 0, sizeof(*fixture));
 	fixture->idle_timeout_s = idle_timeout_s;
+	fixture_start(fixture, true, 0);
+}
+
+void imap_fixture_start_hurried(struct imap_fixture *fixture, unsigned login_timeout_s)
+{
+	memset(fixture, 0, sizeof(*fixture));
+	fixture->login_timeout_s = login_timeout_s;
 	fixture_start(fixture, true, 0);
 }
 

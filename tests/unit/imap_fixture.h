@@ -21,6 +21,7 @@ struct imap_fixture {
 	uint16_t port;
 	unsigned progress_interval_ms; /* 0: the server's own */
 	unsigned idle_timeout_s;       /* likewise */
+	unsigned login_timeout_s;      /* likewise */
 	struct store_options store_options;
 };
 
@@ -35,6 +36,8 @@ void imap_fixture_start_storing(
 void imap_fixture_start_telling(struct imap_fixture *fixture);
 /* One that ends sessions that move no byte for so long. */
 void imap_fixture_start_impatient(struct imap_fixture *fixture, unsigned idle_timeout_s);
+/* One that ends who has not logged in after so long. */
+void imap_fixture_start_hurried(struct imap_fixture *fixture, unsigned login_timeout_s);
 void imap_fixture_stop(struct imap_fixture *fixture);
 
 #endif

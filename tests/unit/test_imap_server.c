@@ -320,6 +320,84 @@ static void a_new_uidvalidity_is_told(void **state)
 	imap_fixture_stop(&server);
 }
 
+/* Whatever he sends meanwhile; and once he has, the time is no matter any more. */
+static void who_does_not_log_in_in_time_is_ended(void **state)
+{
+	struct net_client *slow, *quick;
+	struct error error = { 0 };
+	struct imap_fixture server;
+	struct bytes line;
+	unsigned count = 0;
+
+	(void)state;
+	imap_fixture_start_hurried(&server, 2);
+	slow = test_connect(server.port);
+	expect_greeting(slow);
+	quick = test_connect(server.port);
+	expect_greeting(quick);
+	log_in(quick);
+	do {
+		assert_true(count++ < 100);
+		usleep(100000);
+		if (net_client_write(slow, BYTES_LITERAL("b NOOP\r\n"), HELPER_TIMEOUT_MS, &error) <
+			0)
+			break;
+		assert_int_equal(
+			net_client_read_line(slow, 1000, &line, HELPER_TIMEOUT_MS, &error), 0);
+	} while (!bytes_start_with(line, BYTES_LITERAL("* BYE ")));
+	assert_true(count > 10);
+	test_send(quick, "c NOOP\r\n");
+	test_expect_start(quick, "c OK ");
+	net_client_free(&slow);
+	net_client_free(&quick);
+	imap_fixture_stop(&server);
+}
+
+static void send_repeated(struct net_client *client, char byte, size_t count)
+{
+	struct buffer text = { NULL, 0, 0 };
+	struct error error = { 0 };
+
+	memset(buffer_extend(&text, count), byte, count);
+	assert_int_equal(
+		net_client_write(client, buffer_bytes(&text), HELPER_TIMEOUT_MS, &error), 0);
+	buffer_deinit(&text);
+}
+
+static void before_the_login_lines_and_literals_are_short(void **state)
+{
+	struct net_client *client;
+	struct imap_fixture server;
+
+	(void)state;
+	imap_fixture_start(&server);
+	client = test_connect(server.port);
+	expect_greeting(client);
+	test_send(client, "b LOGIN alice {16385}\r\n");
+	test_expect_start(client, "b BAD [TOOBIG] ");
+	test_send(client, "c LOGIN alice {16385+}\r\n");
+	send_repeated(client, 'x', 16385);
+	test_send(client, "\r\n");
+	test_expect_start(client, "c BAD [TOOBIG] ");
+	test_send(client, "d LOGIN alice \"");
+	send_repeated(client, 'x', 20000);
+	test_send(client, "\"\r\n");
+	test_expect_start(client, "d BAD [TOOBIG] ");
+	test_send(client, "e AUTHENTICATE PLAIN\r\n");
+	test_expect_start(client, "+ ");
+	send_repeated(client, 'A', 20000);
+	test_send(client, "\r\n");
+	test_expect_start(client, "e BAD ");
+	log_in(client);
+	/* Then there may be more: 20,000 bytes are a name that there is not. */
+	test_send(client, "f STATUS {20000+}\r\n");
+	send_repeated(client, 'x', 20000);
+	test_send(client, " (MESSAGES)\r\n");
+	test_expect_start(client, "f NO ");
+	net_client_free(&client);
+	imap_fixture_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +409,8 @@ int main(void)
 		cmocka_unit_test(changes_of_many_messages_are_told_in_full),
 		cmocka_unit_test(a_long_search_tells_how_far_it_is),
 		cmocka_unit_test(a_new_uidvalidity_is_told),
+		cmocka_unit_test(who_does_not_log_in_in_time_is_ended),
+		cmocka_unit_test(before_the_login_lines_and_literals_are_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -291,18 +291,6 @@ class Tree(unittest.TestCase):
                 path = os.path.join(ROOT, "tests/imap", dialogue + ".txt")
                 self.assertTrue(os.path.exists(path), path)
 
-    def test_the_dialogues_that_the_document_names_are_there(self):
-        with open(os.path.join(ROOT, "docs/imap.md"), encoding="utf-8") as file:
-            document = file.read()
-        tables = document[document.index("| before the login") : document.index("`JMAPACCESS`")]
-        names = set()
-        for line in tables.splitlines():
-            if line.startswith("| `"):
-                names |= set(re.split(r"[,;] *", line.split("|")[3].strip()))
-        self.assertGreater(len(names), 40)
-        for name in names - {"[protocol.md](protocol.md)"}:
-            self.assertTrue(os.path.exists(os.path.join(ROOT, "tests/imap", name + ".txt")), name)
-
     def test_every_word_of_the_wire_is_in_the_protocol_document(self):
         with open(os.path.join(ROOT, "docs/protocol.md"), encoding="utf-8") as file:
             known = set(re.findall(r"[A-Z]{2,}", file.read()))

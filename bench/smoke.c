@@ -254,7 +254,9 @@ static const struct reading readings[] = {
 	{ "fetch-bodystructure", "FETCH 1:* BODYSTRUCTURE", MESSAGE_COUNT },
 	{ "fetch-whole", "FETCH 1:* BODY.PEEK[]", MESSAGE_COUNT },
 	{ "search-flagged", "SEARCH FLAGGED", MESSAGE_COUNT },
+	{ "search-flagged-again", "SEARCH FLAGGED", MESSAGE_COUNT },
 	{ "search-subject", "SEARCH SUBJECT needle", MESSAGE_COUNT },
+	{ "search-subject-again", "SEARCH SUBJECT needle", MESSAGE_COUNT },
 	{ "search-text", "SEARCH TEXT needle", MESSAGE_COUNT },
 };
 

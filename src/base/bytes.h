@@ -96,12 +96,18 @@ static inline struct bytes bytes_take(struct bytes *s, size_t len)
 /* How many ASCII octets it begins with. */
 static inline size_t bytes_ascii_len(struct bytes s)
 {
+	const uint64_t highs = 0x8080808080808080u;
+	uint64_t words[4];
 	size_t at = 0;
-	uint64_t word;
 
-	for (; at + sizeof(word) <= s.len; at += sizeof(word)) {
-		memcpy(&word, s.ptr + at, sizeof(word));
-		if ((word & 0x8080808080808080u) != 0)
+	for (; at + sizeof(words) <= s.len; at += sizeof(words)) {
+		memcpy(words, s.ptr + at, sizeof(words));
+		if (((words[0] | words[1] | words[2] | words[3]) & highs) != 0)
+			break;
+	}
+	for (; at + sizeof(words[0]) <= s.len; at += sizeof(words[0])) {
+		memcpy(words, s.ptr + at, sizeof(words[0]));
+		if ((words[0] & highs) != 0)
 			break;
 	}
 	while (at < s.len && s.ptr[at] < 0x80)

@@ -60,39 +60,11 @@ int unpack_u64(struct bytes *in, uint64_t *value_r)
 	return 0;
 }
 
-/* The value of one that ends within eight octets, and how many it takes; 0: it does not. Of most
- * records the greater part are numbers of seven or eight. */
-static size_t varint_of_word(const unsigned char *at, uint64_t *value_r)
-{
-	const uint64_t highs = 0x8080808080808080u;
-	uint64_t word, ends;
-
-	memcpy(&word, at, sizeof(word));
-	word = le64toh(word);
-	ends = ~word & highs;
-	if (ends == 0)
-		return 0;
-	/* All up to the first end, seven bits of each octet, then moved together. */
-	word &= (ends ^ (ends - 1)) & ~highs;
-	word = (word & 0x007f007f007f007fu) | (word & 0x7f007f007f007f00u) >> 1;
-	word = (word & 0x00003fff00003fffu) | (word & 0x3fff00003fff0000u) >> 2;
-	*value_r = (word & 0x0fffffffu) | (word & 0x0fffffff00000000u) >> 4;
-	return (size_t)__builtin_ctzll(ends) / 8 + 1;
-}
-
 int unpack_long_varint(struct bytes *in, uint64_t *value_r)
 {
 	size_t count = 0, count_max = in->len < 10 ? in->len : 10;
 	uint64_t value = 0;
 
-	if (in->len >= sizeof(value) && (count = varint_of_word(in->ptr, &value)) > 0) {
-		if (count > 1 && in->ptr[count - 1] == 0)
-			return ERR_CORRUPT; /* not minimal */
-		bytes_skip(in, count);
-		*value_r = value;
-		return 0;
-	}
-	value = 0;
 	while (count < count_max) {
 		unsigned char byte = in->ptr[count];
 

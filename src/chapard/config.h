@@ -147,6 +147,7 @@ struct config {
 	int account_names; /* enum config_account_names */
 	int log_level;     /* enum log_level */
 	uint64_t message_size_max;
+	uint64_t search_cache;  /* bytes */
 	uint64_t quota_storage; /* bytes; 0: no limit, as with the next three */
 	uint64_t quota_messages;
 	uint64_t quota_mailboxes;

@@ -71,6 +71,10 @@ static const struct config_key root_keys[] = {
 		.maximum = 1024, .help = "Number of threads that run the commands of clients." },
 	{ "io-threads", CONFIG_NUMBER, AT(config, io_threads), .default_text = "2", .minimum = 1,
 		.maximum = 64, .help = "Number of threads that read and write sockets." },
+	{ "search-cache", CONFIG_NUMBER, AT(config, search_cache), .default_text = "16M",
+		.minimum = 64 * KIB, .maximum = 64 * 1024 * (uint64_t)MIB,
+		.help = "Bytes of memory in which flags and header fields that searches went "
+			"through are kept for the next." },
 	{ "connections-max", CONFIG_NUMBER, AT(config, connections_max), .default_text = "12000",
 		.minimum = 1, .maximum = 1000000,
 		.help = "Number of clients served at one time; further ones are told to come "

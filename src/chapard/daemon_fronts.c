@@ -184,6 +184,7 @@ void daemon_fronts_open(struct daemon *daemon)
 		.other_users_prefix = daemon->config->other_users_prefix,
 		.shared_prefix = daemon->config->shared_prefix,
 		.append_size_max = daemon->config->message_size_max,
+		.search_cache_size = daemon->config->search_cache,
 		.quota_warning_percent = (unsigned)daemon->config->quota_warning,
 		.allow_plaintext_loopback = daemon->config->allow_plaintext_loopback,
 		.version = CHAPAR_VERSION,

@@ -68,10 +68,8 @@ static int found(void *context, struct kv_txn *kv, const struct message_record *
 	struct buffer blob = { NULL, 0, 0 };
 	struct mime_summary summary;
 	struct mime_sort sort;
-	int rc = message_summary(work->look.session->mail, kv, &message->guid, &blob);
+	int rc = message_summary(work->look.session->mail, kv, &message->guid, &blob, &summary);
 
-	if (rc == 0)
-		rc = mime_summary_open(buffer_bytes(&blob), &summary);
 	if (rc == 0)
 		rc = mime_sort_open(summary.sort, &sort);
 	if (rc == 0)

@@ -6,6 +6,8 @@ static void make_surrogate(struct imap_body *body)
 {
 	struct buffer surrogate = { NULL, 0, 0 };
 
+	if (bytes_ascii_len(buffer_bytes(&body->raw)) == body->raw.len)
+		return; /* without finding out its structure */
 	body->is_surrogate =
 		mime_downgrade(buffer_bytes(&body->raw), imap_body_root(body), &surrogate);
 	if (!body->is_surrogate)

@@ -90,8 +90,9 @@ static int put_section(struct fetched *fetched, const struct imap_fetch_item *it
 		put_octets(session, cut_partial(item, raw));
 		return 0;
 	}
-	rc = mime_section_get(
-		raw, imap_body_root(&session->body), &item->section, &scratch, &octets);
+	rc = mime_section_get(raw,
+		mime_section_is_header(&item->section) ? NULL : imap_body_root(&session->body),
+		&item->section, &scratch, &octets);
 	if (rc == 0)
 		put_octets(session, cut_partial(item, octets));
 	else
@@ -169,19 +170,16 @@ static void put_thread_id(struct imap_session *session, const struct message_rec
 static void put_preview(const struct fetched *fetched)
 {
 	struct mime_summary summary = fetched->summary;
-	struct buffer blob = { NULL, 0, 0 };
 	bool is_there = fetched->has_summary;
 
 	if (!is_there)
 		is_there =
-			message_summary_ready(fetched->kv, &fetched->message->guid, &blob) == 0 &&
-			mime_summary_open(buffer_bytes(&blob), &summary) == 0;
+			message_summary_ready(fetched->kv, &fetched->message->guid, &summary) == 0;
 	imap_put(fetched->session, "PREVIEW ");
 	if (is_there)
 		imap_put_string(&fetched->session->out, summary.preview);
 	else
 		imap_put(fetched->session, "NIL");
-	buffer_deinit(&blob);
 }
 
 static int put_item(struct fetched *fetched, const struct imap_fetch_item *item)
@@ -266,10 +264,8 @@ static int load_surrogate_summary(struct fetched *fetched, bool needs_all)
 static int load_summary(struct fetched *fetched, bool needs_all)
 {
 	int rc = message_summary(fetched->session->mail, fetched->kv, &fetched->message->guid,
-		fetched->summary_blob);
+		fetched->summary_blob, &fetched->summary);
 
-	if (rc == 0)
-		rc = mime_summary_open(buffer_bytes(fetched->summary_blob), &fetched->summary);
 	if (rc == 0 && !fetched->session->is_utf8 && fetched->summary.surrogate_size > 0)
 		rc = load_surrogate_summary(fetched, needs_all);
 	fetched->has_summary = rc == 0 && needs_all;

@@ -1,5 +1,6 @@
 #include "imap/imap_look.h"
 
+#include "imap/imap_narrow.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
 #include "imap/imap_server_private.h"
@@ -70,7 +71,7 @@ static int scope_of_modseq(struct imap_look *look, uint64_t modseq)
 }
 
 /* One set or MODSEQ that all matches must have bounds what is looked at. */
-static int find_scope(struct imap_look *look)
+static int find_scope(struct imap_look *look, bool *is_whole_r)
 {
 	const struct imap_view *view = look->search.view;
 
@@ -87,6 +88,7 @@ static int find_scope(struct imap_look *look)
 	}
 	if (view->count > 0)
 		uid_set_add(&look->scope, view->uids[0], view->uids[view->count - 1]);
+	*is_whole_r = true;
 	return 0;
 }
 
@@ -102,6 +104,7 @@ static int look_at(void *context, const struct message_record *message)
 	if (imap_view_has(look->search.view, message->uid, &index)) {
 		int rc = imap_search_match(&look->search, look->kv, message);
 
+		imap_narrow_note(&look->search, message);
 		look->looked_count++;
 		if (rc > 0) {
 			add_match(look, message);
@@ -196,12 +199,15 @@ static void tell_progress(struct imap_look *look, uint64_t now_ms)
 
 static int find_out_scope(struct imap_look *look)
 {
+	bool is_whole = false;
 	int rc;
 
 	look->has_scope = true;
 	if (look->told_ms == 0)
 		look->told_ms = clock_now_ms(clock_system());
-	rc = find_scope(look);
+	rc = find_scope(look, &is_whole);
+	if (rc == 0)
+		rc = imap_narrow(&look->search, &look->scope, is_whole);
 	look->scope_count = imap_view_count_in(look->search.view, &look->scope);
 	if (rc == 0 && look->search.root->cost == SEARCH_NEEDS_NOTHING && look->found == NULL) {
 		look_in_view(look);
@@ -228,6 +234,8 @@ static int look_run(struct imap_look *look)
 			return 1;
 		rc = 0;
 	}
+	if (rc == 0)
+		imap_narrow_end(&look->search, true);
 	imap_body_deinit(&look->session->body);
 	return rc;
 }
@@ -250,6 +258,7 @@ enum net_result imap_look_refuse(
 
 static void forget_view(struct imap_look *look)
 {
+	imap_narrow_end(&look->search, false);
 	uid_set_deinit(&look->scope);
 	free(look->matches);
 	look->matches = NULL;

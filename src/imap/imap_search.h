@@ -53,6 +53,8 @@ enum imap_search_kind {
 	SEARCH_TEXT
 };
 
+struct imap_column;
+
 struct imap_search_key {
 	enum imap_search_kind kind;
 	enum imap_search_cost cost; /* the greatest of its children's */
@@ -69,7 +71,8 @@ struct imap_search_key {
 	bool is_nil;                   /* ... or none */
 	struct imap_sequence sequence; /* of a set, as it was written ... */
 	bool is_uid;
-	struct uid_set uids; /* ... and what it means in the view that is searched */
+	struct uid_set uids;        /* ... and what it means in the view that is searched */
+	struct imap_column *column; /* filled with what is read for this key (imap_narrow.h) */
 };
 
 struct imap_search {

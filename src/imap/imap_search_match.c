@@ -1,6 +1,7 @@
 #include "imap/imap_search.h"
 
 #include "imap/imap_annotation.h"
+#include "imap/imap_columns.h"
 #include "imap/imap_date.h"
 
 #include "base/encode.h"
@@ -24,9 +25,7 @@ static int load_summary(struct candidate *candidate)
 	if (candidate->has_summary)
 		return 0;
 	rc = message_summary(candidate->search->session->mail, candidate->kv,
-		&candidate->message->guid, &candidate->blob);
-	if (rc == 0)
-		rc = mime_summary_open(buffer_bytes(&candidate->blob), &candidate->summary);
+		&candidate->message->guid, &candidate->blob, &candidate->summary);
 	candidate->has_summary = rc == 0;
 	return rc;
 }
@@ -57,15 +56,19 @@ static bool match_flag(const struct message_record *message, struct bytes name)
 static int match_header(struct candidate *candidate, const struct imap_search_key *key)
 {
 	struct buffer fields = { NULL, 0, 0 };
-	struct bytes raw;
+	struct bytes header;
 	int rc = load_summary(candidate);
 
 	if (rc < 0)
 		return rc;
 	if (mime_summary_header_fields(&candidate->summary, &key->text, 1, &fields))
-		rc = mime_search_header(buffer_bytes(&fields), key->text, &key->needle);
-	else if ((rc = load_body(candidate, &raw)) == 0)
-		rc = mime_search_header(raw, key->text, &key->needle);
+		header = buffer_bytes(&fields);
+	else
+		rc = load_body(candidate, &header);
+	if (rc == 0 && key->column != NULL)
+		imap_column_add_field(key->column, candidate->message->uid, header);
+	if (rc == 0)
+		rc = mime_search_header(header, key->text, &key->needle);
 	buffer_deinit(&fields);
 	return rc;
 }

@@ -13,6 +13,8 @@
 #define IDLE_TIMEOUT_S_DEFAULT 1800
 #define LOGIN_TIMEOUT_S_DEFAULT 60
 #define PROGRESS_INTERVAL_MS_DEFAULT 10000
+#define SEARCH_CACHE_SIZE_DEFAULT (16u * 1024 * 1024)
+#define SEARCH_CACHE_COUNT_MIN_DEFAULT 200
 #define RECENT_SAVE_MS 60000
 
 /* A file that cannot be read is as good as none: \Recent is a hint. */
@@ -51,6 +53,10 @@ struct imap_server *imap_server_new(const struct imap_server_options *options)
 		own->login_timeout_s = LOGIN_TIMEOUT_S_DEFAULT;
 	if (own->progress_interval_ms == 0)
 		own->progress_interval_ms = PROGRESS_INTERVAL_MS_DEFAULT;
+	if (own->search_cache_size == 0)
+		own->search_cache_size = SEARCH_CACHE_SIZE_DEFAULT;
+	if (own->search_cache_count_min == 0)
+		own->search_cache_count_min = SEARCH_CACHE_COUNT_MIN_DEFAULT;
 	if (own->name == NULL)
 		own->name = "Chapar";
 	if (own->other_users_prefix == NULL)
@@ -60,6 +66,7 @@ struct imap_server *imap_server_new(const struct imap_server_options *options)
 	server->recent = imap_recent_new();
 	recent_load(server);
 	server->uid_cache = imap_uid_cache_new();
+	server->columns = imap_columns_new(own->search_cache_size);
 	server->guard = imap_guard_new();
 	server->registry = imap_registry_new(options->mail);
 	server->protocol = imap_session_protocol;
@@ -76,6 +83,7 @@ void imap_server_free(struct imap_server **server)
 	recent_save(*server);
 	imap_recent_free(&(*server)->recent);
 	imap_uid_cache_free(&(*server)->uid_cache);
+	imap_columns_free(&(*server)->columns);
 	imap_guard_free(&(*server)->guard);
 	imap_registry_free(&(*server)->registry);
 	free(*server);

@@ -52,6 +52,8 @@ struct imap_server_options { /* 0 or NULL: the default */
 	const char *shared_prefix;      /* "Shared" */
 
 	size_t append_size_max;        /* bytes of one message; 64 MiB */
+	size_t search_cache_size;      /* bytes for imap_columns.h; 16 MiB */
+	size_t search_cache_count_min; /* messages of a mailbox that it is for; 200 */
 	bool allow_plaintext_loopback; /* passwords without TLS from this machine */
 	bool allow_plaintext;          /* and from everywhere; for tests and closed networks */
 	unsigned user_connection_max;  /* sessions of one user at a time; 0: as many as he likes */

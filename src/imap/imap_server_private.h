@@ -2,6 +2,7 @@
 #ifndef CHAPAR_IMAP_SERVER_PRIVATE_H
 #define CHAPAR_IMAP_SERVER_PRIVATE_H
 
+#include "imap/imap_columns.h"
 #include "imap/imap_guard.h"
 #include "imap/imap_recent.h"
 #include "imap/imap_registry.h"
@@ -14,6 +15,7 @@ struct imap_server {
 	struct imap_recent *recent;
 	uint64_t recent_save_ms; /* by the monotonic clock: when it is to be written next */
 	struct imap_uid_cache *uid_cache;
+	struct imap_columns *columns;
 	struct imap_guard *guard;
 	struct imap_registry *registry;
 };

@@ -152,9 +152,7 @@ int imap_sort_key(const struct imap_sort *sort, struct imap_session *session, st
 	int rc = 0;
 
 	if (sort->needs_summary)
-		rc = message_summary(session->mail, kv, &message->guid, &blob);
-	if (rc == 0 && sort->needs_summary)
-		rc = mime_summary_open(buffer_bytes(&blob), &summary);
+		rc = message_summary(session->mail, kv, &message->guid, &blob, &summary);
 	if (rc == 0 && sort->needs_summary)
 		rc = mime_sort_open(summary.sort, &texts);
 	for (size_t i = 0; i < sort->count && rc == 0; i++) {

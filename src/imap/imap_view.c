@@ -258,9 +258,12 @@ int imap_view_renew(struct imap_view *view, struct mail *mail, struct kv_txn *kv
 
 void imap_view_remove(struct imap_view *view, const struct uid_set *uids)
 {
-	size_t kept = 0;
+	size_t kept;
 
-	for (size_t i = 0; i < view->count; i++) {
+	if (uids->count == 0)
+		return;
+	kept = imap_view_find(view, uids->ranges[0].first);
+	for (size_t i = kept; i < view->count; i++) {
 		if (!uid_set_has(uids, view->uids[i]))
 			view->uids[kept++] = view->uids[i];
 	}

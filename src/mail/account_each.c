@@ -120,7 +120,7 @@ static int visit_message(void *context, struct bytes key, struct bytes value)
 		return ERR_CORRUPT;
 	if (get_u32(key.ptr + MAILBOX_KEY_SIZE) > each->last)
 		return EACH_STOP;
-	rc = message_decode(arena_copy(each->arena, value), each->arena, &message);
+	rc = message_decode(value, each->arena, &message);
 	if (rc < 0)
 		return rc;
 	return each->message(each->context, &message);
@@ -400,7 +400,7 @@ static int visit_instance(void *context, struct bytes key, struct bytes value)
 		return ERR_CORRUPT;
 	if (kind != ENTRY_TOMBSTONE)
 		return 0;
-	rc = message_decode(arena_copy(gone->each.arena, value), gone->each.arena, &message);
+	rc = message_decode(value, gone->each.arena, &message);
 	return rc < 0 ? rc : gone->each.message(gone->each.context, &message);
 }
 

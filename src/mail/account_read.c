@@ -240,7 +240,7 @@ int account_get_message(struct kv_txn *kv, uint32_t account, struct stamp instan
 	if (unpack_u8(&value, &kind) < 0)
 		return ERR_CORRUPT;
 	if (kind == ENTRY_TOMBSTONE)
-		return message_decode(arena_copy(arena, value), arena, message_r);
+		return message_decode(value, arena, message_r);
 	if (kind != ENTRY_SHOWN || unpack_raw(&value, mailbox.bytes, sizeof(mailbox.bytes)) < 0 ||
 		unpack_u32(&value, &uid) < 0)
 		return ERR_CORRUPT;
@@ -276,7 +276,7 @@ int account_get_message_at(struct kv_txn *kv, uint32_t account, struct id128 mai
 	struct bytes value;
 	int rc = kv_get(kv, MAIL_TABLE_MESSAGE, message_key(key, account, mailbox, uid), &value);
 
-	return rc < 0 ? rc : message_decode(arena_copy(arena, value), arena, message_r);
+	return rc < 0 ? rc : message_decode(value, arena, message_r);
 }
 
 int account_get_register(struct kv_txn *kv, uint32_t account, enum record_kind kind,

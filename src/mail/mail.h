@@ -9,6 +9,7 @@
 
 #include "mail/account.h"
 #include "mail/account_mode.h"
+#include "mail/mime_summary.h"
 
 struct mail;
 
@@ -229,13 +230,14 @@ int message_expunge(struct mail *mail, uint32_t account, struct id128 mailbox,
 /* Reads a body (not decoded). ERR_NOT_FOUND, ERR_CORRUPT. Appends to *out. */
 int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
 /*
- * The prepared summary (mail/mime_summary.h), made from the body if it is not there, or of an older
- * version. Appends to *out.
+ * The prepared summary, borrowed from the snapshot; or, if it is not there or of an older version,
+ * made from the body, appended to *made and borrowed from there until its next change.
  */
-int message_summary(
-	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+int message_summary(struct mail *mail, struct kv_txn *kv, const struct guid *guid,
+	struct buffer *made, struct mime_summary *summary_r);
 /* The same if it can be had without the body; else ERR_NOT_FOUND. */
-int message_summary_ready(struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+int message_summary_ready(
+	struct kv_txn *kv, const struct guid *guid, struct mime_summary *summary_r);
 /*
  * Stores the summaries that message_summary() had to make of late, so that each is made once. Not
  * while the caller has a snapshot. Failing is no harm: they will be made again.

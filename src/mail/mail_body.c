@@ -130,34 +130,35 @@ int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, 
 	return store_body_read(mail_store(mail), kv, guid, out);
 }
 
-int message_summary_ready(struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+int message_summary_ready(
+	struct kv_txn *kv, const struct guid *guid, struct mime_summary *summary_r)
 {
-	struct mime_summary summary;
 	struct bytes value;
 	int rc = kv_get(kv, MAIL_TABLE_SUMMARY, summary_key(guid), &value);
 
 	if (rc < 0)
 		return rc;
 	/* Damaged, or of another version: as good as none. */
-	if (mime_summary_open(value, &summary) < 0)
-		return ERR_NOT_FOUND;
-	buffer_append_bytes(out, value);
-	return 0;
+	return mime_summary_open(value, summary_r) < 0 ? ERR_NOT_FOUND : 0;
 }
 
-int message_summary(
-	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+int message_summary(struct mail *mail, struct kv_txn *kv, const struct guid *guid,
+	struct buffer *made, struct mime_summary *summary_r)
 {
 	struct buffer body = { 0 };
-	size_t before = out->len;
-	int rc = message_summary_ready(kv, guid, out);
+	size_t before = made->len;
+	int rc = message_summary_ready(kv, guid, summary_r);
 
 	if (rc != ERR_NOT_FOUND)
 		return rc;
 	rc = store_body_read(mail_store(mail), kv, guid, &body);
 	if (rc == 0) {
-		mime_summary_make(buffer_bytes(&body), out);
-		mail_summary_note(mail, guid, bytes_of(out->data + before, out->len - before));
+		struct bytes blob;
+
+		mime_summary_make(buffer_bytes(&body), made);
+		blob = bytes_of(made->data + before, made->len - before);
+		mail_summary_note(mail, guid, blob);
+		rc = mime_summary_open(blob, summary_r);
 	}
 	buffer_deinit(&body);
 	return rc;

@@ -47,6 +47,11 @@ void mime_needle_deinit(struct mime_needle *needle)
 	buffer_deinit(&needle->folded);
 }
 
+struct bytes mime_needle_folded(const struct mime_needle *needle)
+{
+	return buffer_bytes(&needle->folded);
+}
+
 static bool found_in(struct bytes folded, const struct mime_needle *needle)
 {
 	if (needle->folded.len == 0)
@@ -133,6 +138,25 @@ static bool value_has(struct bytes value, const struct mime_needle *needle)
 	return found;
 }
 
+static void value_fold(struct bytes value, struct buffer *out)
+{
+	struct buffer utf8 = { 0 };
+
+	if (is_plain(value)) {
+		ascii_upper_copy(buffer_extend(out, value.len), value.ptr, value.len);
+		return;
+	}
+	mime_header_decode(value, &utf8);
+	mime_casemap(buffer_bytes(&utf8), out);
+	buffer_deinit(&utf8);
+}
+
+static bool has_params(const struct mime_field *field)
+{
+	return bytes_equal_string_nocase(field->name, "content-type") ||
+	       bytes_equal_string_nocase(field->name, "content-disposition");
+}
+
 /* `text` is the value, or the whole field. */
 static bool field_has(
 	const struct mime_field *field, struct bytes text, const struct mime_needle *needle)
@@ -140,8 +164,7 @@ static bool field_has(
 	struct buffer params = { 0 };
 	bool found = value_has(text, needle);
 
-	if (!found && (bytes_equal_string_nocase(field->name, "content-type") ||
-			      bytes_equal_string_nocase(field->name, "content-disposition"))) {
+	if (!found && has_params(field)) {
 		mime_params_decode(field->value, &params);
 		found = params.len > 0 && utf8_has(buffer_bytes(&params), needle);
 		buffer_deinit(&params);
@@ -160,6 +183,25 @@ bool mime_search_header(
 			return true;
 	}
 	return false;
+}
+
+void mime_search_fold(struct bytes message, struct bytes field_name, struct buffer *out)
+{
+	struct buffer params = { 0 };
+	struct mime_field field;
+
+	while (mime_field_next(&message, &field)) {
+		if (!bytes_equal_nocase(field.name, field_name))
+			continue;
+		value_fold(field.value, out);
+		if (has_params(&field)) {
+			buffer_clear(&params);
+			mime_params_decode(field.value, &params);
+			mime_casemap(buffer_bytes(&params), out);
+		}
+	}
+	buffer_append_byte(out, '\n');
+	buffer_deinit(&params);
 }
 
 /* Each field with its name; what is found may not go over the end of a field. */

@@ -208,11 +208,16 @@ void mime_header_fields(struct bytes header, const struct bytes *names, size_t n
 	free(sorted);
 }
 
-static void fields_get(struct bytes header, const struct mime_section *section,
+/* The header, or fields of it. */
+static void header_get(struct bytes header, const struct mime_section *section,
 	struct buffer *scratch, struct bytes *octets_r)
 {
 	size_t before = scratch->len;
 
+	if (section->kind == MIME_SECTION_HEADER) {
+		*octets_r = header;
+		return;
+	}
 	mime_header_fields(header, section->names, section->name_count,
 		section->kind == MIME_SECTION_HEADER_FIELDS_NOT, scratch);
 	*octets_r = bytes_of(scratch->data + before, scratch->len - before);
@@ -221,9 +226,13 @@ static void fields_get(struct bytes header, const struct mime_section *section,
 int mime_section_get(struct bytes message, const struct mime_part *root,
 	const struct mime_section *section, struct buffer *scratch, struct bytes *octets_r)
 {
-	const struct mime_part *part = part_find(root, section->numbers, section->number_count);
-	const struct mime_part *inner = root;
+	const struct mime_part *part, *inner = root;
 
+	if (mime_section_is_header(section)) {
+		header_get(mime_header_block(message), section, scratch, octets_r);
+		return 0;
+	}
+	part = part_find(root, section->numbers, section->number_count);
 	if (part == NULL)
 		return ERR_NOT_FOUND;
 	if (section->kind == MIME_SECTION_ALL) {
@@ -243,10 +252,8 @@ int mime_section_get(struct bytes message, const struct mime_part *root,
 	}
 	if (section->kind == MIME_SECTION_TEXT)
 		*octets_r = mime_part_body(inner, message);
-	else if (section->kind == MIME_SECTION_HEADER)
-		*octets_r = mime_part_header(inner, message);
 	else
-		fields_get(mime_part_header(inner, message), section, scratch, octets_r);
+		header_get(mime_part_header(inner, message), section, scratch, octets_r);
 	return 0;
 }
 

@@ -35,11 +35,21 @@ struct mime_section {
  */
 int mime_section_parse(struct bytes text, struct arena *arena, struct mime_section *section_r);
 
+/* Whether it is the header of the message itself, or fields of it. */
+static inline bool mime_section_is_header(const struct mime_section *section)
+{
+	return section->number_count == 0 &&
+	       (section->kind == MIME_SECTION_HEADER ||
+		       section->kind == MIME_SECTION_HEADER_FIELDS ||
+		       section->kind == MIME_SECTION_HEADER_FIELDS_NOT);
+}
+
 /*
  * The section's octets, borrowed from `message`; those of HEADER.FIELDS and HEADER.FIELDS.NOT are
  * appended to *scratch instead, whole fields as stored and always a final empty line, and borrowed
  * from there (until its next change; it need not be empty). `root` is mime_structure_parse()'s of
- * this message. ERR_NOT_FOUND: no such part (IMAP answers NIL), or HEADER or TEXT of a part that is
+ * this message; where mime_section_is_header(), NULL will do, and so will the header for the
+ * message. ERR_NOT_FOUND: no such part (IMAP answers NIL), or HEADER or TEXT of a part that is
  * no message.
  */
 int mime_section_get(struct bytes message, const struct mime_part *root,

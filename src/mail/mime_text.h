@@ -55,12 +55,19 @@ struct mime_needle {
  * ERR_TOO_LARGE. */
 int mime_needle_init(struct mime_needle *needle, struct bytes text, struct bytes charset);
 void mime_needle_deinit(struct mime_needle *needle);
+/* What to look for in mime_search_fold()'s; borrowed. */
+struct bytes mime_needle_folded(const struct mime_needle *needle);
 
 /* An empty needle is in every field that exists and in every text. */
 
 /* The raw header may be a whole message's start, or the `fields` of a summary that has the name. */
 bool mime_search_header(
 	struct bytes message, struct bytes field_name, const struct mime_needle *needle);
+/*
+ * Appends all that mime_search_header() would look in, folded, and an LF, so that no needle is
+ * found by that which is not in this.
+ */
+void mime_search_fold(struct bytes message, struct bytes field_name, struct buffer *out);
 /* Text parts and the headers of attached messages, decoded. */
 bool mime_search_body(struct bytes message, const struct mime_needle *needle);
 /* The header too. */

@@ -215,7 +215,8 @@ static void flag_encode(struct buffer *out, const struct flag_state *flag, struc
 		pack_stamp(out, flag->stamp);
 }
 
-static int flag_decode(struct bytes *in, struct stamp instance, struct flag_state *flag_r)
+static int flag_decode(
+	struct bytes *in, struct arena *arena, struct stamp instance, struct flag_state *flag_r)
 {
 	uint8_t head;
 	unsigned code;
@@ -229,6 +230,8 @@ static int flag_decode(struct bytes *in, struct stamp instance, struct flag_stat
 		flag_r->name = bytes_of_string(system_flags[code - 1]);
 	else if (unpack_bytes(in, &flag_r->name) < 0)
 		return ERR_CORRUPT;
+	else
+		flag_r->name = arena_copy(arena, flag_r->name);
 	flag_r->is_set = (head & FLAG_IS_SET) != 0;
 	flag_r->stamp = instance;
 	return (head & FLAG_AT_APPEND) != 0 ? 0 : unpack_stamp(in, &flag_r->stamp);
@@ -322,7 +325,7 @@ int message_decode(struct bytes in, struct arena *arena, struct message_record *
 	if (flag_count > 0)
 		message.flags = arena_alloc(arena, message.flag_count * sizeof(*message.flags));
 	for (size_t i = 0; i < message.flag_count; i++)
-		if (flag_decode(&in, message.instance, &message.flags[i]) < 0)
+		if (flag_decode(&in, arena, message.instance, &message.flags[i]) < 0)
 			return ERR_CORRUPT;
 	if (is_gone && message_decode_gone(&in, &message) < 0)
 		return ERR_CORRUPT;

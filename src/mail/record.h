@@ -170,8 +170,8 @@ bool mailbox_same(const struct mailbox_record *a, const struct mailbox_record *b
 bool message_same(const struct message_record *a, const struct message_record *b);
 bool register_same(const struct register_record *a, const struct register_record *b);
 
-/* Stored forms. Decoding borrows names from `in` and takes arrays from `arena`. ERR_CORRUPT,
- * ERR_VERSION. */
+/* Stored forms. Decoding borrows names from `in`; that of messages copies them, and arrays, to
+ * `arena`. ERR_CORRUPT, ERR_VERSION. */
 void mailbox_encode(struct buffer *out, const struct mailbox_record *mailbox);
 int mailbox_decode(struct bytes in, struct mailbox_record *mailbox_r);
 void message_encode(struct buffer *out, const struct message_record *message);

@@ -70,6 +70,7 @@ static void start_server(struct imap_fixture *fixture, bool allow_plaintext, siz
 		.may_create = may_create,
 		.groups = &groups,
 		.append_size_max = append_size_max,
+		.search_cache_count_min = 1, /* so that all searches use it */
 		.quota_warning_percent = 90,
 		.allow_plaintext = allow_plaintext,
 		.progress_interval_ms = fixture->progress_interval_ms,

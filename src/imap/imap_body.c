@@ -17,6 +17,11 @@ static void make_surrogate(struct imap_body *body)
 	body->root = NULL;
 }
 
+bool imap_body_has(const struct imap_body *body, const struct guid *guid)
+{
+	return body->is_loaded && guid_equal(&body->guid, guid);
+}
+
 int imap_body_load(
 	struct imap_body *body, struct mail *mail, struct kv_txn *kv, const struct guid *guid)
 {
@@ -29,7 +34,7 @@ int imap_body_load_for(struct imap_body *body, struct mail *mail, struct kv_txn 
 	int rc;
 
 	/* A message that is its own surrogate serves both. */
-	if (body->is_loaded && guid_equal(&body->guid, guid) &&
+	if (imap_body_has(body, guid) &&
 		(body->is_for_ascii == for_ascii || (body->is_for_ascii && !body->is_surrogate)))
 		return 0;
 	body->is_loaded = false;

@@ -31,6 +31,8 @@ int imap_body_load(
 /* The same, if `for_ascii` as a client without UTF-8 is to see it. */
 int imap_body_load_for(struct imap_body *body, struct mail *mail, struct kv_txn *kv,
 	const struct guid *guid, bool for_ascii);
+/* Whether it is that of `guid`. */
+bool imap_body_has(const struct imap_body *body, const struct guid *guid);
 /* Its structure, borrowed until the next load. */
 const struct mime_part *imap_body_root(struct imap_body *body);
 /*

@@ -166,6 +166,15 @@ void imap_columns_keep(struct imap_columns *columns, struct imap_column **column
 	*column = NULL;
 }
 
+static size_t flag_index(struct bytes flag)
+{
+	size_t i = 0;
+
+	while (i < FLAG_COUNT && !bytes_equal_string_nocase(flag, flag_names[i]))
+		i++;
+	return i;
+}
+
 /* ---- filling ---- */
 
 struct imap_column *imap_column_new(const struct imap_columns *columns,
@@ -199,9 +208,9 @@ void imap_column_add_flags(struct imap_column *column, const struct message_reco
 
 	if (!has_room(column))
 		return;
-	for (size_t i = 0; i < FLAG_COUNT; i++) {
-		if (message_has_flag(message, bytes_of_string(flag_names[i])))
-			bits |= 1u << i;
+	for (size_t i = 0; i < message->flag_count; i++) {
+		if (message->flags[i].is_set)
+			bits |= 1u << flag_index(message->flags[i].name);
 	}
 	add_uid(column, message->uid);
 	buffer_append_byte(&column->octets, (int)bits);
@@ -238,15 +247,6 @@ size_t imap_column_count(const struct imap_column *column)
 const uint32_t *imap_column_uids(const struct imap_column *column)
 {
 	return column->uids;
-}
-
-static size_t flag_index(struct bytes flag)
-{
-	size_t i = 0;
-
-	while (i < FLAG_COUNT && !bytes_equal_string_nocase(flag, flag_names[i]))
-		i++;
-	return i;
 }
 
 bool imap_column_has_flag(struct bytes flag)

@@ -173,8 +173,10 @@ static int parse_section_item(struct imap_parser *args, struct imap_fetch *fetch
 	buffer_deinit(&label);
 	fetch->has_partial = fetch->has_partial || item->is_partial;
 	fetch->needs_summary =
-		fetch->needs_summary || (item->section.kind == MIME_SECTION_HEADER_FIELDS &&
-						item->section.number_count == 0);
+		fetch->needs_summary ||
+		(item->section.kind == MIME_SECTION_HEADER_FIELDS &&
+			item->section.number_count == 0 &&
+			mime_summary_knows(item->section.names, item->section.name_count));
 	return rc;
 }
 

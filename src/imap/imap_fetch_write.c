@@ -4,6 +4,7 @@
 #include "imap/imap_update.h"
 
 #include "base/encode.h"
+#include "mail/mime_header.h"
 
 /*
  * One answer about a message, which is held in memory until the client takes it, may be so many
@@ -72,6 +73,33 @@ static int load_body(struct fetched *fetched)
 	return rc;
 }
 
+/* The header of the message, or fields of it, read alone. ERR_NOT_FOUND: all has to be read. */
+static int put_header(struct fetched *fetched, const struct imap_fetch_item *item)
+{
+	struct imap_session *session = fetched->session;
+	struct buffer read = { NULL, 0, 0 }, scratch = { NULL, 0, 0 };
+	struct bytes header, octets;
+	int rc;
+
+	if (!mime_section_is_header(&item->section) ||
+		imap_body_has(&session->body, &fetched->message->guid))
+		return ERR_NOT_FOUND;
+	rc = message_header(session->mail, fetched->kv, &fetched->message->guid, &read);
+	header = mime_header_block(buffer_bytes(&read));
+	/* It may be told by a surrogate. */
+	if (rc == 0 && !session->is_utf8 && bytes_ascii_len(header) < header.len)
+		rc = ERR_NOT_FOUND;
+	if (rc == 0)
+		rc = mime_section_get(header, NULL, &item->section, &scratch, &octets);
+	if (rc == 0) {
+		imap_put_bytes(session, item->label);
+		put_octets(session, cut_partial(item, octets));
+	}
+	buffer_deinit(&read);
+	buffer_deinit(&scratch);
+	return rc;
+}
+
 static int put_section(struct fetched *fetched, const struct imap_fetch_item *item)
 {
 	struct imap_session *session = fetched->session;
@@ -79,7 +107,7 @@ static int put_section(struct fetched *fetched, const struct imap_fetch_item *it
 	struct bytes octets, raw;
 	int rc;
 
-	if (put_known_fields(fetched, item))
+	if (put_known_fields(fetched, item) || put_header(fetched, item) == 0)
 		return 0;
 	rc = load_body(fetched);
 	if (rc < 0)

@@ -52,23 +52,33 @@ static bool match_flag(const struct message_record *message, struct bytes name)
 	return false;
 }
 
+/* Appends the header, and maybe more of the message. */
+static int load_header(const struct candidate *candidate, struct buffer *header)
+{
+	struct imap_session *session = candidate->search->session;
+	size_t before = header->len;
+	int rc = message_header(session->mail, candidate->kv, &candidate->message->guid, header);
+
+	if (rc == 0)
+		candidate->search->body_bytes += header->len - before;
+	return rc;
+}
+
 /* From the summary if it knows the field, else from the message. */
 static int match_header(struct candidate *candidate, const struct imap_search_key *key)
 {
 	struct buffer fields = { NULL, 0, 0 };
-	struct bytes header;
-	int rc = load_summary(candidate);
+	bool is_known = mime_summary_knows(&key->text, 1);
+	int rc = is_known ? load_summary(candidate) : 0;
 
 	if (rc < 0)
 		return rc;
-	if (mime_summary_header_fields(&candidate->summary, &key->text, 1, &fields))
-		header = buffer_bytes(&fields);
-	else
-		rc = load_body(candidate, &header);
+	if (!is_known || !mime_summary_header_fields(&candidate->summary, &key->text, 1, &fields))
+		rc = load_header(candidate, &fields);
 	if (rc == 0 && key->column != NULL)
-		imap_column_add_field(key->column, candidate->message->uid, header);
+		imap_column_add_field(key->column, candidate->message->uid, buffer_bytes(&fields));
 	if (rc == 0)
-		rc = mime_search_header(header, key->text, &key->needle);
+		rc = mime_search_header(buffer_bytes(&fields), key->text, &key->needle);
 	buffer_deinit(&fields);
 	return rc;
 }

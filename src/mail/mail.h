@@ -229,6 +229,9 @@ int message_expunge(struct mail *mail, uint32_t account, struct id128 mailbox,
 
 /* Reads a body (not decoded). ERR_NOT_FOUND, ERR_CORRUPT. Appends to *out. */
 int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+/* The same, but perhaps no more of it than the message's header. */
+int message_header(
+	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
 /*
  * The prepared summary, borrowed from the snapshot; or, if it is not there or of an older version,
  * made from the body, appended to *made and borrowed from there until its next change.

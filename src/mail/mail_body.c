@@ -130,6 +130,12 @@ int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, 
 	return store_body_read(mail_store(mail), kv, guid, out);
 }
 
+int message_header(
+	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+{
+	return store_body_read_head(mail_store(mail), kv, guid, out);
+}
+
 int message_summary_ready(
 	struct kv_txn *kv, const struct guid *guid, struct mime_summary *summary_r)
 {

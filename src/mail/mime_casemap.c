@@ -38,6 +38,26 @@ static void character_append(const UNormalizer2 *decomposer, UChar32 character, 
 		buffer_append(out, utf8, (size_t)size);
 }
 
+void mime_upper_copy(unsigned char *to, const unsigned char *from, size_t size)
+{
+	const uint64_t ones = 0x0101010101010101u, highs = ones << 7;
+	size_t i = 0;
+
+	/* Eight octets at once: of each the high bit of `lower` says whether it is a small letter,
+	 * and its shift is the difference of the cases. */
+	for (; i + sizeof(uint64_t) <= size; i += sizeof(uint64_t)) {
+		uint64_t word, low, lower;
+
+		memcpy(&word, from + i, sizeof(word));
+		low = word & ~highs;
+		lower = (low + ones * (0x80 - 'a')) & ~(low + ones * (0x7f - 'z')) & ~word & highs;
+		word -= lower >> 2;
+		memcpy(to + i, &word, sizeof(word));
+	}
+	for (; i < size; i++)
+		to[i] = from[i] >= 'a' && from[i] <= 'z' ? (unsigned char)(from[i] - 32) : from[i];
+}
+
 void mime_casemap(struct bytes utf8, struct buffer *out)
 {
 	UErrorCode status = U_ZERO_ERROR;
@@ -45,12 +65,12 @@ void mime_casemap(struct bytes utf8, struct buffer *out)
 
 	buffer_reserve(out, utf8.len);
 	while (utf8.len > 0) {
-		int character = utf8.ptr[0];
+		size_t ascii = bytes_ascii_len(utf8);
+		int character;
 
-		if (character < 0x80) {
-			bytes_skip(&utf8, 1);
-			buffer_append_byte(out,
-				character >= 'a' && character <= 'z' ? character - 32 : character);
+		if (ascii > 0) {
+			mime_upper_copy(buffer_extend(out, ascii), utf8.ptr, ascii);
+			bytes_skip(&utf8, ascii);
 			continue;
 		}
 		if (decomposer == NULL)

@@ -55,7 +55,7 @@ static bool is_us_ascii(struct bytes charset)
 	return name_is_any(charset, names, sizeof(names) / sizeof(names[0]));
 }
 
-static bool is_utf8(struct bytes charset)
+bool mime_charset_is_utf8(struct bytes charset)
 {
 	static const char *const names[] = { "utf-8", "utf8" };
 
@@ -67,7 +67,7 @@ bool mime_charset_extends_ascii(struct bytes charset)
 	static const char *const prefixes[] = { "iso-8859-", "windows-125", "koi8-" };
 	size_t i;
 
-	if (is_us_ascii(charset) || is_utf8(charset))
+	if (is_us_ascii(charset) || mime_charset_is_utf8(charset))
 		return true;
 	for (i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
 		size_t len = strlen(prefixes[i]);
@@ -217,7 +217,7 @@ static int convert(struct bytes text, struct bytes charset, bool strict, struct 
 	iconv_t converter;
 	int rc, rc_copy;
 
-	if (is_utf8(charset) || (strict && is_us_ascii(charset)))
+	if (mime_charset_is_utf8(charset) || (strict && is_us_ascii(charset)))
 		return utf8_copy(text, strict, out);
 	if (is_us_ascii(charset)) {
 		mime_guess_utf8(text, out);
@@ -228,7 +228,8 @@ static int convert(struct bytes text, struct bytes charset, bool strict, struct 
 		return ERR_INVALID;
 	rc = converter_run(converter, text, strict, &converted);
 	iconv_close(converter);
-	/* libc knows UTF-8 under more names than is_utf8(), and a wider UTF-8 than RFC 3629. */
+	/* libc knows UTF-8 under more names than mime_charset_is_utf8(), and a wider UTF-8 than RFC
+	 * 3629. */
 	rc_copy = utf8_copy(buffer_bytes(&converted), strict, out);
 	buffer_deinit(&converted);
 	return rc < 0 ? rc : rc_copy;

@@ -23,6 +23,9 @@ void mime_guess_utf8(struct bytes text, struct buffer *out);
  */
 int mime_to_utf8_strictly(struct bytes text, struct bytes charset, struct buffer *out);
 
+/* Whether it is a usual name of UTF-8. */
+bool mime_charset_is_utf8(struct bytes charset);
+
 /* True if each octet below 0x80 in text of that charset is that ASCII character. */
 bool mime_charset_extends_ascii(struct bytes charset);
 

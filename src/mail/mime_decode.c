@@ -52,6 +52,7 @@ static void quoted_printable_line(struct bytes line, struct buffer *out)
 
 static void quoted_printable_decode(struct bytes body, struct buffer *out)
 {
+	buffer_reserve(out, body.len);
 	while (body.len > 0)
 		quoted_printable_line(bytes_take(&body, mime_line_size(body)), out);
 }

@@ -15,11 +15,6 @@
 
 static_assert(BLOCK_SIZE >= 2 * MIME_NEEDLE_SIZE_MAX, "most of a block must be new");
 
-static int ascii_upper(int byte)
-{
-	return byte >= 'a' && byte <= 'z' ? byte - 32 : byte;
-}
-
 int mime_needle_init(struct mime_needle *needle, struct bytes text, struct bytes charset)
 {
 	struct buffer utf8 = { 0 };
@@ -71,26 +66,6 @@ static bool utf8_has(struct bytes utf8, const struct mime_needle *needle)
 	return found;
 }
 
-/* Upper-cases ASCII letters, eight octets at once: of each the high bit of `lower` says whether it
- * is a small letter, and its shift is the difference of the cases. */
-static void ascii_upper_copy(unsigned char *to, const unsigned char *from, size_t size)
-{
-	const uint64_t ones = 0x0101010101010101u, highs = ones << 7;
-	size_t i = 0;
-
-	for (; i + sizeof(uint64_t) <= size; i += sizeof(uint64_t)) {
-		uint64_t word, low, lower;
-
-		memcpy(&word, from + i, sizeof(word));
-		low = word & ~highs;
-		lower = (low + ones * (0x80 - 'a')) & ~(low + ones * (0x7f - 'z')) & ~word & highs;
-		word -= lower >> 2;
-		memcpy(to + i, &word, sizeof(word));
-	}
-	for (; i < size; i++)
-		to[i] = (unsigned char)ascii_upper(from[i]);
-}
-
 /* An ASCII needle in octets, without regard to case; linear, as memmem() is. */
 static bool octets_have(struct bytes octets, const struct mime_needle *needle)
 {
@@ -100,7 +75,7 @@ static bool octets_have(struct bytes octets, const struct mime_needle *needle)
 	for (;;) {
 		size_t size = octets.len < BLOCK_SIZE ? octets.len : BLOCK_SIZE;
 
-		ascii_upper_copy(block, octets.ptr, size);
+		mime_upper_copy(block, octets.ptr, size);
 		if (found_in(bytes_of(block, size), needle))
 			return true;
 		if (size == octets.len)
@@ -143,7 +118,7 @@ static void value_fold(struct bytes value, struct buffer *out)
 	struct buffer utf8 = { 0 };
 
 	if (is_plain(value)) {
-		ascii_upper_copy(buffer_extend(out, value.len), value.ptr, value.len);
+		mime_upper_copy(buffer_extend(out, value.len), value.ptr, value.len);
 		return;
 	}
 	mime_header_decode(value, &utf8);
@@ -237,6 +212,11 @@ static bool text_part_has(
 			return false;
 	}
 	(void)mime_transfer_decode(body, part->encoding, &decoded);
+	if (mime_charset_is_utf8(charset)) {
+		found = utf8_has(buffer_bytes(&decoded), needle);
+		buffer_deinit(&decoded);
+		return found;
+	}
 	if (mime_to_utf8(buffer_bytes(&decoded), charset, &utf8) < 0)
 		mime_guess_utf8(buffer_bytes(&decoded), &utf8);
 	found = utf8_has(buffer_bytes(&utf8), needle);

@@ -184,17 +184,20 @@ int mime_summary_open(struct bytes blob, struct mime_summary *view_r)
 	return 0;
 }
 
-bool mime_summary_header_fields(const struct mime_summary *summary, const struct bytes *names,
-	size_t name_count, struct buffer *out)
+bool mime_summary_knows(const struct bytes *names, size_t name_count)
 {
-	size_t i;
-
-	if (!summary->has_fields)
-		return false;
-	for (i = 0; i < name_count; i++) {
+	for (size_t i = 0; i < name_count; i++) {
 		if (!is_known(names[i]))
 			return false;
 	}
+	return true;
+}
+
+bool mime_summary_header_fields(const struct mime_summary *summary, const struct bytes *names,
+	size_t name_count, struct buffer *out)
+{
+	if (!summary->has_fields || !mime_summary_knows(names, name_count))
+		return false;
 	mime_header_fields(summary->fields, names, name_count, false, out);
 	return true;
 }

@@ -57,6 +57,9 @@ int mime_summary_open(struct bytes blob, struct mime_summary *view_r);
 bool mime_summary_header_fields(const struct mime_summary *summary, const struct bytes *names,
 	size_t name_count, struct buffer *out);
 
+/* Whether it can say so of these names, where the fields are not too long. */
+bool mime_summary_knows(const struct bytes *names, size_t name_count);
+
 /*
  * Parses an RFC 5322 date, obsolete forms included: seconds since 1970 UTC, and the zone in seconds
  * east of UTC. Years 1900 to 9999. A time that is missing or cannot be read is midnight, such a

@@ -35,6 +35,9 @@ bool mime_header_decode_strictly(struct bytes value, struct buffer *out);
  */
 void mime_casemap(struct bytes utf8, struct buffer *out);
 
+/* The same of ASCII text: copies `size` octets with small ASCII letters as capital ones. */
+void mime_upper_copy(unsigned char *to, const unsigned char *from, size_t size);
+
 /*
  * Appends the parameters of a Content-Type or Content-Disposition as "; name=value" each, RFC 2231
  * forms put together and all in UTF-8. Nothing if none has such a form.

@@ -6,8 +6,8 @@
  *crc32c(32)  = 64 bytes frame:   "CHFR" type(8) flags(8) zero(16) payload size(32) payload
  *crc32c(32) sequence(64) durable sequence(64) zero(32) header crc32c(32) = 40 bytes payload, zeros
  *to the next multiple of 8 Types: FRAME_BODY: GUID(256), size of the raw body(64), the body (zstd
- *if FRAME_ZSTD); FRAME_COMMIT: effects, each an operation(8), table(8), key and (EFFECT_PUT) value
- *with varint sizes.
+ *if FRAME_ZSTD: one zstd frame of all, or one of its head and one of the rest); FRAME_COMMIT:
+ *effects, each an operation(8), table(8), key and (EFFECT_PUT) value with varint sizes.
  *
  * Invariants: (1) a commit is its body frames followed by its commit frame, all with its sequence;
  *sequences grow by one. (2) A frame's durable sequence was on disk before the frame was written. So

@@ -146,6 +146,14 @@ int store_body_exists(struct kv_txn *kv, const struct guid *guid, uint64_t *size
 int store_body_read(
 	struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
 
+/*
+ * Appends at least its head, which is what is before its first empty line (CRLF), with it; costs as
+ * much as that where it was stored apart, which is done to larger bodies where the store
+ * compresses. Errors of store_body_read().
+ */
+int store_body_read_head(
+	struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+
 /* ---- dirty feed ---- */
 
 /* Puts `key` into the feed under a new feed sequence; an older entry of the same key goes

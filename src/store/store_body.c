@@ -9,7 +9,14 @@
 
 #define COMPRESS_SIZE_MIN 512             /* bytes; smaller bodies gain nothing */
 #define PACKER_SIZE_MAX ((size_t)2 << 20) /* bytes of zstd's memory that are kept for the next */
-#define READ_ATTEMPT_COUNT 8 /* a body may be moved by compaction while it is being found */
+/* The head of a body is what is before its first empty line, with it. It is compressed apart, and
+ * so that reading it is quick. */
+#define HEAD_COMPRESSION (-1)
+#define HEAD_SIZE_MIN 256       /* bytes */
+#define HEAD_SIZE_MAX 65536     /* bytes */
+#define HEAD_REST_SIZE_MIN 2048 /* bytes behind it; else all is read as fast */
+#define HEAD_READ_SIZE 4096     /* bytes of the frame that are read for it */
+#define READ_ATTEMPT_COUNT 8    /* a body may be moved by compaction while it is being found */
 
 struct store_body {
 	struct guid guid;
@@ -123,19 +130,48 @@ void packers_free(struct store *store)
 		ZSTD_freeDCtx(packers->decompressors[--packers->decompressor_count]);
 }
 
+/* The size of the head if it is to be compressed apart, or 0. */
+static size_t head_size(struct bytes raw)
+{
+	struct bytes start = bytes_of(raw.ptr, raw.len < HEAD_SIZE_MAX ? raw.len : HEAD_SIZE_MAX);
+	const unsigned char *end = memmem(start.ptr, start.len, "\n\r\n", 3);
+	size_t size = end == NULL ? 0 : (size_t)(end - start.ptr) + 3;
+
+	return size < HEAD_SIZE_MIN || raw.len - size < HEAD_REST_SIZE_MIN ? 0 : size;
+}
+
+/* With a checksum of its own, since who reads it alone cannot check the frame's. */
+static size_t head_pack(ZSTD_CCtx *compressor, struct bytes head, struct buffer *packed)
+{
+	size_t bound = ZSTD_compressBound(head.len);
+
+	ZSTD_CCtx_reset(compressor, ZSTD_reset_session_and_parameters);
+	ZSTD_CCtx_setParameter(compressor, ZSTD_c_compressionLevel, HEAD_COMPRESSION);
+	ZSTD_CCtx_setParameter(compressor, ZSTD_c_checksumFlag, 1);
+	return ZSTD_compress2(compressor, buffer_extend(packed, bound), bound, head.ptr, head.len);
+}
+
 /* Compresses if that is worth it. */
 static void body_pack(struct store *store, struct store_body *body)
 {
-	size_t bound = ZSTD_compressBound(body->raw.len), size;
+	struct bytes rest = body->raw, head = bytes_take(&rest, head_size(body->raw));
+	size_t bound = ZSTD_compressBound(rest.len), size = 0;
 	ZSTD_CCtx *compressor = compressor_take(&store->packers);
 
 	if (compressor == NULL)
 		return;
-	buffer_extend(&body->packed, bound);
-	size = ZSTD_compressCCtx(compressor, body->packed.data, bound, body->raw.ptr, body->raw.len,
-		store->compression);
+	if (head.len > 0)
+		size = head_pack(compressor, head, &body->packed);
+	if (!ZSTD_isError(size)) {
+		buffer_truncate(&body->packed, size);
+		size = ZSTD_compressCCtx(compressor, buffer_extend(&body->packed, bound), bound,
+			rest.ptr, rest.len, store->compression);
+	}
 	compressor_give(&store->packers, compressor);
-	if (ZSTD_isError(size) || size >= body->raw.len - body->raw.len / 16)
+	if (ZSTD_isError(size))
+		return;
+	size += body->packed.len - bound;
+	if (size >= body->raw.len - body->raw.len / 16)
 		return;
 	buffer_truncate(&body->packed, size);
 	body->stored = buffer_bytes(&body->packed);
@@ -397,6 +433,76 @@ static int frame_read(struct store *store, const struct body_row *row, const str
 	}
 	buffer_deinit(&frame_bytes);
 	return rc;
+}
+
+/* ERR_NOT_FOUND: it is not stored apart, or more than is read here. */
+static int head_unpack(struct store *store, struct bytes stored, uint64_t size, struct buffer *out)
+{
+	unsigned long long head = ZSTD_getFrameContentSize(stored.ptr, stored.len);
+	size_t start = out->len, packed, got;
+	ZSTD_DCtx *decompressor;
+
+	if (head == 0 || head > HEAD_SIZE_MAX || head >= size)
+		return ERR_NOT_FOUND;
+	packed = ZSTD_findFrameCompressedSize(stored.ptr, stored.len);
+	if (ZSTD_isError(packed))
+		return ERR_NOT_FOUND;
+	decompressor = decompressor_take(&store->packers);
+	if (decompressor == NULL)
+		return ERR_UNAVAILABLE;
+	got = ZSTD_decompressDCtx(
+		decompressor, buffer_extend(out, (size_t)head), (size_t)head, stored.ptr, packed);
+	decompressor_give(&store->packers, decompressor);
+	if (!ZSTD_isError(got) && got == head)
+		return 0;
+	buffer_truncate(out, start);
+	return ERR_CORRUPT;
+}
+
+/* As frame_read(); ERR_NOT_FOUND as head_unpack() has it, too. */
+static int head_read(struct store *store, const struct body_row *row, const struct guid *guid,
+	struct buffer *out)
+{
+	unsigned char start[HEAD_READ_SIZE];
+	struct log_segment *segment;
+	struct bytes stored;
+	struct frame frame;
+	int rc;
+
+	if (row->stored_size < FRAME_BODY_PREFIX_SIZE || row->stored_size > FRAME_PAYLOAD_SIZE_MAX)
+		return ERR_CORRUPT;
+	stored = bytes_of(start, FRAME_HEADER_SIZE + (size_t)row->stored_size);
+	if (stored.len > sizeof(start))
+		stored.len = sizeof(start);
+	segment = log_acquire(&store->log, row->segment);
+	if (segment == NULL)
+		return ERR_NOT_FOUND;
+	rc = segment_read(segment->fd, row->offset, start, stored.len);
+	log_release(&store->log, segment);
+	if (rc == 0)
+		rc = frame_decode(start, store->log.store, &frame);
+	if (rc < 0)
+		return rc;
+	bytes_skip(&stored, FRAME_HEADER_SIZE);
+	if (frame.type != FRAME_BODY || frame.payload_size != row->stored_size ||
+		memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0)
+		return ERR_CORRUPT;
+	if ((frame.flags & FRAME_ZSTD) == 0)
+		return ERR_NOT_FOUND;
+	bytes_skip(&stored, FRAME_BODY_PREFIX_SIZE);
+	return head_unpack(store, stored, row->size, out);
+}
+
+int store_body_read_head(
+	struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
+{
+	struct body_row row;
+
+	/* Whatever is amiss, reading all of it finds out. */
+	if (!store->is_memory && body_row_get(kv, guid_bytes(guid), &row) == 0 &&
+		head_read(store, &row, guid, out) == 0)
+		return 0;
+	return store_body_read(store, kv, guid, out);
 }
 
 int store_body_read(

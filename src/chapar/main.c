@@ -181,6 +181,8 @@ static int move_run(struct node *node, const struct tool_options *options, struc
 
 	word_add(&words, options->names[0]);
 	word_add(&words, options->to);
+	if (options->removes_source)
+		word_add(&words, "remove-source");
 	return words_run(node, &words, error);
 }
 

@@ -145,6 +145,8 @@ const struct tool_option tool_option_rows[] = {
 		"from then on: 2026-11-21, 2026-11-21T10:50:00 (UTC), 90m, 12h or 3d ago" },
 	{ "--mailbox", TAKES_UNDELETE, "NAME", AT(mailbox), "what was in this mailbox" },
 	{ "--to", TAKES_MOVE, "NODE", AT(to), "the node that takes it" },
+	{ "--remove-source", TAKES_MOVE, NULL, AT(removes_source),
+		"then give the copy here up, once NODE has proven to have all of it" },
 	{ "--to", TAKES_UNDELETE, "NAME", AT(to), "into this mailbox, not where it was" },
 	{ "--list", TAKES_UNDELETE, NULL, AT(is_list), "only list what could be brought back" },
 	{ "--skip-damage", TAKES_SKIP_DAMAGE, NULL, AT(skips_damage),

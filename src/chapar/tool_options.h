@@ -86,6 +86,7 @@ struct tool_options {
 	const char *reply, *key_file, *passphrase_file; /* of bundles; NULL: not given */
 	bool is_encrypted;
 	bool is_watch, is_check;
+	bool removes_source;
 	bool is_dry_run, is_over_quota, keeps_gone; /* of imports */
 	const char *peer;                           /* a channel's name; NULL: not given */
 	const char *login;                          /* of an import; NULL: the user himself */

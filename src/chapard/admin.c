@@ -20,7 +20,7 @@ static const struct admin_command commands[] = {
 	{ "account-list", ADMIN_OPTION_JSON, 0, 0, admin_account_list },
 	{ "account-mode", 0, 2, 3, admin_account_mode },     /* PATTERN multi|master [NODE] */
 	{ "account-switch", 0, 1, 2, admin_account_switch }, /* NAME [NODE] */
-	{ "account-move", 0, 2, 2, admin_account_move },     /* NAME NODE */
+	{ "account-move", 0, 2, 3, admin_account_move },     /* NAME NODE [remove-source] */
 	{ "verify", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 0, 1, admin_verify }, /* [NAME] */
 	{ "verify-peer", ADMIN_OPTION_JSON | ADMIN_OPTION_BODIES, 1, 2,
 		admin_verify_peer }, /* NODE [repair] */

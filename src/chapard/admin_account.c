@@ -232,7 +232,20 @@ static const struct hold_word {
 	[ACCOUNT_SERVED] = { "", "" },
 	[ACCOUNT_FILLING] = { ", not served: its first copy is not whole", "filling" },
 	[ACCOUNT_RETURNING] = { ", not served: it waits for a peer's copy", "returning" },
+	[ACCOUNT_AWAY] = { ", moved away", "away" },
 };
+
+/* What little is here of one that was moved away goes, and it begins anew: only if it is meant. */
+static int serve_away(
+	struct admin_call *call, const struct account_header *header, struct error *error)
+{
+	struct account_clearing clearing = { .account = header->number, .is_whole = true };
+	int rc = 1;
+
+	while (rc > 0)
+		rc = account_clearing_step(call->admin->mail, &clearing, error);
+	return rc < 0 ? rc : account_away_end(call->admin->mail, header->number, error);
+}
 
 static int serve_next(struct admin_call *call, struct buffer *out, struct error *error)
 {
@@ -249,7 +262,12 @@ static int serve_next(struct admin_call *call, struct buffer *out, struct error 
 	if (header.hold == ACCOUNT_SERVED ||
 		!account_filter_passes(call->arguments[0], header.name))
 		return 0;
-	rc = mail_hold_end(call->admin->mail, header.number, error);
+	if (header.hold != ACCOUNT_AWAY)
+		rc = mail_hold_end(call->admin->mail, header.number, error);
+	else if (strcmp(call->arguments[0], header.name) == 0)
+		rc = serve_away(call, &header, error);
+	else
+		return 0;
 	if (rc < 0)
 		return error_prefix(error, "%s", header.name);
 	buffer_printf(out, "%s is served\n", header.name);

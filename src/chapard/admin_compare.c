@@ -85,7 +85,8 @@ static int batch_read(struct admin_call *call, struct error *error)
 		if (rc < 0)
 			break;
 		call->account = header.number;
-		compare->numbers[compare->count++] = header.number;
+		if (header.hold != ACCOUNT_AWAY)
+			compare->numbers[compare->count++] = header.number;
 	}
 	mail_read_end(&kv);
 	compare->settle_until_ms = clock_monotonic_ms() + SETTLE_MS;

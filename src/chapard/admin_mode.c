@@ -76,7 +76,8 @@ int admin_account_mode(struct admin_call *call, struct buffer *out, struct error
 		return rc;
 	for (int i = 0; i < MODE_STEP && rc == 0; i++) {
 		rc = next_account(call, &header, error);
-		if (rc < 0 || !account_filter_passes(call->arguments[0], header.name))
+		if (rc < 0 || header.hold == ACCOUNT_AWAY ||
+			!account_filter_passes(call->arguments[0], header.name))
 			continue;
 		rc = mail_mode_set(call->admin->mail, header.number, &mode, error);
 		if (rc < 0)

@@ -7,6 +7,7 @@
 #include "chapard/admin.h"
 
 #include "base/arena.h"
+#include "mail/away.h"
 
 #define ADMIN_LIST_STEP 200   /* accounts told in one step */
 #define ADMIN_PROGRESS_MS 200 /* between two lines that tell how far it is */
@@ -65,6 +66,24 @@ admin_step_function admin_account_serve, admin_account_share, admin_acl;
 admin_step_function admin_account_mode, admin_account_switch;
 /* admin_move.c */
 admin_step_function admin_account_move;
+/*
+ * admin_remove.c: giving up the copy here, once the node that the command's second argument names
+ * has proven that it has all of it.
+ */
+struct admin_removal { /* zeroed at first */
+	enum { REMOVAL_COMPARES, REMOVAL_ASKS, REMOVAL_LETS_GO, REMOVAL_CLEARS } stage;
+	char name[ACCOUNT_NAME_SIZE_MAX + 1];
+	uint64_t sequence; /* of the copy here, as it was compared */
+	uint64_t asked;    /* up to this one it has the bodies */
+	uint64_t message_count, kept_count;
+	unsigned differs_count;
+	struct account_clearing clearing;
+};
+bool admin_removal_is_on(const struct admin_removal *removal);
+/* ADMIN_MORE, ADMIN_DONE. ERR_CHANGED: the other node is to confirm first that it has what the
+ * account is now, then again. */
+int admin_removal_step(struct admin_call *call, struct admin_removal *removal, struct buffer *out,
+	struct error *error);
 /* admin_deletion.c */
 admin_step_function admin_account_delete, admin_undelete, admin_undelete_list;
 /* admin_script.c */

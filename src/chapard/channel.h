@@ -34,6 +34,10 @@ struct channel_options {  /* all is copied */
 	const char *accounts; /* which are served (sync/account_filter.h); NULL: all */
 	uint64_t rate_max;    /* bytes per second for backlogs; 0: unlimited */
 	bool is_paused;       /* at first */
+	/* Whether a channel of this node leads to that one; from the channel's thread, must not
+	 * wait for it. NULL: none does. */
+	bool (*reaches)(void *context, uint64_t node);
+	void *context;
 };
 
 /* An account that is set aside. */

@@ -90,6 +90,38 @@ void channel_tell_withheld(struct channel *channel, const struct channel_account
 		name, "here", here, "there", there, NULL);
 }
 
+struct forgetting {
+	const struct channel *channel;
+	const struct channel_account *account;
+};
+
+static int forget_run(struct store_write *store, void *context)
+{
+	const struct forgetting *forgetting = context;
+	const struct channel *channel = forgetting->channel;
+
+	return point_forget_of(store, forgetting->account->number, channel->peer,
+		view_filter_key(&channel->filter));
+}
+
+/* So the next exchange asks first, and does not send bodies to be refused. */
+bool channel_is_elsewhere(struct channel *channel, struct channel_account *account,
+	const struct exchange_result *result)
+{
+	const struct channel_options *options = &channel->options;
+	struct forgetting forgetting = { channel, account };
+	uint64_t position;
+
+	if (result->away_to == 0)
+		return false;
+	account->point = (struct common_point){ 0 };
+	account->is_unsaved = false;
+	/* If it stays, the next exchange costs more. */
+	(void)store_commit(mail_store(channel->mail), forget_run, &forgetting, NULL, &position);
+	return result->away_to == mail_node(channel->mail) ||
+	       (options->reaches != NULL && options->reaches(options->context, result->away_to));
+}
+
 void channel_clear_failure(struct channel *channel, struct channel_account *account)
 {
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];

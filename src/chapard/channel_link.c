@@ -282,7 +282,7 @@ int channel_link_answer(struct channel_link *link, struct bytes *answer_r, struc
 		snprintf(reason, sizeof(reason), "%.*s", (int)(text.len < 200 ? text.len : 200),
 			(const char *)text.ptr);
 		buffer_clear(&link->answer);
-		wire_put_error(&link->answer, ERR_REFUSED, reason);
+		wire_put_error(&link->answer, ERR_REFUSED, reason, 0);
 	}
 	*answer_r = buffer_bytes(&link->answer);
 	trace_answer(link, link->answered_tag, *answer_r);

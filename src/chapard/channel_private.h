@@ -137,6 +137,12 @@ void channel_set_aside(
  * the node that has them. */
 void channel_tell_withheld(struct channel *channel, const struct channel_account *account,
 	const struct exchange_result *result);
+/*
+ * Whether the exchange failed because the peer gave its copy up, when the account was moved to a
+ * node that hears of changes from us: then nothing is to be done. Forgets what was common.
+ */
+bool channel_is_elsewhere(struct channel *channel, struct channel_account *account,
+	const struct exchange_result *result);
 /* Its exchange succeeded. */
 void channel_clear_failure(struct channel *channel, struct channel_account *account);
 void channel_forget_failures(struct channel *channel);

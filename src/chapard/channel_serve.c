@@ -58,7 +58,8 @@ static void count_result(struct channel *channel, const struct exchange_result *
 	status->conflict_count += result->conflict_count;
 	status->sent_record_count += result->sent_count;
 	status->offered_record_count += result->offered_count;
-	if (result->error.code == 0 || is_busy(result) || result->is_postponed)
+	if (result->error.code == 0 || is_busy(result) || result->is_postponed ||
+		result->away_to != 0)
 		status->last_success_ms = clock_now_ms(clock_system());
 	else
 		memcpy(status->last_error, result->error.text, sizeof(status->last_error));
@@ -117,9 +118,11 @@ static void start(struct channel *channel, struct channel_account *account)
 	account->serving = account->dirty_at;
 	rc = channel_read_point(channel, account, &header);
 	if (rc == 0)
-		rc = is_others_fill(channel, &header) ? ERR_NOT_FOUND : 0;
+		rc = header.hold == ACCOUNT_AWAY || is_others_fill(channel, &header) ? ERR_NOT_FOUND
+										     : 0;
 	if (rc == ERR_NOT_FOUND || (rc == 0 && header.hold == ACCOUNT_SERVED &&
 					   account->point.mine == header.sequence)) {
+		channel_clear_failure(channel, account);
 		account->dirty_at = 0;
 		note_dirty_point(channel);
 		return;
@@ -165,7 +168,7 @@ static void finish(struct channel *channel, struct channel_account *account)
 	if (is_busy(result) || result->is_postponed) {
 		rest(channel, account,
 			result->is_postponed ? CHANNEL_POSTPONED_MS : CHANNEL_BUSY_MS);
-	} else if (result->error.code != 0) {
+	} else if (result->error.code != 0 && !channel_is_elsewhere(channel, account, result)) {
 		channel_set_aside(channel, account, &result->error);
 	} else {
 		channel_clear_failure(channel, account);

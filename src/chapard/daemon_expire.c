@@ -30,6 +30,18 @@ static int expire_step(struct daemon *daemon, struct error *error)
 		&daemon->expired_locally, error);
 }
 
+/* First what was cut short when the daemon ended last: accounts that were moved away. */
+static int step(struct daemon *daemon, struct error *error)
+{
+	int rc;
+
+	if (daemon->is_cleared)
+		return expire_step(daemon, error);
+	rc = account_clearing_next(daemon->mail, &daemon->clearing, error);
+	daemon->is_cleared = rc <= 0;
+	return rc < 0 ? rc : 1;
+}
+
 void daemon_expire(struct daemon *daemon)
 {
 	uint64_t begin_ms = clock_monotonic_ms();
@@ -39,7 +51,7 @@ void daemon_expire(struct daemon *daemon)
 	if (begin_ms < daemon->next_expire_ms)
 		return;
 	while (rc > 0 && clock_monotonic_ms() < begin_ms + WORK_MS_MAX)
-		rc = expire_step(daemon, &error);
+		rc = step(daemon, &error);
 	if (rc < 0)
 		log_event(LOG_LEVEL_WARNING, "expiry-failed", "error",
 			error.code != 0 ? error.text : error_name(rc), NULL);

@@ -84,6 +84,9 @@ static int credentials_lookup(void *context, struct bytes name, struct buffer *b
 	rc = mail_account_open(daemon->mail, bytes_of_string(normal), false, NULL, &number);
 	if (rc == 0)
 		rc = user_check(daemon, number);
+	/* Who he is he proves here, to be told where his account was moved. */
+	if (rc == ERR_REPLICA)
+		rc = 0;
 	return rc < 0 ? rc : mail_credentials_get(daemon->mail, number, blob);
 }
 

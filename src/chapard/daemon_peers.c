@@ -23,6 +23,24 @@ static bool is_this_machine(const struct config_address *address)
 	       strcmp(address->host, "::1") == 0 || strncmp(address->host, "127.", 4) == 0;
 }
 
+/* While the list changes, which may wait for the channel that asks, it is not known. */
+static bool reaches(void *context, uint64_t node)
+{
+	struct daemon_peers *peers = &((struct daemon *)context)->peers;
+	bool is_reached = false;
+
+	if (pthread_mutex_trylock(&peers->lock) != 0)
+		return false;
+	for (size_t i = 0; i < peers->count && !is_reached; i++) {
+		struct channel_status status;
+
+		channel_get_status(peers->list[i]->channel, &status);
+		is_reached = status.peer_node == node;
+	}
+	pthread_mutex_unlock(&peers->lock);
+	return is_reached;
+}
+
 static int channel_open(const struct config_peer *peer, struct daemon *daemon, bool is_paused,
 	struct channel **channel_r, struct error *error)
 {
@@ -45,6 +63,8 @@ static int channel_open(const struct config_peer *peer, struct daemon *daemon, b
 		.accounts = peer->accounts,
 		.rate_max = peer->backlog_rate_max,
 		.is_paused = is_paused,
+		.reaches = reaches,
+		.context = daemon,
 	};
 	int rc = peer->password_file == NULL
 			 ? 0
@@ -158,12 +178,14 @@ int daemon_peers_open(struct daemon *daemon, struct error *error)
 	size_t count = 0;
 	int rc = 0;
 
+	pthread_mutex_lock(&daemon->peers.lock); /* the first channels run already */
 	for (size_t i = 0; i < daemon->config->peer_count && rc == 0; i++)
 		rc = configured_open(daemon, &daemon->config->peers[i], error);
 	if (rc == 0)
 		rc = peer_definition_list(daemon->mail, arena, &definitions, &count, error);
 	for (size_t i = 0; i < count && rc == 0; i++)
 		added_open(daemon, &definitions[i]);
+	pthread_mutex_unlock(&daemon->peers.lock);
 	arena_free(&arena);
 	return rc;
 }
@@ -172,11 +194,13 @@ void daemon_peers_close(struct daemon *daemon)
 {
 	struct daemon_peers *peers = &daemon->peers;
 
+	pthread_mutex_lock(&peers->lock); /* channels that are still there may look at the list */
 	for (size_t i = 0; i < peers->count; i++)
 		peer_free(peers->list[i]);
 	free(peers->list);
 	peers->list = NULL;
 	peers->count = peers->room = 0;
+	pthread_mutex_unlock(&peers->lock);
 }
 
 int daemon_peers_check(const struct config *config, struct error *error)

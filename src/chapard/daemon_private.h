@@ -13,6 +13,7 @@
 #include "chapard/introspection.h"
 #include "imap/imap_server.h"
 #include "lmtp/lmtp_server.h"
+#include "mail/away.h"
 #include "mail/mail.h"
 #include "mail/password.h"
 #include "mail/sasl.h"
@@ -74,8 +75,10 @@ struct daemon {
 	uint16_t *ports; /* of the listeners */
 	struct daemon_peers peers;
 
-	struct buffer expired_locally; /* how far daemon_expire() came with local bodies */
-	uint64_t next_expire_ms;       /* monotonic */
+	struct buffer expired_locally;    /* how far daemon_expire() came with local bodies */
+	uint64_t next_expire_ms;          /* monotonic */
+	struct account_clearing clearing; /* how far it came with accounts that were moved away */
+	bool is_cleared;                  /* that is done */
 
 	struct trace *trace; /* of all SYNC sessions and channels */
 	struct admin admin;

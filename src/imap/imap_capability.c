@@ -4,7 +4,8 @@
 #include "imap/imap_reply.h"
 
 /* Those that need a login are not told before: clients ask again after it. */
-static const char anybody_capabilities[] = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";
+static const char anybody_capabilities[] =
+	"IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE LOGIN-REFERRALS";
 static const char user_capabilities[] =
 	" QUOTA QUOTASET QUOTA=RES-STORAGE QUOTA=RES-MESSAGE QUOTA=RES-MAILBOX"
 	" QUOTA=RES-ANNOTATION-STORAGE METADATA LIST-METADATA"

@@ -82,8 +82,9 @@ static enum net_result refuse_wrong(struct imap_session *session, const struct i
 
 /* ---- Success ---- */
 
-/* Credentials alone do not do: an account may have become shared on another node. */
-static int user_check(struct imap_session *session, uint32_t account)
+/* Credentials alone do not do: an account may have become shared on another node, or moved there.
+ */
+static int user_check(struct imap_session *session, uint32_t account, struct error *error)
 {
 	struct kv_txn *kv = NULL;
 	bool has_user = false;
@@ -94,12 +95,12 @@ static int user_check(struct imap_session *session, uint32_t account)
 	mail_read_end(&kv);
 	if (rc == 0 && !has_user)
 		return ERR_NOT_FOUND;
-	return rc < 0 ? rc : mail_hold_check(session->mail, account, NULL);
+	return rc < 0 ? rc : mail_hold_check(session->mail, account, error);
 }
 
 /* A peer node, or an administrator, needs no account of his own. */
 static int account_open(struct imap_session *session, const char *user,
-	const struct imap_grant *grant, uint32_t *account_r)
+	const struct imap_grant *grant, uint32_t *account_r, struct error *error)
 {
 	const struct imap_server_options *options = session->options;
 	bool may_create =
@@ -112,7 +113,7 @@ static int account_open(struct imap_session *session, const char *user,
 		return 0;
 	rc = mail_account_open(session->mail, bytes_of_string(user), may_create, NULL, account_r);
 	if (rc == 0)
-		rc = user_check(session, *account_r);
+		rc = user_check(session, *account_r, error);
 	if (rc == ERR_NOT_FOUND && (grant->is_peer || grant->is_admin)) {
 		*account_r = 0;
 		return 0;
@@ -191,6 +192,7 @@ static enum net_result refuse_disabled(
 static enum net_result authorize(struct imap_session *session, const struct imap_login *login)
 {
 	char authcid[ACCOUNT_NAME_SIZE_MAX + 1], user[ACCOUNT_NAME_SIZE_MAX + 1];
+	struct error error = { 0 };
 	struct imap_grant grant;
 	uint32_t account;
 	int rc;
@@ -202,13 +204,16 @@ static enum net_result authorize(struct imap_session *session, const struct imap
 	if (grant_get(session, authcid, user, &grant) < 0)
 		return refuse(session, login, "may not act for another",
 			"[AUTHORIZATIONFAILED] You may not act for another user");
-	rc = account_open(session, user, &grant, &account);
+	rc = account_open(session, user, &grant, &account, &error);
 	if (rc == ERR_NOT_FOUND)
 		return refuse(session, login, "no such account",
 			"[AUTHORIZATIONFAILED] There is no mail account of that name here");
 	if (rc == ERR_UNAVAILABLE)
 		return refuse(session, login, "the account is held back",
 			"[UNAVAILABLE] The account is not ready on this server, try again later");
+	if (rc == ERR_REPLICA)
+		return refuse(session, login, "the account was moved",
+			imap_referral(session, user, &error));
 	if (rc < 0) {
 		imap_log_failure(session, rc, NULL);
 		return refuse_unavailable(session, login);

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "imap/imap_parse_private.h"
 
+#include <ctype.h>
+
 #define FLUSH_SIZE (32u * 1024)
 #define QUOTED_SIZE_MAX 1000 /* bytes; longer strings are literals */
 
@@ -248,6 +250,38 @@ static enum net_result refer(struct imap_session *session, const struct error *e
 	if (host.len == 0)
 		return imap_no(session, "[NOPERM] %s", error->text);
 	return imap_no(session, "[REFERRAL imap://%.*s/] %s", BYTES_ARGS(host), error->text);
+}
+
+/* In a URL (RFC 5092). */
+static void put_user(struct buffer *out, const char *user)
+{
+	for (; *user != '\0'; user++) {
+		unsigned char byte = (unsigned char)*user;
+
+		if (byte < 0x80 && (isalnum(byte) || strchr("-._~", byte) != NULL))
+			buffer_append(out, user, 1);
+		else
+			buffer_printf(out, "%%%02X", byte);
+	}
+}
+
+const char *imap_referral(struct imap_session *session, const char *user, const struct error *error)
+{
+	struct bytes host = account_mode_host(error);
+	struct buffer text = { 0 };
+	const char *copy;
+
+	if (host.len == 0) {
+		buffer_append_string(&text, "[UNAVAILABLE]");
+	} else {
+		buffer_append_string(&text, "[REFERRAL imap://");
+		put_user(&text, user);
+		buffer_printf(&text, "@%.*s/]", BYTES_ARGS(host));
+	}
+	buffer_printf(&text, " %s", error->text);
+	copy = arena_string(session->arena, buffer_bytes(&text));
+	buffer_deinit(&text);
+	return copy;
 }
 
 enum net_result imap_fail(struct imap_session *session, int rc, const struct error *error)

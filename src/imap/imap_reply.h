@@ -46,6 +46,10 @@ enum net_result imap_bad_args(struct imap_session *session, const struct imap_pa
  * NO, with the response code of RFC 5530 that fits error code `rc`; logged if the fault is ours.
  * `error` may be NULL or empty.
  */
+/* How a user is told where his account was moved to (RFC 2221), of an error of mail_hold_check():
+ * the response code and text. In the session's arena. */
+const char *imap_referral(
+	struct imap_session *session, const char *user, const struct error *error);
 enum net_result imap_fail(struct imap_session *session, int rc, const struct error *error);
 
 /* The selected mailbox is no more: says BYE, after which clients connect again and look anew. */

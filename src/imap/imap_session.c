@@ -11,6 +11,7 @@
 #include "backup/object_serve.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mail/away.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ void imap_catch_up(struct imap_session *session)
 const char *imap_login_is_over(struct imap_session *session)
 {
 	struct account_header header;
+	struct error error = { 0 };
 	struct kv_txn *kv = NULL;
 	int rc;
 
@@ -49,7 +51,11 @@ const char *imap_login_is_over(struct imap_session *session)
 	rc = mail_read_begin(session->mail, session->position, &kv);
 	if (rc == 0)
 		rc = account_load(kv, session->identity.account, &header);
+	if (rc == 0 && header.hold == ACCOUNT_AWAY)
+		rc = account_away_refuse(kv, &header, &error);
 	mail_read_end(&kv);
+	if (rc == ERR_REPLICA)
+		return imap_referral(session, session->identity.name, &error);
 	if (rc == 0 && header.is_deleted)
 		return "This account was deleted";
 	if (rc == 0 && header.hold != ACCOUNT_SERVED)

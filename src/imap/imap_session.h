@@ -132,8 +132,8 @@ void imap_session_unselect(struct imap_session *session);
  * by LMTP, and what other sessions did.
  */
 void imap_catch_up(struct imap_session *session);
-/* Why his login is over, or NULL: the user's account was deleted, by this or another node, or is
- * held back (mail/hold.h). */
+/* Why his login is over, or NULL: the user's account was deleted, by this or another node, is held
+ * back (mail/hold.h), or was moved away. Lives as long as the command. */
 const char *imap_login_is_over(struct imap_session *session);
 #define IMAP_MAILBOX_GONE_TEXT "The selected mailbox is gone, connect again"
 /* A snapshot that shows our own writes. Errors are those of mail_read_begin(). */

@@ -185,6 +185,8 @@ static const char *recipient_error(const struct lmtp_session *session, int rc)
 		return "550 5.1.1 no such recipient";
 	case ERR_REFUSED:
 		return "550 5.7.1 not allowed";
+	case ERR_REPLICA:
+		return "451 4.3.5 this account was moved to another node: route its mail there";
 	case ERR_INVALID:
 		return "553 5.1.3 no such address can exist here";
 	case ERR_OVERQUOTA:

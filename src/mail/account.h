@@ -37,10 +37,11 @@ struct quota_limits; /* mail/quota.h */
 
 /* Why users are not served an account that is here (mail/hold.h). */
 enum account_hold {
-	ACCOUNT_SERVED,   /* they are */
-	ACCOUNT_FILLING,  /* its first copy is not whole yet */
-	ACCOUNT_RETURNING /* the store is older than it was: a peer's copy is to be taken in first
-			   */
+	ACCOUNT_SERVED,    /* they are */
+	ACCOUNT_FILLING,   /* its first copy is not whole yet */
+	ACCOUNT_RETURNING, /* the store is older than it was: a peer's copy is to be taken in first
+			    */
+	ACCOUNT_AWAY /* it was moved to another node: its copy here was given up (mail/away.h) */
 };
 
 struct account_header {
@@ -62,6 +63,9 @@ struct account_header {
 	uint64_t kept_bytes;            /* ... and the sum of their sizes */
 	bool is_deleted;                /* ACCOUNT_DELETED_KEY is set */
 	enum account_hold hold;
+	/* The sequence at which this copy began anew after it had been away; what peers remember of
+	 * sequences before it means nothing. */
+	uint64_t begun;
 };
 
 /* ---- finding and reading ---- */

@@ -10,8 +10,8 @@
 #include <ctype.h>
 
 /* 1 did not count mailboxes and annotations, 2 not what is kept of what is gone, 3 does not know up
- * to where tombstones have expired, 4 held no account back */
-#define HEADER_VERSION 5
+ * to where tombstones have expired, 4 held no account back, 5 none was away */
+#define HEADER_VERSION 6
 
 void account_header_encode(struct buffer *out, const struct account_header *header)
 {
@@ -35,6 +35,7 @@ void account_header_encode(struct buffer *out, const struct account_header *head
 	pack_u8(out, header->is_deleted);
 	pack_varint(out, header->forgotten);
 	pack_u8(out, (uint8_t)header->hold);
+	pack_varint(out, header->begun);
 }
 
 static int header_decode_new(struct bytes *in, struct account_header *header)
@@ -53,7 +54,7 @@ static int header_decode_hold(struct bytes *in, struct account_header *header)
 {
 	uint8_t hold;
 
-	if (unpack_u8(in, &hold) < 0 || hold > ACCOUNT_RETURNING)
+	if (unpack_u8(in, &hold) < 0 || hold > ACCOUNT_AWAY)
 		return ERR_CORRUPT;
 	header->hold = (enum account_hold)hold;
 	return 0;
@@ -85,7 +86,8 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 		return ERR_CORRUPT;
 	if ((version > 2 && header_decode_new(&in, &header) < 0) ||
 		(version > 3 && unpack_varint(&in, &header.forgotten) < 0) ||
-		(version > 4 && header_decode_hold(&in, &header) < 0) || in.len != 0)
+		(version > 4 && header_decode_hold(&in, &header) < 0) ||
+		(version > 5 && unpack_varint(&in, &header.begun) < 0) || in.len != 0)
 		return ERR_CORRUPT;
 	memcpy(header.name, name.ptr, name.len);
 	*header_r = header;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "mail/account_mode.h"
+#include "mail/away.h"
 #include "mail/hold.h"
 #include "mail/mail.h"
 #include "mail/watch_note.h"
@@ -392,6 +393,9 @@ int account_user_check(struct account_write *write)
 {
 	int rc;
 
+	/* Nobody writes to what is not here, whoever sent it. */
+	if (write->header.hold == ACCOUNT_AWAY)
+		return account_away_refuse(write->kv, &write->header, write->user_error);
 	if (write->user_error == NULL || write->user_is_checked)
 		return 0;
 	rc = account_hold_check(&write->header, write->user_error);

@@ -2,6 +2,7 @@
 
 #include "base/pack.h"
 #include "mail/account_private.h"
+#include "mail/away.h"
 
 #define FILL_VERSION 1
 #define COMMON_KEY_SIZE 12 /* ACCOUNT and a node */
@@ -94,6 +95,8 @@ int account_hold_end(struct account_write *write)
 {
 	int rc = write->header.hold == ACCOUNT_FILLING ? fill_end(write) : 0;
 
+	if (write->header.hold == ACCOUNT_AWAY)
+		return account_away_refuse(write->kv, &write->header, NULL);
 	if (rc == 0 && write->header.hold != ACCOUNT_SERVED) {
 		write->header.hold = ACCOUNT_SERVED;
 		write->is_dirty = true; /* channels that let it be are to look again */
@@ -130,6 +133,8 @@ int account_hold_check(const struct account_header *header, struct error *error)
 	case ACCOUNT_FILLING:
 		return error_set(
 			error, ERR_UNAVAILABLE, "the account is still being copied to this server");
+	case ACCOUNT_AWAY:
+		return error_set(error, ERR_REPLICA, "the account was moved to another node");
 	case ACCOUNT_RETURNING:
 		break;
 	}
@@ -145,6 +150,8 @@ int mail_hold_check(struct mail *mail, uint32_t account, struct error *error)
 
 	if (rc == 0)
 		rc = account_load(kv, account, &header);
+	if (rc == 0 && header.hold == ACCOUNT_AWAY)
+		rc = account_away_refuse(kv, &header, error);
 	mail_read_end(&kv);
 	return rc < 0 ? rc : account_hold_check(&header, error);
 }

@@ -11,7 +11,8 @@
  * this copy would give again (P2). So a peer's copy is taken in first, which knows of them as far
  * as they had got there; whoever has ended an exchange with any peer has done so.
  *
- * IMAP, LMTP and users' changes of either are refused with ERR_UNAVAILABLE: try again later.
+ * IMAP, LMTP and users' changes of either are refused with ERR_UNAVAILABLE: try again later. One
+ * that is *away* is not here at all (mail/away.h).
  */
 #ifndef CHAPAR_MAIL_HOLD_H
 #define CHAPAR_MAIL_HOLD_H
@@ -35,7 +36,7 @@ int account_fill_put(struct account_write *write, const struct account_fill *fil
  * copy cannot be shown, as a mailbox is deleted that still shows messages. */
 int account_hold_end(struct account_write *write);
 
-/* 0, or ERR_UNAVAILABLE with the reason. */
+/* 0, or ERR_UNAVAILABLE with the reason; ERR_REPLICA: it is away (mail/away.h). */
 int account_hold_check(const struct account_header *header, struct error *error);
 /* The same for fronts, of the account as it is now; errors of reading. */
 int mail_hold_check(struct mail *mail, uint32_t account, struct error *error);

@@ -194,7 +194,8 @@ static bool concerns(const struct watch *watch, const struct watch_event *event)
 	case WATCH_ANY:
 		return event == NULL;
 	case WATCH_MAILBOX:
-		return event != NULL && id128_equal(watch->mailbox, event->mailbox);
+		return event != NULL &&
+		       (event->kind == 0 || id128_equal(watch->mailbox, event->mailbox));
 	case WATCH_EVENTS:
 		return event != NULL && !is_known(watch, event) &&
 		       (event->kind != RECORD_MAILBOX || event->changes != 0);

@@ -171,6 +171,11 @@ static int account_next_step(struct bundle_create *create, struct error *error)
 	create->account = header.number;
 	if (create->options.account != NULL && strcmp(create->options.account, header.name) != 0)
 		return BUNDLE_MORE;
+	if (header.hold == ACCOUNT_AWAY)
+		return create->options.account == NULL
+			       ? BUNDLE_MORE
+			       : error_set(error, ERR_REFUSED, "%s was moved away from here",
+					 header.name);
 	return account_begin(create, header.name, error);
 }
 

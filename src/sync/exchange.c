@@ -183,7 +183,15 @@ static int survey_finish(struct exchange *exchange)
 {
 	struct account_header header;
 	struct digest digest;
-	int rc = exchange_fill_begin(exchange);
+	int rc;
+
+	if (exchange->their_survey.away != 0) {
+		exchange->result.away_to = exchange->their_survey.away;
+		return error_set(&exchange->result.error, ERR_REPLICA,
+			"the peer does not have the account any more: it was moved to node %016llx",
+			(unsigned long long)exchange->result.away_to);
+	}
+	rc = exchange_fill_begin(exchange);
 
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
@@ -250,14 +258,17 @@ static int begin(struct exchange *exchange)
 		rc = point_get_of(kv, exchange->account, exchange->peer,
 			view_filter_key(exchange->filter), &exchange->point);
 	mail_read_end(&kv);
+	if (rc == 0 && header.hold == ACCOUNT_AWAY)
+		return error_set(&exchange->result.error, ERR_REPLICA,
+			"the account was moved away from here");
 	if (rc < 0)
 		return error_set(&exchange->result.error, rc, "the account cannot be read");
 	memcpy(exchange->name, header.name, sizeof(exchange->name));
 	exchange->own = header;
 	if (common_point_is_later(exchange->known, exchange->point))
 		exchange->point = exchange->known;
-	if (exchange->point.mine > header.sequence || exchange->is_anew ||
-		header.hold == ACCOUNT_FILLING)
+	if (exchange->point.mine > header.sequence || exchange->point.mine < header.begun ||
+		exchange->is_anew || header.hold == ACCOUNT_FILLING)
 		exchange->point = (struct common_point){ 0 };
 	exchange->expect = exchange->point.theirs;
 	if (exchange->point.mine != 0)
@@ -362,6 +373,7 @@ int exchange_finish_pull(struct exchange *exchange)
 static int refused_by_peer(struct exchange *exchange, const struct dlist *map)
 {
 	exchange->is_refused_by_peer = true;
+	(void)wire_get_node(map, "AWAY", &exchange->result.away_to);
 	return wire_error(map, &exchange->result.error);
 }
 

@@ -62,6 +62,9 @@ struct exchange_result {
 	/* It failed because one side's first copy comes from another node just now: try again once
 	 * that may have ended. */
 	bool is_postponed;
+	/* It failed because the peer's copy was given up: the account was moved to this node
+	 * (mail/away.h). 0: that is not so. */
+	uint64_t away_to;
 };
 
 /*

@@ -12,7 +12,8 @@
 bool fill_is_pristine(const struct account_header *header)
 {
 	/* Nothing was written but INBOX: a UIDNEXT that a peer told has no modseq above that. */
-	return header->hold == ACCOUNT_SERVED && header->sequence <= 1 && !header->is_deleted;
+	return header->hold == ACCOUNT_SERVED && header->sequence <= header->begun + 1 &&
+	       !header->is_deleted;
 }
 
 /* ---- who is at it ---- */

@@ -1,5 +1,6 @@
 #include "sync/responder_private.h"
 
+#include "mail/away.h"
 #include "mail/hold.h"
 
 #include "base/clock.h"
@@ -160,6 +161,8 @@ int session_check_fill(const struct sync_session *session, struct kv_txn *kv,
 	struct account_fill fill;
 	int rc;
 
+	if (header->hold == ACCOUNT_AWAY)
+		return account_away_refuse(kv, header, error);
 	if (header->hold != ACCOUNT_FILLING)
 		return 0;
 	rc = account_fill_get(kv, header->number, &fill);
@@ -416,6 +419,7 @@ static const struct sync_verb {
 	{ "RANGE", true, false, false, respond_range },
 	{ "RECORDS", true, false, false, respond_records },
 	{ "NOTIFY", true, false, false, respond_notify },
+	{ "ADMIT", true, true, true, respond_admit },
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -483,7 +487,8 @@ static int respond(struct sync_session *session, struct bytes request, struct bu
 		if (call.error->code == 0)
 			error_set(call.error, rc, "%s", error_name(rc));
 		buffer_truncate(answer, answer_begin);
-		wire_put_error(answer, rc, call.error->text);
+		wire_put_error(answer, rc, call.error->text,
+			rc == ERR_REPLICA ? call_away_node(&call) : 0);
 	}
 	arena_free(&call.arena);
 	return rc;

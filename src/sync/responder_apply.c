@@ -39,6 +39,15 @@ static void add_reminders(struct apply *apply)
 	change_set_normalize(&apply->ours);
 }
 
+/* What was common was so with a copy that was given up since (mail/away.h). */
+static bool is_of_before(const struct apply *apply, const struct account_write *write)
+{
+	uint64_t begun = write->header.begun;
+
+	return (apply->since != 0 && apply->since < begun) ||
+	       (apply->common != 0 && apply->common < begun);
+}
+
 /* Reads our changes for the answer; in the commit, since readers may not see yet what made us
  * refuse. */
 static int refuse_changed(struct apply *apply, struct account_write *write)
@@ -52,7 +61,8 @@ static int refuse_changed(struct apply *apply, struct account_write *write)
 	rc = session_highest(write->kv, &apply->view, write->arena, &apply->header);
 	if (rc < 0)
 		return rc;
-	apply->is_reset = apply->since > write->header.sequence || apply->behind != 0;
+	apply->is_reset = apply->since > write->header.sequence || apply->behind != 0 ||
+			  is_of_before(apply, write);
 	/* The peer knows more of this copy than there is: it was restored. */
 	if (apply->since > write->header.sequence && apply->call->session->rights.is_full)
 		account_hold_return(write);
@@ -199,7 +209,7 @@ static int apply_in_view(struct account_write *write, struct apply *apply)
 	rc = is_behind(apply, write);
 	if (rc != 0)
 		return rc < 0 ? rc : refuse_changed(apply, write);
-	rc = is_expected(apply, write);
+	rc = is_of_before(apply, write) ? 0 : is_expected(apply, write);
 	if (rc == 0 && write->header.hold == ACCOUNT_FILLING)
 		return error_set(&apply->checked, ERR_UNAVAILABLE,
 			"the account is being filled; it is not where that ended");

@@ -1,6 +1,7 @@
 /* The SYNC requests INTEGRATE and FILL. */
 #include "sync/responder_apply.h"
 
+#include "mail/away.h"
 #include "sync/conflict.h"
 #include "sync/integrate.h"
 #include "sync/point.h"
@@ -37,11 +38,16 @@ static int integrate_request_run(struct account_write *write, void *context)
 	apply->missing_count = 0;
 	apply->outcome = OUTCOME_INTEGRATED;
 	apply->header = write->header;
+	if (write->header.hold == ACCOUNT_AWAY)
+		return account_away_refuse(write->kv, &write->header, &apply->checked);
 	rc = is_outdated(apply, write);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	if (write->header.hold == ACCOUNT_FILLING)
 		return error_set(&apply->checked, ERR_UNAVAILABLE, "the account is being filled");
+	if (apply->since != 0 && apply->since < write->header.begun)
+		return error_set(&apply->checked, ERR_UNAVAILABLE,
+			"the account has begun anew since the copies were equal");
 	rc = apply_find_missing(apply, write);
 	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
 		return rc;
@@ -92,6 +98,8 @@ static int fill_run(struct account_write *write, void *context)
 
 	apply->missing_count = 0;
 	apply->outcome = OUTCOME_FILLED;
+	if (write->header.hold == ACCOUNT_AWAY)
+		return account_away_refuse(write->kv, &write->header, &apply->checked);
 	rc = apply_find_missing(apply, write);
 	if (rc < 0 || apply->outcome == OUTCOME_MISSING)
 		return rc;

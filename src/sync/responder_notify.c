@@ -517,6 +517,12 @@ static int look_at_grants(struct sync_session *session)
 	return rc;
 }
 
+/* Nothing is told of one that is being filled, or away (mail/away.h). */
+static bool is_told(const struct account_header *header)
+{
+	return header->hold != ACCOUNT_FILLING && header->hold != ACCOUNT_AWAY;
+}
+
 /* Returns 1 if there was something to tell. */
 static int tell_one(
 	struct sync_session *session, struct notify_account *account, struct buffer *answer)
@@ -532,8 +538,7 @@ static int tell_one(
 	if (rc == 0 && account->is_foreign) {
 		rc = tell_foreign(&news, account, answer);
 		account->told = news.header.sequence;
-	} else if (rc == 0 && news.header.hold != ACCOUNT_FILLING &&
-		   news.header.sequence != account->told) {
+	} else if (rc == 0 && is_told(&news.header) && news.header.sequence != account->told) {
 		rc = tell_account(&news, answer);
 		account->told = news.header.sequence;
 	}
@@ -582,7 +587,7 @@ static int tell_fed(
 	size_t slot = number % TOLD_COUNT;
 	int rc = account_load(kv, number, &news.header);
 
-	if (rc == 0 && news.header.hold != ACCOUNT_FILLING &&
+	if (rc == 0 && is_told(&news.header) &&
 		rights_sees_account(&session->rights, news.header.name)) {
 		news.has_since = all->told[slot].number == number;
 		news.since = all->told[slot].sequence;

@@ -23,7 +23,8 @@ static int put_fill(const struct sync_session *session, struct kv_txn *kv,
 	int rc = 0;
 
 	if (!session->rights.is_full || session->rights.is_read_only ||
-		!view_filter_is_whole(&session->filter))
+		!view_filter_is_whole(&session->filter) ||
+		(header != NULL && header->hold == ACCOUNT_AWAY))
 		return 0;
 	if (header != NULL && header->hold == ACCOUNT_FILLING)
 		rc = fill_may_go_on(kv, header->number, driver,
@@ -35,10 +36,10 @@ static int put_fill(const struct sync_session *session, struct kv_txn *kv,
 	return rc == ERR_UNAVAILABLE ? 0 : rc;
 }
 
-/* One that is being filled is as if it was not there, for who does not know better. */
+/* One that is being filled, or away, is as if it was not there, for who does not know better. */
 static bool is_told(const struct account_header *header)
 {
-	return header != NULL && header->hold != ACCOUNT_FILLING;
+	return header != NULL && header->hold != ACCOUNT_FILLING && header->hold != ACCOUNT_AWAY;
 }
 
 /* `header` is NULL if there is no such account. */
@@ -47,9 +48,10 @@ static int put_point(const struct sync_session *session, struct kv_txn *kv,
 {
 	struct view view = { .is_whole = true };
 	struct digest digest = { 0 };
-	int rc = 0;
+	uint64_t away = 0;
+	int rc = header != NULL ? away_node(kv, header, &away) : 0;
 
-	if (is_told(header))
+	if (rc == 0 && is_told(header))
 		rc = session_view(session, kv, header->number, &view);
 	if (is_told(header) && rc == 0)
 		rc = view_digest(kv, header, &view, &digest);
@@ -65,7 +67,9 @@ static int put_point(const struct sync_session *session, struct kv_txn *kv,
 	}
 	if (is_told(header) && header->hold == ACCOUNT_RETURNING)
 		dlist_put_number_of(writer, "RETURNING", 1);
-	if (!is_told(header) || fill_is_pristine(header))
+	if (away != 0)
+		wire_put_node_of(writer, "AWAY", away);
+	else if (!is_told(header) || fill_is_pristine(header))
 		rc = put_fill(session, kv, writer, header);
 	dlist_end_map(writer);
 	return rc;

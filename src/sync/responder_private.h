@@ -78,6 +78,14 @@ int respond_integrate(struct sync_call *call);
 int respond_range(struct sync_call *call);
 int respond_records(struct sync_call *call);
 int respond_notify(struct sync_call *call);
+int respond_admit(struct sync_call *call);
+
+/* responder_away.c */
+
+/* Where an account is that was moved away from here; 0: it was not, or nobody knows. */
+int away_node(struct kv_txn *kv, const struct account_header *header, uint64_t *node_r);
+/* The same of the account that the request names, for its ERROR. */
+uint64_t call_away_node(struct sync_call *call);
 
 /* The peer's own changes took the account from one sequence to another: they are no news to it. */
 void notify_own(struct sync_session *session, uint32_t account, uint64_t from, uint64_t to);
@@ -89,9 +97,12 @@ int call_account_name(struct sync_call *call, char name_r[ACCOUNT_NAME_SIZE_MAX 
 /* The same or, for a user, one in which he may see something; and its header as of `kv`. Also
  * ERR_NOT_FOUND. */
 int call_any_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
-/* The same; ERR_UNAVAILABLE: it is being filled by another (mail/hold.h). */
+/* The same; ERR_UNAVAILABLE: it is being filled by another (mail/hold.h); ERR_REPLICA: it is away
+ * (mail/away.h). */
 int call_account(struct sync_call *call, struct kv_txn *kv, struct account_header *header_r);
-/* 0, or ERR_UNAVAILABLE: the account is being filled, and not by this peer. */
+/* 0, or ERR_UNAVAILABLE: the account is being filled, and not by this peer; ERR_REPLICA: it is
+ * away.
+ */
 int session_check_fill(const struct sync_session *session, struct kv_txn *kv,
 	const struct account_header *header, struct error *error);
 /* call_account(), but none of another user. */

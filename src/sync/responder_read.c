@@ -49,7 +49,9 @@ int respond_changes(struct sync_call *call)
 		rc = mail_read_begin(call->session->mail, 0, &kv);
 	if (rc == 0)
 		rc = call_account(call, kv, &header);
-	is_reset = rc == 0 && since > header.sequence;
+	is_reset = rc == 0 && (since > header.sequence || (since != 0 && since < header.begun));
+	if (rc == 0 && common < header.begun)
+		common = 0;
 	if (rc == 0)
 		rc = session_view(call->session, kv, header.number, &view);
 	if (rc == 0)

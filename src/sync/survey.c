@@ -106,6 +106,7 @@ static int read_account(const struct dlist *map, struct arena *arena,
 		return error_set(error, ERR_INVALID, "bad point in an answer");
 	(void)dlist_get_number(map, "RETURNING", 1, &is_returning);
 	account.is_returning = is_returning != 0;
+	(void)wire_get_node(map, "AWAY", &account.away);
 	(void)wire_get_node(map, "FILLING", &account.filling);
 	account.may_fill = dlist_get_number(map, "FILL", UINT64_MAX, &account.fill_reached) == 0;
 	*account_r = account;

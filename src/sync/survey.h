@@ -25,6 +25,7 @@ struct survey_account {
 	bool is_returning;     /* there, and to be exchanged in any case (mail/hold.h) */
 	bool may_fill;         /* it takes our first copy in parts (fill.h) ... */
 	uint64_t fill_reached; /* ... from this sequence of ours on */
+	uint64_t away;         /* it was moved to that node, and is not there; 0: it was not */
 	uint64_t filling;      /* it has begun with that of this node; 0: with none */
 };
 

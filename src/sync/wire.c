@@ -208,7 +208,7 @@ static const struct code_name {
 };
 #define CODE_COUNT (sizeof(code_names) / sizeof(code_names[0]))
 
-void wire_put_error(struct buffer *answer, int code, const char *text)
+void wire_put_error(struct buffer *answer, int code, const char *text, uint64_t away)
 {
 	struct dlist_writer writer = wire_begin(answer, DLIST_ANSWER, "ERROR");
 	const char *name = "IO";
@@ -219,6 +219,8 @@ void wire_put_error(struct buffer *answer, int code, const char *text)
 	dlist_put_atom(&writer, "CODE");
 	dlist_put_atom(&writer, name);
 	dlist_put_text_of(&writer, "TEXT", bytes_of_string(text));
+	if (away != 0)
+		wire_put_node_of(&writer, "AWAY", away);
 	dlist_end_map(&writer);
 }
 

@@ -63,8 +63,9 @@ int wire_parse_at_most(struct bytes text, struct arena *arena, size_t value_coun
 /* Begins `VERB %(`; end it with dlist_end_map(). */
 struct dlist_writer wire_begin(struct buffer *out, enum dlist_side side, const char *verb);
 
-/* A whole answer ERROR %(CODE name TEXT text). */
-void wire_put_error(struct buffer *answer, int code, const char *text);
+/* A whole answer ERROR %(CODE name TEXT text [AWAY node]); `away`: the node that the account was
+ * moved to; 0: it was not. */
+void wire_put_error(struct buffer *answer, int code, const char *text, uint64_t away);
 /* The code that an ERROR answer tells; its text goes to *error, as the peer's words. */
 int wire_error(const struct dlist *map, struct error *error);
 

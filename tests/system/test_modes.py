@@ -51,6 +51,7 @@ class Modes(chapar.TestCase):
         return self.until_reached(node, "account", "move", "alice", "--to", to)
 
     def test_an_account_moves_while_mail_comes_in(self):
+        wait_until(lambda: "b: up" in self.a.tool("channel", "list")[1], 30, "the channel")
         self.a.tool("channel", "pause", "b")
         status, text = self.a.tool("account", "move", "alice", "--to", "b", check=False)
         self.assertEqual(status, 77, text)

@@ -167,7 +167,7 @@ static bool run_sync(struct connection *connection, const char *tag, struct byte
 	buffer_append_string(&answer, "* SYNC ");
 	if (names_failing_account(peer, request)) {
 		rc = error_set(&error, ERR_IO, "this account fails here");
-		wire_put_error(&answer, rc, error.text);
+		wire_put_error(&answer, rc, error.text, 0);
 	} else {
 		rc = sync_respond(connection->session, request, &answer, &error);
 	}

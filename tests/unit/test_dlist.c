@@ -272,7 +272,7 @@ static void an_error_goes_over_the_wire_with_its_code_and_words(void **state)
 	struct bytes verb;
 
 	(void)state;
-	wire_put_error(&out, ERR_ILLEGAL, "a \"bad\" change");
+	wire_put_error(&out, ERR_ILLEGAL, "a \"bad\" change", 0);
 	assert_int_equal(wire_parse(buffer_bytes(&out), arena, &verb, &map, NULL), 0);
 	assert_true(bytes_equal_string(verb, "ERROR"));
 	assert_int_equal(wire_error(map, &error), ERR_ILLEGAL);

@@ -66,9 +66,9 @@ static void passwords_are_refused_without_tls(void **state)
 	(void)state;
 	imap_fixture_start_with(&server, false, 0);
 	client = test_connect(server.port);
-	test_expect_start(client,
-		"* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE STARTTLS "
-		"LOGINDISABLED AUTH=SCRAM-SHA-256]");
+	test_expect_start(client, "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE "
+				  "LOGIN-REFERRALS STARTTLS "
+				  "LOGINDISABLED AUTH=SCRAM-SHA-256]");
 	test_send(client, "a LOGIN alice secret\r\n");
 	test_expect_start(client, "a NO [PRIVACYREQUIRED] ");
 	test_send(client, "b AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n");
@@ -79,8 +79,8 @@ static void passwords_are_refused_without_tls(void **state)
 	test_send(client, "d STARTTLS\r\n");
 	test_expect_start(client, "d BAD ");
 	test_send(client, "e CAPABILITY\r\n");
-	test_expect_start(
-		client, "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE AUTH=");
+	test_expect_start(client, "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE "
+				  "LOGIN-REFERRALS AUTH=");
 	test_expect_start(client, "e OK ");
 	log_in(client);
 	net_client_free(&client);

@@ -7,7 +7,9 @@
 
 #include "backup/object_serve.h"
 #include "base/mem.h"
+#include "mail/account_mode.h"
 #include "mail/acl.h"
+#include "mail/away.h"
 #include "sync/forward.h"
 #include "test_folder.h"
 
@@ -339,6 +341,26 @@ static void append(struct scene *scene)
 }
 
 /* One request for each code that a peer can bring about by what it asks. */
+/* B has moved the account to A, is asked about it, and takes it again. */
+static void away(struct scene *scene)
+{
+	struct account_mode mode = { .has_master = true,
+		.master = mail_node(scene->a->mail),
+		.node = { "a", "a.example.org" } };
+
+	node_append(scene->a, "INBOX", "one");
+	assert_int_equal(mail_mode_set(scene->a->mail, scene->a->account, &mode, NULL), 0);
+	nodes_exchange(scene->a, scene->b, NULL);
+	node_find_account(scene->b);
+	assert_int_equal(account_away_begin(scene->b->mail, scene->b->account,
+				 node_header(scene->b).sequence, NULL),
+		0);
+	ask_of(scene, "POINTS %(ACCOUNTS (anna))");
+	ask_of(scene, "CHANGES %(ACCOUNT anna SINCE 1 COMMON 1)");
+	ask_of(scene, "ADMIT %(ACCOUNT anna)");
+	ask_of(scene, "POINTS %(ACCOUNTS (anna))");
+}
+
 static void errors(struct scene *scene)
 {
 	static const struct sync_rights rights = { .account = "bert" };
@@ -406,6 +428,7 @@ static const struct scenario {
 	{ "notify", notify },
 	{ "others", others },
 	{ "view", view },
+	{ "away", away },
 	{ "errors", errors },
 	{ "objects", objects },
 };

@@ -111,79 +111,136 @@ static void connection_work(struct net_connection *connection)
 	connection_return(connection, result);
 }
 
-static void *worker_run(void *context)
+static struct net_connection *queue_take(struct pool *pool)
 {
-	struct pool *pool = context;
+	struct net_connection *connection = pool->first;
+
+	if (connection == NULL)
+		return NULL;
+	pool->first = connection->queue_next;
+	if (pool->first == NULL)
+		pool->last = NULL;
+	pool->queue_length--;
+	return connection;
+}
+
+static void sem_wait_for(sem_t *sem)
+{
+	while (sem_wait(sem) < 0)
+		continue; /* a signal came */
+}
+
+/* What to work on next; sleeps until there is something. NULL: no more. */
+static struct net_connection *worker_next(struct pool_worker *worker, bool was_busy)
+{
+	struct pool *pool = worker->pool;
+	struct net_connection *connection;
 
 	pthread_mutex_lock(&pool->mutex);
-	for (;;) {
-		struct net_connection *connection = pool->first;
-
-		if (connection == NULL && pool->is_quitting)
-			break;
-		if (connection == NULL) {
-			pthread_cond_wait(&pool->filled, &pool->mutex);
-			continue;
-		}
-		pool->first = connection->queue_next;
-		if (pool->first == NULL)
-			pool->last = NULL;
-		pool->queue_length--;
+	pool->busy_count -= was_busy;
+	connection = queue_take(pool);
+	if (connection != NULL) {
 		pool->busy_count++;
+	} else if (!pool->is_quitting) {
+		worker->idle_next = pool->idle;
+		pool->idle = worker;
 		pthread_mutex_unlock(&pool->mutex);
-		connection_work(connection);
-		net_connection_unref(&connection);
-		pthread_mutex_lock(&pool->mutex);
-		pool->busy_count--;
+		sem_wait_for(&worker->wake);
+		return worker->given; /* the giver has counted it */
 	}
 	pthread_mutex_unlock(&pool->mutex);
+	return connection;
+}
+
+static void *worker_run(void *context)
+{
+	struct pool_worker *worker = context;
+	struct net_connection *connection = worker_next(worker, false);
+
+	while (connection != NULL) {
+		connection_work(connection);
+		net_connection_unref(&connection);
+		connection = worker_next(worker, true);
+	}
 	return NULL;
 }
 
 void pool_init(struct pool *pool)
 {
 	pthread_mutex_init(&pool->mutex, NULL);
-	pthread_cond_init(&pool->filled, NULL);
 }
 
-int pool_start(struct pool *pool, unsigned thread_count)
+int pool_start(struct pool *pool, unsigned worker_count)
 {
-	pool->threads = mem_zalloc_array(thread_count, sizeof(*pool->threads));
-	for (; pool->thread_count < thread_count; pool->thread_count++)
-		if (pthread_create(&pool->threads[pool->thread_count], NULL, worker_run, pool) != 0)
+	pool->workers = mem_zalloc_array(worker_count, sizeof(*pool->workers));
+	for (; pool->worker_count < worker_count; pool->worker_count++) {
+		struct pool_worker *worker = &pool->workers[pool->worker_count];
+
+		worker->pool = pool;
+		sem_init(&worker->wake, 0, 0);
+		if (pthread_create(&worker->thread, NULL, worker_run, worker) != 0) {
+			sem_destroy(&worker->wake);
 			return ERR_IO;
+		}
+	}
 	return 0;
+}
+
+/* With the lock. */
+static struct pool_worker *idle_take(struct pool *pool)
+{
+	struct pool_worker *worker = pool->idle;
+
+	if (worker != NULL)
+		pool->idle = worker->idle_next;
+	return worker;
 }
 
 void pool_submit(struct pool *pool, struct net_connection *connection)
 {
+	struct pool_worker *worker;
+
 	net_connection_ref(connection);
-	pthread_mutex_lock(&pool->mutex);
 	connection->queue_next = NULL;
-	if (pool->last != NULL)
-		pool->last->queue_next = connection;
-	else
-		pool->first = connection;
-	pool->last = connection;
-	pool->queue_length++;
-	pthread_cond_signal(&pool->filled);
+	pthread_mutex_lock(&pool->mutex);
+	worker = idle_take(pool);
+	if (worker != NULL) {
+		worker->given = connection;
+		pool->busy_count++;
+	} else {
+		if (pool->last != NULL)
+			pool->last->queue_next = connection;
+		else
+			pool->first = connection;
+		pool->last = connection;
+		pool->queue_length++;
+	}
 	pthread_mutex_unlock(&pool->mutex);
+	if (worker != NULL)
+		sem_post(&worker->wake); /* without the lock, for which it would wait */
 }
 
 void pool_stop(struct pool *pool)
 {
+	struct pool_worker *worker;
+
 	pthread_mutex_lock(&pool->mutex);
 	pool->is_quitting = true;
-	pthread_cond_broadcast(&pool->filled);
+	while ((worker = idle_take(pool)) != NULL) {
+		worker->given = NULL;
+		sem_post(&worker->wake);
+	}
 	pthread_mutex_unlock(&pool->mutex);
-	while (pool->thread_count > 0)
-		pthread_join(pool->threads[--pool->thread_count], NULL);
-	free(pool->threads);
-	pool->threads = NULL;
+	while (pool->worker_count > 0) {
+		worker = &pool->workers[--pool->worker_count];
+		pthread_join(worker->thread, NULL);
+		sem_destroy(&worker->wake);
+	}
+	free(pool->workers);
+	pool->workers = NULL;
 }
 
 void pool_deinit(struct pool *pool)
 {
 	pthread_mutex_destroy(&pool->mutex);
-	pthread_cond_destroy(&pool->filled);
 }

@@ -27,6 +27,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #define NET_READ_SIZE_MIN (4u * 1024)  /* bytes of room for a first read */
@@ -149,14 +150,26 @@ struct io_thread {
 	bool is_quitting;
 };
 
+struct pool;
+
+struct pool_worker {
+	struct pool *pool;
+	pthread_t thread;
+	struct pool_worker *idle_next;
+	struct net_connection *given; /* what it is woken for; NULL: to look at is_quitting */
+	sem_t wake;
+};
+
+/* A connection goes straight to an idle worker, the one that was at work last, whose memory is
+ * still in the caches; it waits in the queue only if there is none. */
 struct pool {
 	pthread_mutex_t mutex;
-	pthread_cond_t filled;
+	struct pool_worker *idle;
 	struct net_connection *first, *last;
 	unsigned queue_length, busy_count;
 	bool is_quitting;
-	pthread_t *threads;
-	unsigned thread_count;
+	struct pool_worker *workers;
+	unsigned worker_count;
 };
 
 struct listener {

@@ -61,21 +61,21 @@ static void fail_from(struct request *request, int code, const char *text)
 		request_fail(request, code, text);
 }
 
+/* Who waits is woken without the lock, or all of them would wake up to wait for that. */
 static void acknowledge(struct store *store, struct request *request)
 {
 	pthread_mutex_lock(&store->lock);
 	store->durable = store->log.end.sequence;
 	buffer_append_bytes(&store->heard, buffer_bytes(&store->fed));
 	buffer_clear(&store->fed);
+	pthread_mutex_unlock(&store->lock);
 	while (request != NULL) {
 		struct request *next = request->next;
 
-		request->is_done = true;
 		if (request->is_waited_for)
-			pthread_cond_signal(&request->done);
+			sem_post(&request->done); /* and it may be gone */
 		request = next;
 	}
-	pthread_mutex_unlock(&store->lock);
 }
 
 /* Runs commits until the batch is full, and cuts off those that are left. False when the
@@ -216,21 +216,24 @@ static bool is_seal_due(const struct store *store, uint64_t *at_ms_r)
 
 static void wait_for_work(struct store *store)
 {
-	while (!commits_wait(store) && store->heard.len == 0 &&
+	while (!commits_wait(store) && (store->heard.len == 0 || store->is_telling) &&
 		(!store->is_stopping || store->is_committing)) {
 		struct timespec until;
 		uint64_t at_ms;
 
 		if (!is_seal_due(store, &at_ms)) {
+			store->sleeps_until_ms = UINT64_MAX;
 			pthread_cond_wait(&store->wake, &store->lock);
 			continue;
 		}
 		if (at_ms <= clock_monotonic_ms())
-			return;
+			break;
 		until.tv_sec = (time_t)(at_ms / 1000);
 		until.tv_nsec = (long)(at_ms % 1000) * 1000000;
+		store->sleeps_until_ms = at_ms;
 		pthread_cond_timedwait(&store->wake, &store->lock, &until);
 	}
+	store->sleeps_until_ms = 0;
 }
 
 /* Runs what was taken off the queue, without the lock. */
@@ -258,15 +261,26 @@ static void commit_waiting(struct store *store, bool is_last)
 	store->is_committing = false;
 }
 
+/*
+ * One thread at a time, so that news are told in the order of the commits; what comes meanwhile is
+ * left to the committer, as a client waits for the others. With the lock, which is given up
+ * meanwhile.
+ */
 static void listeners_tell(struct store *store)
 {
 	struct buffer heard = store->heard;
 
+	if (store->is_telling || heard.len == 0)
+		return;
+	store->is_telling = true;
 	store->heard = (struct buffer){ 0 };
 	pthread_mutex_unlock(&store->lock);
 	listeners_call(store, buffer_bytes(&heard));
 	buffer_deinit(&heard);
 	pthread_mutex_lock(&store->lock);
+	store->is_telling = false;
+	if (store->heard.len > 0)
+		pthread_cond_signal(&store->wake);
 }
 
 static void *committer_main(void *context)
@@ -338,9 +352,19 @@ static int commit_in_memory(struct store *store, store_run *run, void *context, 
 	return 0;
 }
 
+/* Whether the committer, which may sleep, has something to do, or must sleep less long. */
+static bool is_committer_wanted(const struct store *store)
+{
+	uint64_t at_ms;
+
+	return store->queue_first != NULL || store->is_stopping ||
+	       (flush_due(store, &at_ms) && at_ms < store->sleeps_until_ms);
+}
+
 /*
  * Nobody else commits: it is done on the caller's thread, which spares it to be put to sleep and
- * woken. Those who come meanwhile are the committer's, together. With the lock.
+ * woken, and the committer, too. Those who come meanwhile are the committer's, together. With the
+ * lock.
  */
 static void commit_alone(struct store *store, struct request *request)
 {
@@ -349,7 +373,9 @@ static void commit_alone(struct store *store, struct request *request)
 	queue_commit(store, request);
 	pthread_mutex_lock(&store->lock);
 	store->is_committing = false;
-	pthread_cond_signal(&store->wake); /* to commit, to tell listeners, to seal */
+	if (is_committer_wanted(store))
+		pthread_cond_signal(&store->wake);
+	listeners_tell(store);
 }
 
 int store_commit(struct store *store, store_run *run, void *context, struct error *error,
@@ -367,16 +393,20 @@ int store_commit(struct store *store, store_run *run, void *context, struct erro
 	} else if (!store->is_committing && store->queue_first == NULL) {
 		commit_alone(store, &request);
 	} else {
-		pthread_cond_init(&request.done, NULL);
+		sem_init(&request.done, 0, 0);
 		request.is_waited_for = true;
 		*store->queue_last = &request;
 		store->queue_last = &request.next;
-		pthread_cond_signal(&store->wake);
-		while (!request.is_done)
-			pthread_cond_wait(&request.done, &store->lock);
-		pthread_cond_destroy(&request.done);
+		/* Who commits looks at the queue afterwards. */
+		if (!store->is_committing)
+			pthread_cond_signal(&store->wake);
 	}
 	pthread_mutex_unlock(&store->lock);
+	if (request.is_waited_for) {
+		while (sem_wait(&request.done) < 0)
+			continue; /* a signal came */
+		sem_destroy(&request.done);
+	}
 	if (request.rc == 0)
 		*position_r = request.position;
 	return request.rc;

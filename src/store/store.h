@@ -177,8 +177,9 @@ struct feed_news {
 	struct bytes note; /* of feed_note(); NULL: the key was marked */
 };
 
-/* Called on the committer's thread with the keys fed and the notes, after they became visible to
- * readers; must not block. */
+/* Called on a thread that commits with the keys fed and the notes, after they became visible to
+ * readers; must not block, nor wait for a lock that is held while anyone commits. In the order of
+ * the commits, one call at a time. */
 typedef void store_listener(void *context, const struct feed_news *news, size_t count);
 void store_listen(struct store *store, store_listener *listener, void *context);
 /* After it returns the listener is not running and will not be called again. */

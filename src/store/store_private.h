@@ -6,6 +6,7 @@
 #include "store/store.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 /* The store's own tables. */
@@ -107,8 +108,7 @@ struct request {
 	uint64_t position;
 	int rc;
 	bool is_waited_for; /* by another thread, on `done` */
-	bool is_done;
-	pthread_cond_t done;
+	sem_t done;
 };
 
 struct listener {
@@ -149,9 +149,11 @@ struct store {
 	pthread_cond_t flush_over; /* those who wait for it: an attempt is over */
 	pthread_cond_t compact_wake;
 	struct request *queue_first, **queue_last;
-	bool is_committing;  /* somebody changes the store: all that is named so below is his */
-	struct buffer heard; /* keys fed and notes that listeners were not told of yet */
-	uint64_t durable;    /* sequence of the last commit; readers see it */
+	bool is_committing; /* somebody changes the store: all that is named so below is his */
+	uint64_t sleeps_until_ms; /* the committer; 0: it is awake, UINT64_MAX: until it is woken */
+	struct buffer heard;      /* keys fed and notes that listeners were not told of yet */
+	bool is_telling;          /* a thread tells them */
+	uint64_t durable;         /* sequence of the last commit; readers see it */
 	uint64_t index_lag_max, index_lag_ms_max;
 	uint64_t seal_count;      /* how often commits were sealed to be flushed to the index ... */
 	uint64_t flush_count;     /* ... and how often that was done: the same, or one less */

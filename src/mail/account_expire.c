@@ -241,6 +241,18 @@ static int forget_vanished(struct account_write *write, struct bytes vanished)
 	return 0;
 }
 
+/* It was not expunged, but is where this copy does not see it: without its record, what belongs to
+ * it would be nobody's here. */
+static int keep_elsewhere(struct account_write *write, const struct message_record *message)
+{
+	struct message_record kept = *message;
+
+	kept.gone_ms = 0;
+	kept.gone_from = (struct id128){ { 0 } };
+	kept.has_body = false;
+	return account_instance_put(write, &kept);
+}
+
 static int forget_message(struct account_write *write, const struct row *row)
 {
 	unsigned char key[INSTANCE_KEY_SIZE];
@@ -260,6 +272,8 @@ static int forget_message(struct account_write *write, const struct row *row)
 		rc = forget_vanished(write, arena_copy(write->arena, vanished));
 	if (rc == 0)
 		rc = account_release_kept(write, &message);
+	if (rc == 0 && !id128_is_none(message.placed_in))
+		return keep_elsewhere(write, &message);
 	if (rc == 0 && write->header.forgotten < message.sequence)
 		write->header.forgotten = message.sequence;
 	if (rc == 0)

@@ -51,6 +51,8 @@ int expiry_forget_message(struct account_write *write, const struct message_reco
 int expiry_forget_register(struct account_write *write, const struct register_record *record);
 /* The INBOX that an account of that name is made with. */
 struct mailbox_record account_inbox(struct bytes account_name);
+/* Writes the row by which a message is found: where it is shown, or, if it is not, all of it. */
+int account_instance_put(struct account_write *write, const struct message_record *message);
 /* Gives up the body kept for a tombstone, if any, at the end of the commit; the record stays as it
  * is. */
 int account_release_kept(struct account_write *write, const struct message_record *message);

@@ -132,7 +132,7 @@ static int message_show(struct account_write *write, const struct message_record
 	return rc;
 }
 
-static int instance_row_put(struct account_write *write, const struct message_record *after)
+int account_instance_put(struct account_write *write, const struct message_record *after)
 {
 	unsigned char key[INSTANCE_KEY_SIZE];
 	struct buffer value = { 0 };
@@ -212,13 +212,16 @@ int account_give_up_kept(struct account_write *write, const struct message_recor
 		return 0;
 	without.has_body = false;
 	account_release_kept(write, message);
-	return instance_row_put(write, &without);
+	return account_instance_put(write, &without);
 }
 
 static void local_fields_fill(const struct account_write *write, struct message_record *after,
 	const struct message_record *before, bool is_new_place)
 {
-	bool is_new_placement = before == NULL || write->counts_as_placed ||
+	/* One that was only known to be elsewhere told nobody that it is here. */
+	bool appears = before != NULL && !id128_is_none(before->placed_in) &&
+		       !message_is_shown(before) && message_is_shown(after);
+	bool is_new_placement = before == NULL || write->counts_as_placed || appears ||
 				stamp_compare(before->placed, after->placed) != 0;
 
 	after->placed_sequence = is_new_placement ? after->sequence : before->placed_sequence;
@@ -275,6 +278,6 @@ int account_put_message(struct account_write *write, const struct message_record
 	}
 	account_modseq_shown(write, after.modseq);
 	if (is_new_place || !message_is_shown(&after))
-		rc = instance_row_put(write, &after);
+		rc = account_instance_put(write, &after);
 	return rc;
 }

@@ -59,7 +59,23 @@ int exchange_view(struct exchange *exchange, struct kv_txn *kv, struct view *vie
 
 	if (rc == 0)
 		rc = view_withhold(kv, view_r, exchange->peer);
-	return rc < 0 ? rc : view_tell(kv, view_r, exchange->told, exchange->told_count);
+	if (rc == 0)
+		rc = view_tell(kv, view_r, exchange->told, exchange->told_count);
+	return rc < 0 ? rc
+		      : view_also_read(kv, view_r, exchange->tells_all ? NULL : exchange->filter,
+				&exchange->also);
+}
+
+void exchange_put_also(const struct exchange *exchange, struct dlist_writer *writer)
+{
+	if (exchange->also.count == 0)
+		return;
+	dlist_put_atom(writer, "ALSO");
+	dlist_begin_list(writer);
+	for (size_t i = 0; i < exchange->also.count; i++)
+		dlist_put_hex(writer,
+			bytes_of(exchange->also.ids[i].bytes, sizeof(exchange->also.ids[i].bytes)));
+	dlist_end_list(writer);
 }
 
 /* Reads our digest of what is exchanged. */
@@ -101,6 +117,7 @@ void exchange_free(struct exchange **exchange_ptr)
 	free(exchange->wanted);
 	free(exchange->wanted_sizes);
 	free(exchange->told);
+	view_also_deinit(&exchange->also);
 	arena_free(&exchange->their_arena);
 	arena_free(&exchange->scratch);
 	free(exchange);
@@ -325,6 +342,7 @@ int exchange_merge(struct exchange *exchange, const struct change_set *compared,
 					       .peer = exchange->peer,
 					       .bodies = &exchange->bodies,
 					       .filter = exchange->filter,
+					       .also = { exchange->told, exchange->told_count, 0 },
 					       .compared = compared,
 					       .expect = expect,
 					       .merged_at = exchange->integrated_at },

@@ -109,6 +109,8 @@ struct exchange {
 	const struct view_filter *filter;
 	struct id128 *told; /* mailboxes that the peer told of */
 	size_t told_count, told_room;
+	struct view_also also; /* what we tell the peer of: as of the last exchange_view() */
+	bool tells_all;        /* all of the view: the sides may not agree on what it is */
 	struct common_point known, point; /* `point` is the one this exchange starts from */
 	uint64_t
 		integrated_at; /* our sequence that the peer has merged in this exchange; 0: none */
@@ -158,6 +160,8 @@ int exchange_take_changes(struct exchange *exchange, const struct dlist *map, st
 void exchange_forget_theirs(struct exchange *exchange);
 /* The peer has told of these mailboxes: they are in the view from now on. */
 void exchange_note_told(struct exchange *exchange, const struct change_set *theirs);
+/* Tells the peer of mailboxes that are in the view and would not be by their names. */
+void exchange_put_also(const struct exchange *exchange, struct dlist_writer *writer);
 /* What is exchanged, as of a snapshot. view_close() it, also after errors. */
 int exchange_view(struct exchange *exchange, struct kv_txn *kv, struct view *view_r);
 /* `theirs` is all that changed there since the common point (and not what a repair compared). */

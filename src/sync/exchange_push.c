@@ -192,6 +192,7 @@ static void put_keys(const struct exchange *exchange, struct dlist_writer *write
 	if (!push->is_integrate)
 		dlist_put_number_of(writer, "EXPECT", exchange->expect);
 	dlist_put_number_of(writer, "SINCE", known_sequence(exchange));
+	exchange_put_also(exchange, writer);
 	if (!push->is_integrate)
 		dlist_put_number_of(writer, "COMMON", exchange->point.theirs);
 	dlist_put_number_of(writer, "SEQUENCE", push->header.sequence);

@@ -121,6 +121,7 @@ static int outline_send(struct exchange *exchange, struct buffer *request)
 	exchange->repair->is_asked = true;
 	writer = wire_begin(request, DLIST_REQUEST, "RANGE");
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
+	exchange_put_also(exchange, &writer);
 	dlist_end_map(&writer);
 	return 1;
 }
@@ -336,6 +337,7 @@ static int records_send(struct exchange *exchange, struct buffer *request)
 		return 0;
 	writer = wire_begin(request, DLIST_REQUEST, "RECORDS");
 	dlist_put_number_of(&writer, "SINCE", since_when(exchange).theirs);
+	exchange_put_also(exchange, &writer);
 	if (repair->asks_registers) {
 		repair->asks_registers = false;
 		dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
@@ -371,6 +373,7 @@ static int instances_send(struct exchange *exchange, struct buffer *request)
 	writer = wire_begin(request, DLIST_REQUEST, "RECORDS");
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
 	dlist_put_number_of(&writer, "SINCE", since_when(exchange).theirs);
+	exchange_put_also(exchange, &writer);
 	dlist_put_atom(&writer, "INSTANCES");
 	dlist_begin_list(&writer);
 	for (; repair->instance_next < repair->instance_count && repair->instance_next < end;
@@ -480,6 +483,19 @@ static int outline_finish(struct exchange *exchange)
 
 static const struct exchange_phase outline_phase = { outline_send, outline_take, outline_finish };
 
+static int read_also(struct exchange *exchange)
+{
+	struct kv_txn *kv = NULL;
+	struct view view = { .is_whole = true };
+	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+
+	if (rc == 0)
+		rc = exchange_view(exchange, kv, &view);
+	view_close(&view);
+	mail_read_end(&kv);
+	return rc < 0 ? error_set(&exchange->result.error, rc, "the account cannot be read") : 0;
+}
+
 int exchange_begin_repair(struct exchange *exchange)
 {
 	struct exchange_repair *repair;
@@ -494,7 +510,8 @@ int exchange_begin_repair(struct exchange *exchange)
 	repair->own_sequence = exchange->push.header.sequence;
 	exchange->repair = repair;
 	exchange->phase = &outline_phase;
-	return 0;
+	exchange->tells_all = true;
+	return read_also(exchange);
 }
 
 /* ---- the end of it ---- */

@@ -92,6 +92,7 @@ static int changes_send(struct exchange *exchange, struct buffer *request)
 	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(exchange->name));
 	dlist_put_number_of(&writer, "SINCE", exchange->theirs.sequence);
 	dlist_put_number_of(&writer, "COMMON", exchange->point.theirs);
+	exchange_put_also(exchange, &writer);
 	exchange_fill_ask(exchange, &writer);
 	dlist_end_map(&writer);
 	return 1;

@@ -308,6 +308,8 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 	if (rc == 0)
 		rc = view_withhold(write->kv, &view, integrate->peer);
 	if (rc == 0)
+		rc = view_tell(write->kv, &view, integrate->also.ids, integrate->also.count);
+	if (rc == 0)
 		rc = integrate_tell(write->kv, integrate->theirs, &view);
 	if (rc == 0 && integrate->compared == NULL)
 		rc = view_changes(write->kv, &write->header, &view, integrate->since,

@@ -20,6 +20,7 @@ struct integrate {
 	uint64_t skew_ms;
 	const struct body_set *bodies;
 	const struct view_filter *filter; /* NULL: the whole account is exchanged */
+	struct view_also also;            /* mailboxes that the peer told of before; borrowed */
 	/*
 	 * A repair: our records of the compared ranges, as of our sequence `expect`; if we are
 	 * elsewhere by now, it fails with ERR_CHANGED. Else NULL.

@@ -433,6 +433,17 @@ static bool must_write_message(const struct work_message *message)
 	       joined->modseq != message->theirs->record.modseq;
 }
 
+/* As the peer is told of it: what is shown outside of the view is not shown to it. */
+static bool is_told_same(const struct merge_state *state, const struct message_record *joined,
+	const struct message_record *theirs)
+{
+	struct message_record told = *joined;
+
+	if (is_partial(state))
+		view_hide(state->input->view, &told);
+	return message_same(&told, theirs);
+}
+
 static void put_messages(struct merge_state *state, struct merge_output *output)
 {
 	output->messages =
@@ -443,9 +454,9 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 		struct work_message *message = state->message_list[i];
 		struct message_record *joined = &message->joined;
 		bool changes_mine = !message->has_mine || !message_same(joined, &message->mine);
-		bool changes_theirs = message->theirs != NULL
-					      ? !message_same(joined, &message->theirs->record)
-					      : message->is_mine_changed;
+		bool changes_theirs = message->theirs != NULL ? !is_told_same(state, joined,
+									&message->theirs->record)
+							      : message->is_mine_changed;
 		bool is_equal;
 
 		joined->modseq =

@@ -426,6 +426,7 @@ static const struct sync_verb {
 static int dispatch(struct sync_call *call, struct bytes name)
 {
 	struct sync_session *session = call->session;
+	int rc;
 
 	if (session->divert != NULL && !bytes_equal_string_nocase(name, verbs[0].name)) {
 		if (!session->has_peer)
@@ -446,7 +447,8 @@ static int dispatch(struct sync_call *call, struct bytes name)
 		if (verb->writes && call->session->rights.is_read_only)
 			return error_set(call->error, ERR_REFUSED,
 				"%s: this user may not change anything here", verb->name);
-		return verb->respond(call);
+		rc = call_read_also(call);
+		return rc < 0 ? rc : verb->respond(call);
 	}
 	return error_set(call->error, ERR_INVALID, "unknown verb");
 }

@@ -147,7 +147,7 @@ static int is_unchanged(struct apply *apply, struct account_write *write)
 	if ((view_filter_is_whole(&session->filter) && !apply->view.is_foreign) ||
 		apply->expect == 0 || apply->expect > write->header.sequence)
 		return 0;
-	rc = session_view(session, write->kv, write->header.number, &view);
+	rc = call_view(apply->call, write->kv, write->header.number, &view);
 	if (rc == 0)
 		rc = view_changes(write->kv, &write->header, &view, apply->expect, apply->common, 1,
 			write->arena, &changes);
@@ -244,7 +244,7 @@ static int refuse_unseen(struct apply *apply, struct account_write *write)
 	int rc;
 
 	view_close(&apply->view);
-	rc = session_view(apply->call->session, write->kv, write->header.number, &apply->view);
+	rc = call_view(apply->call, write->kv, write->header.number, &apply->view);
 	if (rc == 0)
 		rc = is_expected(apply, write);
 	if (rc != 0)

@@ -29,7 +29,8 @@ static int integrate_request_run(struct account_write *write, void *context)
 		.peer = apply->call->session->peer,
 		.skew_ms = apply->call->session->rights.skew_ms,
 		.bodies = &apply->call->session->bodies,
-		.filter = &apply->call->session->filter };
+		.filter = &apply->call->session->filter,
+		.also = apply->call->also };
 	int rc = apply_open_view(apply, write); /* refuses what the peer may not see */
 
 	if (rc < 0)

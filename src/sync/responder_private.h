@@ -12,6 +12,7 @@
 #include "sync/wire.h"
 
 #define INSTANCE_COUNT_MAX 10000u        /* instances or GUIDs named in one request */
+#define ALSO_COUNT_MAX 10000u            /* mailboxes told of in one request */
 #define RANGE_COUNT_MAX 4096u            /* UID ranges in one request */
 #define RECORDS_MESSAGE_COUNT_MAX 20000u /* messages in one answer to RECORDS */
 
@@ -41,6 +42,7 @@ struct sync_call {
 	struct sync_session *session;
 	struct arena *arena;
 	const struct dlist *map; /* its arguments */
+	struct view_also also;   /* ALSO; of the arena */
 	struct bytes text;       /* the whole request */
 	struct buffer *answer;
 	struct error *error;
@@ -139,13 +141,18 @@ uint64_t session_withheld_as(const struct sync_session *session);
 int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
 	struct view *view_r);
 /*
- * The same, and the peer has told of a mailbox, or of those that its changes name. A peer whose
- * mailboxes are limited cannot widen the view so: ERR_REFUSED if the changes name others.
+ * The same with the mailboxes that the request tells of (ALSO); then also with one more, or with
+ * those that its changes name. A peer whose mailboxes are limited cannot widen the view so:
+ * ERR_REFUSED if the changes name others.
  */
-int session_view_of(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+int call_view(
+	const struct sync_call *call, struct kv_txn *kv, uint32_t account, struct view *view_r);
+int call_view_of(const struct sync_call *call, struct kv_txn *kv, uint32_t account,
 	struct id128 mailbox, struct view *view_r);
-int session_view_told(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+int call_view_told(const struct sync_call *call, struct kv_txn *kv, uint32_t account,
 	struct change_set *changes, struct view *view_r, struct error *error);
+/* Reads ALSO. ERR_INVALID, ERR_TOO_LARGE. */
+int call_read_also(struct sync_call *call);
 /* Whether the peer may see the mailbox; what he does not look at, he may ask for. */
 bool session_may_see(
 	const struct sync_session *session, const struct view *view, struct id128 mailbox);

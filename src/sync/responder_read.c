@@ -53,7 +53,7 @@ int respond_changes(struct sync_call *call)
 	if (rc == 0 && common < header.begun)
 		common = 0;
 	if (rc == 0)
-		rc = session_view(call->session, kv, header.number, &view);
+		rc = call_view(call, kv, header.number, &view);
 	if (rc == 0)
 		rc = session_highest(kv, &view, call->arena, &header);
 	wanted.is_part = wanted.is_part && view.is_whole && !is_reset;

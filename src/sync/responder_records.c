@@ -69,7 +69,9 @@ static int check_hidden(struct account_write *write, const struct message_record
 
 	if (message_is_shown(message) || id128_is_none(message->placed_in))
 		return 0;
-	if (write->header.hold == ACCOUNT_RETURNING && mine != NULL && message_is_shown(mine))
+	if (mine == NULL || !message_is_shown(mine))
+		return 0; /* nobody here has it: a merge would show it nowhere */
+	if (write->header.hold == ACCOUNT_RETURNING)
 		return ERR_ILLEGAL;
 	rc = account_get_mailbox(
 		write->kv, write->header.number, message->placed_in, write->arena, &mailbox);

@@ -13,7 +13,7 @@ static int answer_outline(struct sync_call *call, struct kv_txn *kv,
 	struct view view;
 	struct digest digest;
 	uint64_t count;
-	int rc = session_view(call->session, kv, header->number, &view);
+	int rc = call_view(call, kv, header->number, &view);
 
 	if (rc == 0)
 		rc = repair_collect_mailboxes(kv, &view, call->arena, &set);
@@ -78,7 +78,7 @@ static int answer_ranges(struct sync_call *call, struct kv_txn *kv,
 	int rc = read_spans(call, &mailbox, &spans, &count);
 
 	if (rc == 0)
-		rc = session_view_of(call->session, kv, header->number, mailbox, &view);
+		rc = call_view_of(call, kv, header->number, mailbox, &view);
 	if (rc == 0 && !view_has(&view, mailbox))
 		mailbox = (struct id128){ { 0 } }; /* as if it was not there */
 	if (rc == 0) {
@@ -138,7 +138,7 @@ static int collect_spans(struct sync_call *call, struct kv_txn *kv, uint32_t acc
 	int rc = read_spans(call, &mailbox, &spans, &count);
 
 	if (rc == 0)
-		rc = session_view_of(call->session, kv, account, mailbox, &view);
+		rc = call_view_of(call, kv, account, mailbox, &view);
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		rc = repair_collect_messages(
 			kv, &view, mailbox, spans[i].first, spans[i].last, since, call->arena, set);
@@ -187,7 +187,7 @@ int respond_records(struct sync_call *call)
 	if (rc == 0 && dlist_get(call->map, "MAILBOX") != NULL)
 		rc = collect_spans(call, kv, header.number, since, &set);
 	if (rc == 0)
-		rc = session_view(call->session, kv, header.number, &view);
+		rc = call_view(call, kv, header.number, &view);
 	if (rc == 0)
 		rc = collect_instances(call, kv, &view, since, &set);
 	if (rc == 0 && dlist_get(call->map, "REGISTERS") != NULL)

@@ -102,8 +102,8 @@ static bool is_shown_already(const struct message_record *mine, const struct mes
 int apply_open_view(struct apply *apply, struct account_write *write)
 {
 	view_close(&apply->view);
-	return session_view_told(apply->call->session, write->kv, write->header.number,
-		&apply->changes, &apply->view, &apply->checked);
+	return call_view_told(apply->call, write->kv, write->header.number, &apply->changes,
+		&apply->view, &apply->checked);
 }
 
 /* Lists the shown messages whose bodies nobody has brought. */

@@ -109,12 +109,38 @@ bool session_may_see(
 	return (!is_limited(session) && !view->is_foreign) || view_has(view, mailbox);
 }
 
-int session_view_of(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+int call_read_also(struct sync_call *call)
+{
+	const struct dlist *list;
+	int rc = dlist_get_list(call->map, "ALSO", &list);
+
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : error_set(call->error, ERR_INVALID, "bad ALSO");
+	if (list->count > VIEW_ALSO_COUNT_MAX)
+		return error_set(call->error, ERR_TOO_LARGE, "too many mailboxes in ALSO");
+	call->also.ids = arena_alloc(call->arena, (list->count + 1) * sizeof(*call->also.ids));
+	for (const struct dlist *at = list->first; at != NULL; at = at->next)
+		if (wire_id(at, &call->also.ids[call->also.count++]) < 0)
+			return error_set(call->error, ERR_INVALID, "bad id in ALSO");
+	return 0;
+}
+
+int call_view(
+	const struct sync_call *call, struct kv_txn *kv, uint32_t account, struct view *view_r)
+{
+	int rc = session_view(call->session, kv, account, view_r);
+
+	return rc < 0 || is_limited(call->session) || view_r->is_foreign
+		       ? rc
+		       : view_tell(kv, view_r, call->also.ids, call->also.count);
+}
+
+int call_view_of(const struct sync_call *call, struct kv_txn *kv, uint32_t account,
 	struct id128 mailbox, struct view *view_r)
 {
-	int rc = session_view(session, kv, account, view_r);
+	int rc = call_view(call, kv, account, view_r);
 
-	return rc < 0 || is_limited(session) || view_r->is_foreign
+	return rc < 0 || is_limited(call->session) || view_r->is_foreign
 		       ? rc
 		       : view_tell(kv, view_r, &mailbox, 1);
 }
@@ -177,14 +203,14 @@ static int check_limit(const struct sync_session *session, struct kv_txn *kv,
 				 : rc;
 }
 
-int session_view_told(const struct sync_session *session, struct kv_txn *kv, uint32_t account,
+int call_view_told(const struct sync_call *call, struct kv_txn *kv, uint32_t account,
 	struct change_set *changes, struct view *view_r, struct error *error)
 {
-	int rc = session_view(session, kv, account, view_r);
+	int rc = call_view(call, kv, account, view_r);
 
 	/* What he sees of another's account he does not widen by telling of it. */
 	if (rc < 0 || view_r->is_foreign)
 		return rc;
-	return is_limited(session) ? check_limit(session, kv, changes, view_r, error)
-				   : integrate_tell(kv, changes, view_r);
+	return is_limited(call->session) ? check_limit(call->session, kv, changes, view_r, error)
+					 : integrate_tell(kv, changes, view_r);
 }

@@ -147,10 +147,13 @@ static void follow_forwards(struct forwards *forwards)
 	while (has_grown) {
 		has_grown = false;
 		for (size_t i = 0; i < forwards->count; i++) {
-			if (!has_id(forwards->view, forwards->list[i].from) ||
-				has_id(forwards->view, forwards->list[i].to))
+			bool has_from = has_id(forwards->view, forwards->list[i].from);
+			bool has_to = has_id(forwards->view, forwards->list[i].to);
+
+			if (has_from == has_to)
 				continue;
-			add_id(forwards->view, forwards->list[i].to);
+			add_id(forwards->view,
+				has_from ? forwards->list[i].to : forwards->list[i].from);
 			has_grown = true;
 		}
 	}
@@ -271,6 +274,38 @@ int view_tell(struct kv_txn *kv, struct view *view, const struct id128 *ids, siz
 	}
 	arena_free(&arena);
 	return rc;
+}
+
+int view_also_read(struct kv_txn *kv, const struct view *view, const struct view_filter *filter,
+	struct view_also *also)
+{
+	struct arena *arena;
+	int rc = 0;
+
+	also->count = 0;
+	if (view->is_whole || view->is_foreign)
+		return 0;
+	arena = arena_new();
+	for (size_t i = 0; i < view->id_count && rc == 0 && also->count < VIEW_ALSO_COUNT_MAX;
+		i++) {
+		struct mailbox_record mailbox;
+
+		rc = account_get_mailbox(kv, view->account, view->ids[i], arena, &mailbox);
+		if (rc == 0 && filter != NULL && passes(filter, mailbox.name) &&
+			member_find(view, view->ids[i]) != NULL)
+			continue;
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+		mem_grow((void **)&also->ids, &also->room, also->count + 1, sizeof(*also->ids));
+		also->ids[also->count++] = view->ids[i];
+	}
+	arena_free(&arena);
+	return rc;
+}
+
+void view_also_deinit(struct view_also *also)
+{
+	free(also->ids);
+	*also = (struct view_also){ 0 };
 }
 
 bool view_has(const struct view *view, struct id128 mailbox)

@@ -38,6 +38,17 @@ struct view_foreign {
 	size_t count;
 };
 
+/*
+ * Mailboxes of a view that the other side need not have in its: their names do not pass, or they
+ * were no part of the common point, and may be called otherwise there. Each exchange tells of them.
+ * Zeroed: none; view_also_deinit() it.
+ */
+#define VIEW_ALSO_COUNT_MAX 10000u
+struct view_also {
+	struct id128 *ids;
+	size_t count, room;
+};
+
 /* A mailbox that was part of a common point, and our sequence at the first of these. */
 struct view_member {
 	struct id128 id;
@@ -94,6 +105,12 @@ void view_close(struct view *view);
 
 /* The peer told of these: they are in the view. With what they forward to, as far as it is here. */
 int view_tell(struct kv_txn *kv, struct view *view, const struct id128 *ids, size_t count);
+
+/* Lists those of the view anew, up to VIEW_ALSO_COUNT_MAX of them; NULL `filter`: all that are in
+ * it. */
+int view_also_read(struct kv_txn *kv, const struct view *view, const struct view_filter *filter,
+	struct view_also *also);
+void view_also_deinit(struct view_also *also);
 
 bool view_has(const struct view *view, struct id128 mailbox);
 /* Whether what came to the mailbox up to our sequence `common` was part of that common point. */

@@ -296,10 +296,16 @@ static void converge_filtered(struct sim *sim)
 	uint64_t rounds = 0, before;
 
 	do {
+		size_t order[SIM_LINK_COUNT_MAX];
+
 		before = sum_of_sequences(sim);
-		for (size_t i = 0; i < sim->pair_count && !sim->has_failed; i++)
-			link_run_filtered(
-				sim, sim->pairs[i].from, sim->pairs[i].to, &sim->pairs[i].filter);
+		shuffle_pairs(sim, order);
+		for (size_t i = 0; i < sim->pair_count && !sim->has_failed; i++) {
+			size_t at = order[i];
+
+			link_run_filtered(sim, sim->pairs[at].from, sim->pairs[at].to,
+				&sim->pairs[at].filter);
+		}
 		if (++rounds > 4 * sim->node_count + 2)
 			sim_fail(sim, "P6: partial copies go on changing records");
 	} while (!sim->has_failed && sum_of_sequences(sim) > before);

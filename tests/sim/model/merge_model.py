@@ -240,6 +240,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         if ours is None or not type(new).same(new, ours) or ms != ours.ms or not told:
             new = copy.copy(new); new.ms = ms; put(i, new)
     acted = [False, False]               # who has done anything since M: if both have, all cursors are told (mail/account.h)
+    is_equal_changed = False             # a mailbox that both changed to the same: its UIDNEXT may be so by chance
     def note_acts(ours, th, mine_changed):
         equal = ours is not None and th is not None and type(ours).same(ours, th)
         acted[0] |= mine_changed and not equal; acted[1] |= th is not None and not equal
@@ -250,6 +251,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
             by_them = not pristine(th, T_uidnext.get(i, 1))
             equal = ours is not None and th is not None and Box.same(ours, th) and A.uidnext.get(i, 1) == T_uidnext.get(i, 1)
             acted[0] |= by_me and not equal; acted[1] |= th is not None and by_them and not equal
+            is_equal_changed |= by_me and equal
             write(A.put_box, i, box[i], A.box.get(i), tb.get(i), i in mb, modseq(box[i], A.box.get(i), tb.get(i), i in mb))
     # vacate first, so that a slot given up is free; then show in UID order
     for i in touched_m:
@@ -281,6 +283,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
     if mark and mark.val is not None and any(msg[i].loc[1] for i in touched_m):
         st = (A.tick(floor), A.nid); out[DELETED] = Reg(st, None, st[0])
     for k, r in out.items(): A.put_reg(k, r)
+    if is_equal_changed and any(acted): acted = [True, True]
     if full or acted[0] and acted[1]: A.tick(floor)      # the register that tells it
     A.announce()
     if case is not None: CASES.append(case + dump_result(A))

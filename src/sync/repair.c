@@ -1,5 +1,7 @@
 #include "sync/repair.h"
 
+#include "mail/annotation.h"
+
 struct collect {
 	struct kv_txn *kv;
 	const struct view *view;
@@ -117,14 +119,31 @@ int repair_collect_messages(struct kv_txn *kv, const struct view *view, struct i
 		kv, view->account, mailbox, first, last, arena, collect_message, &collect);
 }
 
+static int collect_annotation(void *context, const struct register_record *record)
+{
+	struct collect *collect = context;
+
+	change_set_add_register(collect->set, record);
+	return 0;
+}
+
 int repair_collect_instance(struct kv_txn *kv, const struct view *view, struct stamp instance,
 	uint64_t since, struct arena *arena, struct change_set *set)
 {
 	struct collect collect = { .view = view, .since = since, .set = set };
 	struct message_record message;
+	unsigned char at[REGISTER_KEY_SIZE_MAX];
 	int rc = account_get_message(kv, view->account, instance, arena, &message);
 
 	if (rc == ERR_NOT_FOUND)
 		return 0;
-	return rc < 0 ? rc : collect_message(&collect, &message);
+	if (rc == 0)
+		rc = collect_message(&collect, &message);
+	/* Shown within the view by the peer: what is said of it comes into the view, too. */
+	if (rc == 0 && !view->is_whole && !view->is_limited && !view->is_foreign &&
+		!view_withholds(view, instance) && annotation_was_made(&message))
+		rc = account_each_register_of(kv, view->account, RECORD_ANNOTATION,
+			(struct id128){ { 0 } }, annotation_prefix(at, instance), arena,
+			collect_annotation, &collect);
+	return rc;
 }

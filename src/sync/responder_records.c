@@ -38,6 +38,35 @@ static int of_register(struct apply *apply, const struct register_record *record
 	return rc;
 }
 
+struct uidvalidity_search {
+	const struct view *view;
+	const struct mailbox_record *mailbox;
+};
+
+static int find_uidvalidity(void *context, const struct mailbox_record *mine)
+{
+	const struct uidvalidity_search *search = context;
+
+	return mine->uidvalidity == search->mailbox->uidvalidity &&
+			       !id128_equal(mine->id, search->mailbox->id) &&
+			       !view_has(search->view, mine->id)
+		       ? ERR_ILLEGAL
+		       : 0;
+}
+
+/* Who pushes does not know what has, or had, the mailbox's UIDVALIDITY outside of the view: two of
+ * one need a merge (P2). */
+static int check_uidvalidity(const struct apply *apply, struct account_write *write,
+	const struct mailbox_record *mine, const struct mailbox_record *mailbox)
+{
+	struct uidvalidity_search search = { &apply->view, mailbox };
+
+	if (apply->view.is_whole || (mine != NULL && mine->uidvalidity == mailbox->uidvalidity))
+		return 0;
+	return account_each_mailbox(
+		write->kv, write->header.number, write->arena, find_uidvalidity, &search);
+}
+
 static int apply_mailbox(struct apply *apply, struct account_write *write,
 	const struct mailbox_record *mailbox, uint64_t limit)
 {
@@ -50,6 +79,9 @@ static int apply_mailbox(struct apply *apply, struct account_write *write,
 		return rc;
 	if (exists && mailbox_same(&mine, mailbox) && mine.modseq == mailbox->modseq)
 		return account_raise_uidnext(write, mailbox->id, mailbox->uidnext);
+	rc = check_uidvalidity(apply, write, exists ? &mine : NULL, mailbox);
+	if (rc < 0)
+		return rc;
 	rc = merge_check_mailbox(exists ? &mine : NULL, mailbox, limit, &apply->checked);
 	if (rc == 0)
 		rc = rights_check_mailbox(&apply->call->session->rights, exists ? &mine : NULL,

@@ -99,6 +99,7 @@ int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t
 	if (rc != 0)
 		return rc < 0 ? rc : foreign_view(session, kv, account, view_r);
 	rc = view_open(kv, account, &session->filter, session->peer, view_r);
+	view_r->is_limited = is_limited(session);
 
 	return rc < 0 ? rc : view_withhold(kv, view_r, session_withheld_as(session));
 }

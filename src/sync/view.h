@@ -61,6 +61,7 @@ struct view {
 	 * ways than those below leaves them out by view_leave_out() and view_withheld_*(). */
 	struct withheld *withheld;
 	size_t withheld_count;
+	bool is_limited; /* the peer may be told of nothing else */
 	/* What belongs to no mailbox is in it too: settings, subscriptions, scripts, private \Seen.
 	 */
 	bool has_settings;

@@ -128,6 +128,9 @@ static int apply_message(struct apply *apply, struct account_write *write,
 	if (exists && message_same(&mine, message) && mine.modseq == message->modseq)
 		return 0;
 	rc = check_hidden(write, exists ? &mine : NULL, message);
+	if (rc == 0 && exists && message_is_shown(&mine) && mine.uid != message->uid &&
+		view_is_fresh(&apply->view, mine.mailbox))
+		rc = ERR_ILLEGAL; /* before the mailbox came into the view, UIDs were our own */
 	if (rc < 0)
 		return rc;
 	rc = merge_check_message(exists ? &mine : NULL, message, limit, &apply->checked);

@@ -71,7 +71,11 @@ static int collect_unseen(void *context, const struct message_record *message)
 		uid_set_add(&work->seen, message->uid, message->uid);
 	work->step_last = message->uid;
 	work->step_size += message->size;
-	return ++work->step_count == STEP_SEEN_COUNT || work->step_size > STEP_SEEN_SIZE ? 1 : 0;
+	/* One that is sent in pieces ends a step. */
+	return ++work->step_count == STEP_SEEN_COUNT || work->step_size > STEP_SEEN_SIZE ||
+			       message->size >= IMAP_LARGE_SIZE_MIN
+		       ? 1
+		       : 0;
 }
 
 /* Sets \Seen of the messages that the next step will send. */
@@ -125,6 +129,8 @@ static int send_message(void *context, const struct message_record *message)
 		if (rc > 0 && work->downgraded.count < DOWNGRADED_RANGE_MAX)
 			uid_set_add(&work->downgraded, message->uid, message->uid);
 	}
+	if (imap_large_pending(&session->large) > 0)
+		return 1;
 	if (is_marking)
 		return message->uid >= work->step_last ? 1 : 0;
 	return work->step_count == STEP_COUNT || session->out.len >= STEP_SIZE ? 1 : 0;
@@ -150,6 +156,10 @@ static enum net_result fetch_end(struct imap_session *session, struct fetch_work
 
 	if (!work->fetch.has_partial || session->body.raw.len > IMAP_BODY_KEEP_MAX)
 		imap_body_deinit(&session->body);
+	if (work->fetch.has_partial)
+		imap_large_sleep(&session->large);
+	else
+		imap_large_deinit(&session->large);
 	if (work->rc == ERR_INVALID)
 		return imap_no(session, "[UNKNOWN-CTE] A part has an encoding that is not known");
 	if (work->rc < 0)
@@ -161,6 +171,16 @@ static enum net_result fetch_end(struct imap_session *session, struct fetch_work
 	return imap_ok(session, "Fetched");
 }
 
+/*
+ * Some of the answer went out, and the rest cannot be had. Whatever was said now would be taken for
+ * the rest of a literal; that it ends too early, the client cannot miss.
+ */
+static enum net_result fetch_break(struct imap_session *session, int rc)
+{
+	imap_log_failure(session, rc, NULL);
+	return NET_CLOSE;
+}
+
 static enum net_result fetch_run(struct imap_session *session)
 {
 	struct fetch_work *work = session->work;
@@ -168,8 +188,14 @@ static enum net_result fetch_run(struct imap_session *session)
 	int rc = 1;
 
 	while (rc > 0) {
-		struct arena *arena = arena_new();
+		struct arena *arena;
 
+		rc = imap_large_send(session);
+		if (rc < 0)
+			return fetch_break(session, rc);
+		if (rc > 0)
+			break;
+		arena = arena_new();
 		rc = is_marking ? mark_seen(session, work) : 0;
 		if (rc == 0)
 			rc = imap_read_begin(session, &work->kv);
@@ -180,10 +206,12 @@ static enum net_result fetch_run(struct imap_session *session)
 			mail_summaries_keep(session->mail);
 		}
 		arena_free(&arena);
-		if (rc > 0 && imap_is_full(session)) {
-			session->resume = fetch_run;
-			return NET_AGAIN;
-		}
+		if (rc > 0 && imap_large_pending(&session->large) == 0 && imap_is_full(session))
+			break;
+	}
+	if (rc > 0) {
+		session->resume = fetch_run;
+		return NET_AGAIN;
 	}
 	if (rc < 0)
 		work->rc = rc;
@@ -243,6 +271,7 @@ static enum net_result fetch_begin(
 	session->work = work;
 	session->work_free = work_free;
 	work->session = session;
+	work->fetch.in_pieces = true;
 	/* What vanished is told of UIDs that this session never saw, too. */
 	if (work->fetch.wants_vanished)
 		imap_sequence_resolve(sequence,

@@ -188,8 +188,10 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 	if (command == NULL)
 		return imap_bad(session, "Unknown command");
 	session->command = command;
-	if (command->run != cmd_fetch)
+	if (command->run != cmd_fetch) {
 		imap_body_deinit(&session->body);
+		imap_large_deinit(&session->large);
+	}
 	if (session->frame.refusal != IMAP_REFUSED_NOT)
 		return refuse(session, command);
 	if ((command->states & session->state) == 0)

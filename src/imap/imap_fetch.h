@@ -56,6 +56,7 @@ struct imap_fetch { /* lives in an arena */
 	bool has_partial;
 	bool needs_summary;
 	bool has_size;
+	bool in_pieces; /* large sections are left to imap_large_send(), where they are long */
 	bool has_changedsince;
 	uint64_t changedsince;
 	bool wants_vanished;
@@ -72,7 +73,8 @@ int imap_parse_section(
 	struct imap_parser *args, struct mime_section *section_r, struct buffer *label);
 
 /*
- * Appends the FETCH response for a message to session->out. `with_flags`: the flags too, as they
+ * Appends the FETCH response for a message to session->out; with fetch->in_pieces perhaps without
+ * some sections, which are noted in session->large. `with_flags`: the flags too, as they
  * were just changed. Returns 1 if what it told is of a surrogate, since the client has not enabled
  * UTF-8 (RFC 6858), else 0. On an error nothing is appended. Errors are those of reading bodies,
  * and ERR_INVALID: a part of which BINARY was asked has an encoding that is not known;

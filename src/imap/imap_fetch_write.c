@@ -21,6 +21,7 @@ struct fetched {
 	struct buffer *summary_blob;
 	struct mime_summary summary;
 	bool has_summary;
+	bool in_pieces;
 	bool is_surrogate; /* something told is of one ... */
 	uint64_t size;     /* ... which then is that large */
 };
@@ -100,6 +101,83 @@ static int put_header(struct fetched *fetched, const struct imap_fetch_item *ite
 	return rc;
 }
 
+/* Whether the client is to see it as it is not. */
+static int find_surrogate(const struct fetched *fetched)
+{
+	struct buffer made = { NULL, 0, 0 };
+	struct mime_summary summary;
+	int rc;
+
+	if (fetched->session->is_utf8)
+		return 0;
+	rc = message_summary(
+		fetched->session->mail, fetched->kv, &fetched->message->guid, &made, &summary);
+	if (rc == 0)
+		rc = summary.surrogate_size > 0;
+	buffer_deinit(&made);
+	return rc;
+}
+
+/* `size` bytes at `offset` of the message as it is stored, or those of them that were asked for. */
+static int put_piece(
+	struct fetched *fetched, const struct imap_fetch_item *item, uint64_t offset, uint64_t size)
+{
+	struct imap_session *session = fetched->session;
+	uint64_t skipped = item->is_partial ? item->offset : 0;
+
+	skipped = skipped < size ? skipped : size;
+	size -= skipped;
+	if (item->is_partial && size > item->size_max)
+		size = item->size_max;
+	imap_put_bytes(session, item->label);
+	return imap_large_put(&session->large, offset + skipped, size, &session->out);
+}
+
+/* BODY[] and BODY[TEXT] of a large message. 1: it is not such a case. */
+static int put_large(struct fetched *fetched, const struct imap_fetch_item *item)
+{
+	struct imap_session *session = fetched->session;
+	const struct guid *guid = &fetched->message->guid;
+	bool is_text = item->section.kind == MIME_SECTION_TEXT;
+	uint64_t header_size = 0, size;
+	int rc;
+
+	if (!fetched->in_pieces || item->section.number_count > 0 ||
+		(item->section.kind != MIME_SECTION_ALL && !is_text))
+		return 1;
+	rc = find_surrogate(fetched);
+	if (rc != 0)
+		return rc;
+	rc = imap_large_open(&session->large, session->mail, fetched->kv, guid);
+	if (rc == 0 && is_text)
+		rc = imap_large_header_size(&session->large, &header_size);
+	if (rc < 0)
+		return rc;
+	size = store_stream_size(session->large.stream);
+	return put_piece(fetched, item, header_size, size - header_size);
+}
+
+/* A part of a message that was read to find it, and need not be kept for that. */
+static int put_part(
+	struct fetched *fetched, const struct imap_fetch_item *item, struct bytes octets)
+{
+	struct imap_session *session = fetched->session;
+	const struct buffer *raw = &session->body.raw;
+	bool is_within = octets.ptr >= raw->data && octets.ptr <= raw->data + raw->len;
+	int rc;
+
+	if (!fetched->in_pieces || session->body.is_surrogate || !is_within ||
+		cut_partial(item, octets).len < IMAP_LARGE_SIZE_MIN) {
+		imap_put_bytes(session, item->label);
+		put_octets(session, cut_partial(item, octets));
+		return 0;
+	}
+	rc = imap_large_open(&session->large, session->mail, fetched->kv, &fetched->message->guid);
+	if (rc < 0)
+		return rc;
+	return put_piece(fetched, item, (uint64_t)(octets.ptr - raw->data), octets.len);
+}
+
 static int put_section(struct fetched *fetched, const struct imap_fetch_item *item)
 {
 	struct imap_session *session = fetched->session;
@@ -109,24 +187,30 @@ static int put_section(struct fetched *fetched, const struct imap_fetch_item *it
 
 	if (put_known_fields(fetched, item) || put_header(fetched, item) == 0)
 		return 0;
+	rc = put_large(fetched, item);
+	if (rc <= 0)
+		return rc;
 	rc = load_body(fetched);
 	if (rc < 0)
 		return rc;
 	raw = buffer_bytes(&session->body.raw);
-	imap_put_bytes(session, item->label);
 	if (item->section.kind == MIME_SECTION_ALL && item->section.number_count == 0) {
+		imap_put_bytes(session, item->label);
 		put_octets(session, cut_partial(item, raw));
 		return 0;
 	}
 	rc = mime_section_get(raw,
 		mime_section_is_header(&item->section) ? NULL : imap_body_root(&session->body),
 		&item->section, &scratch, &octets);
-	if (rc == 0)
-		put_octets(session, cut_partial(item, octets));
-	else
+	if (rc == 0) {
+		rc = put_part(fetched, item, octets);
+	} else if (rc == ERR_NOT_FOUND) {
+		imap_put_bytes(session, item->label);
 		imap_put(session, " NIL");
+		rc = 0;
+	}
 	buffer_deinit(&scratch);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	return rc;
 }
 
 /* BINARY and BINARY.SIZE; what holds NUL is a literal8 (RFC 3516). */
@@ -324,7 +408,8 @@ static int put_items(struct fetched *fetched, const struct imap_fetch *fetch, bo
 
 		imap_put(session, blank);
 		rc = put_item(fetched, &fetch->items[i]);
-		if (rc == 0 && session->out.len - start > size_max)
+		if (rc == 0 &&
+			session->out.len - start + imap_large_pending(&session->large) > size_max)
 			rc = ERR_TOO_LARGE;
 		if (rc < 0)
 			return rc;
@@ -359,6 +444,7 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 		.kv = kv,
 		.message = message,
 		.summary_blob = &blob,
+		.in_pieces = fetch->in_pieces && message->size >= IMAP_LARGE_SIZE_MIN,
 		.size = message->size };
 	size_t start = session->out.len, index = imap_view_find(session->view, message->uid);
 	size_t items_start;
@@ -379,8 +465,10 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 		else
 			imap_put(session, ")\r\n");
 	}
-	if (rc < 0)
+	if (rc < 0) {
 		buffer_truncate(&session->out, start);
+		imap_large_deinit(&session->large);
+	}
 	buffer_deinit(&blob);
 	return rc < 0 ? rc : fetched.is_surrogate;
 }

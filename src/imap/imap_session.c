@@ -254,6 +254,7 @@ static void user_deinit(struct imap_session *session)
 	sync_session_free(&session->sync);
 	object_server_free(&session->objects);
 	imap_body_deinit(&session->body);
+	imap_large_deinit(&session->large);
 }
 
 void imap_session_forget_user(struct imap_session *session)

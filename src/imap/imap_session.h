@@ -11,6 +11,7 @@
 
 #include "imap/imap_body.h"
 #include "imap/imap_frame.h"
+#include "imap/imap_large.h"
 #include "imap/imap_parse.h"
 #include "imap/imap_server.h"
 #include "imap/imap_view.h"
@@ -99,6 +100,7 @@ struct imap_session {
 	void (*work_free)(void *work); /* ... and how to end it early */
 
 	struct imap_body body;          /* read last; kept between FETCHes of partials only */
+	struct imap_large large;        /* what is sent in pieces */
 	struct sasl_channel channel;    /* see imap_login_channel() */
 	struct buffer certificate_name; /* the channel's */
 	struct sasl_server *sasl;       /* during AUTHENTICATE */

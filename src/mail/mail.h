@@ -11,6 +11,7 @@
 #include "mail/account_mode.h"
 #include "mail/mime_summary.h"
 
+struct store_stream; /* store/store_stream.h */
 struct mail;
 
 /* Keeps `store` and `clock` borrowed until mail_close(). */
@@ -232,6 +233,9 @@ int message_body(struct mail *mail, struct kv_txn *kv, const struct guid *guid, 
 /* The same, but perhaps no more of it than the message's header. */
 int message_header(
 	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+/* Reads a body in pieces. Errors as above, and those of store_stream_open(). */
+int message_stream(struct mail *mail, struct kv_txn *kv, const struct guid *guid,
+	struct store_stream **stream_r);
 /*
  * The prepared summary, borrowed from the snapshot; or, if it is not there or of an older version,
  * made from the body, appended to *made and borrowed from there until its next change.

@@ -7,6 +7,7 @@
 #include "mail/mime_sort.h"
 #include "mail/mime_summary.h"
 #include "mail/tables.h"
+#include "store/store_stream.h"
 
 #include <stdlib.h>
 
@@ -134,6 +135,12 @@ int message_header(
 	struct mail *mail, struct kv_txn *kv, const struct guid *guid, struct buffer *out)
 {
 	return store_body_read_head(mail_store(mail), kv, guid, out);
+}
+
+int message_stream(struct mail *mail, struct kv_txn *kv, const struct guid *guid,
+	struct store_stream **stream_r)
+{
+	return store_stream_open(mail_store(mail), kv, guid, stream_r);
 }
 
 int message_summary_ready(

@@ -188,6 +188,12 @@ static int put_register(struct merge_state *state, const struct register_record 
 		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
 		has_mine = rc == 0;
+		/* Made elsewhere, and passed on by a copy that has forgotten what it lost to. */
+		rc = has_mine && stamp_compare(mine.stamp, theirs->stamp) > 0
+			     ? keep_script(state, theirs, &mine, output)
+			     : 0;
+		if (rc < 0)
+			return rc;
 	}
 	joined = has_mine ? mine : *theirs;
 	if (has_mine && theirs != NULL)

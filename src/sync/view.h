@@ -157,7 +157,8 @@ int view_digest(struct kv_txn *kv, const struct account_header *header, const st
 
 /*
  * change_set_read() of what is in the view: also all of the mailboxes in it that are fresh and were
- * renamed since, or told of. These come with the first part where `count_max` cuts.
+ * renamed since, or told of, or are what one of them forwards to since then. These come with the
+ * first part where `count_max` cuts.
  */
 int view_changes(struct kv_txn *kv, const struct account_header *header, const struct view *view,
 	uint64_t since, uint64_t common, size_t count_max, struct arena *arena,

@@ -2,9 +2,11 @@
 #include "sync/view.h"
 
 #include "base/error.h"
+#include "base/mem.h"
 #include "mail/annotation.h"
 
 #include <limits.h>
+#include <stdlib.h>
 
 #define READ_STOP INT_MAX /* the set is full; never seen by callers */
 
@@ -16,14 +18,26 @@ struct view_read {
 	uint64_t since, common;
 	uint64_t reached;
 	size_t room;
+	struct id128 *entered; /* what mailboxes among the changes forward to */
+	size_t entered_count, entered_room;
 };
 
-static bool is_told(const struct view *view, struct id128 mailbox)
+static bool has_id(const struct id128 *ids, size_t count, struct id128 id)
 {
-	for (size_t i = 0; i < view->told_count; i++)
-		if (id128_equal(view->told[i], mailbox))
+	for (size_t i = 0; i < count; i++)
+		if (id128_equal(ids[i], id))
 			return true;
 	return false;
+}
+
+/* A mailbox in the view was united with it, which brings it into the view. */
+static void note_entered(struct view_read *read, struct id128 mailbox)
+{
+	if (id128_is_none(mailbox) || has_id(read->entered, read->entered_count, mailbox))
+		return;
+	mem_grow((void **)&read->entered, &read->entered_room, read->entered_count + 1,
+		sizeof(*read->entered));
+	read->entered[read->entered_count++] = mailbox;
 }
 
 /* Records outside of the view take no room, but are passed. */
@@ -42,8 +56,10 @@ static int read_mailbox(void *context, const struct mailbox_record *mailbox)
 	bool is_seen = view_has(read->view, mailbox->id);
 	int rc = take_room(read, mailbox->sequence, is_seen);
 
-	if (rc == 0 && is_seen)
+	if (rc == 0 && is_seen) {
 		change_set_add_mailbox(read->set, mailbox);
+		note_entered(read, mailbox->forward);
+	}
 	return rc;
 }
 
@@ -170,10 +186,36 @@ static int add_whole_mailbox(struct view_read *read, const struct mailbox_record
 				read->arena, add_whole_message, read);
 }
 
+static bool is_news(const struct view_read *read, const struct mailbox_record *mailbox)
+{
+	const struct view *view = read->view;
+
+	return has_id(view->told, view->told_count, mailbox->id) ||
+	       has_id(read->entered, read->entered_count, mailbox->id) ||
+	       (mailbox->sequence > read->since && mailbox->sequence <= read->reached);
+}
+
+/* Forwards go on. */
+static int follow_entered(struct view_read *read)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < read->entered_count && rc == 0; i++) {
+		struct mailbox_record mailbox;
+
+		rc = account_get_mailbox(
+			read->kv, read->view->account, read->entered[i], read->arena, &mailbox);
+		if (rc == 0)
+			note_entered(read, mailbox.forward);
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+	}
+	return rc;
+}
+
 static int add_fresh_mailboxes(struct view_read *read)
 {
 	const struct view *view = read->view;
-	int rc = 0;
+	int rc = follow_entered(read);
 
 	for (size_t i = 0; i < view->id_count && rc == 0; i++) {
 		struct mailbox_record mailbox;
@@ -182,9 +224,7 @@ static int add_fresh_mailboxes(struct view_read *read)
 			continue;
 		rc = account_get_mailbox(
 			read->kv, view->account, view->ids[i], read->arena, &mailbox);
-		if (rc == 0 &&
-			(is_told(view, mailbox.id) || (mailbox.sequence > read->since &&
-							      mailbox.sequence <= read->reached)))
+		if (rc == 0 && is_news(read, &mailbox))
 			rc = add_whole_mailbox(read, &mailbox);
 		rc = rc == ERR_NOT_FOUND ? 0 : rc;
 	}
@@ -242,6 +282,7 @@ int view_changes(struct kv_txn *kv, const struct account_header *header, const s
 		rc = add_fresh_mailboxes(&read);
 	if (rc == 0)
 		rc = add_annotations_of_moved(&read);
+	free(read.entered);
 	if (rc < 0) {
 		change_set_deinit(set_r);
 		return rc;

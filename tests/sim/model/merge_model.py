@@ -267,7 +267,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
     def result(new, changes_mine, changes_theirs):
         return A.tick(floor) if changes_mine and new.ms <= A.top or changes_theirs and new.ms <= T_top else new.ms
     def write_reg(k, ours, th):
-        if th and k in mr and ours.st != th.st:
+        if th and ours and ours.st != th.st and (k in mr or ours.st > th.st):
             lost, won = (th, ours) if merge_reg(ours, th) is ours else (ours, th)
             name = (SCRIPT, '', kept_name(k[2], lost.st))
             if k[0] == SCRIPT and lost.val is not None and lost.st not in won.known and won.val != lost.val and not any(

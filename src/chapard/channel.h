@@ -91,7 +91,8 @@ void channel_hold(struct channel *channel);
 void channel_release(struct channel *channel);
 /*
  * Has the peer answer one SYNC request, between those of the exchanges. ERR_UNAVAILABLE: there is
- * no connection, the request was not sent; ERR_TIMEOUT, ERR_CLOSED: it may have been carried out.
+ * no connection, the request was not sent; ERR_REFUSED: the same, as it is paused; ERR_TIMEOUT,
+ * ERR_CLOSED: it may have been carried out.
  */
 int channel_ask(struct channel *channel, struct bytes request, unsigned timeout_ms,
 	struct buffer *answer, struct error *error);

@@ -104,9 +104,13 @@ int channel_ask(struct channel *channel, struct bytes request, unsigned timeout_
 	buffer_append_bytes(&question->request, request);
 	pthread_mutex_lock(&channel->lock);
 	if (!is_up(channel)) {
+		bool is_paused = channel->is_paused;
+
 		pthread_mutex_unlock(&channel->lock);
 		question_free(question);
-		return error_set(error, ERR_UNAVAILABLE, "there is no connection to the peer");
+		return is_paused ? error_set(error, ERR_REFUSED, "the channel is paused")
+				 : error_set(error, ERR_UNAVAILABLE,
+					   "there is no connection to the peer");
 	}
 	TAILQ_INSERT_TAIL(&channel->questions, question, link);
 	net_client_wake(channel->client);

@@ -229,14 +229,16 @@ static void peers_neither_bring_it_back_nor_take_it_for_deleted(void **state)
 		node_count(set->c, "INBOX") + node_count(set->c, "Work"), MESSAGE_COUNT - 1 + 2);
 }
 
+#define NO_DIGEST "00000000000000000000000000000000"
+
 static void requests_of_peers_are_answered_with_where_it_is(void **state)
 {
 	static const char *const requests[] = { "CHANGES %(ACCOUNT anna SINCE 1)",
 		"RANGE %(ACCOUNT anna)", "GET %(ACCOUNT anna INSTANCES ())",
 		"INTEGRATE %(ACCOUNT anna SINCE 0 SEQUENCE 1 HIGHEST 0)",
 		"FILL %(ACCOUNT anna SINCE 0 SEQUENCE 1 HIGHEST 0)",
-		"APPLY %(ACCOUNT anna EXPECT 0 SINCE 0 SEQUENCE 1 HIGHEST 0 RESULT "
-		"00000000000000000000000000000000)" };
+		"APPLY %(ACCOUNT anna EXPECT 0 SINCE 0 SEQUENCE 1 HIGHEST 0 RESULT " NO_DIGEST
+		")" };
 	struct set *set = *state;
 	struct buffer answer = { 0 };
 	char away[32];

@@ -105,10 +105,21 @@ static void wait_while_paused(struct channel *channel)
 	pthread_mutex_unlock(&channel->lock);
 }
 
+/* A part of the time that the peer has been away: what was short costs little, and nobody knocks
+ * at a dead node all the time. */
+static uint64_t pause_after(uint64_t away_ms)
+{
+	uint64_t pause_ms = away_ms / 16;
+
+	if (pause_ms < CHANNEL_PAUSE_MIN_MS)
+		return CHANNEL_PAUSE_MIN_MS;
+	return pause_ms < CHANNEL_PAUSE_MAX_MS ? pause_ms : CHANNEL_PAUSE_MAX_MS;
+}
+
 static void *channel_run(void *context)
 {
 	struct channel *channel = context;
-	uint64_t pause_ms = CHANNEL_PAUSE_MIN_MS;
+	uint64_t away_since_ms = clock_monotonic_ms();
 	struct error error = { 0 };
 
 	if (channel_load(channel, &error) < 0)
@@ -119,11 +130,9 @@ static void *channel_run(void *context)
 			break;
 		error = (struct error){ 0 };
 		if (run_connection(channel, &error))
-			pause_ms = CHANNEL_PAUSE_MIN_MS;
+			away_since_ms = clock_monotonic_ms();
 		tell_down(channel, &error);
-		pause_before_retry(channel, pause_ms);
-		pause_ms =
-			pause_ms * 2 < CHANNEL_PAUSE_MAX_MS ? pause_ms * 2 : CHANNEL_PAUSE_MAX_MS;
+		pause_before_retry(channel, pause_after(clock_monotonic_ms() - away_since_ms));
 	}
 	(void)channel_save(channel, &error);
 	return NULL;

@@ -454,11 +454,11 @@ static void put_messages(struct merge_state *state, struct merge_output *output)
 		struct work_message *message = state->message_list[i];
 		struct message_record *joined = &message->joined;
 		bool changes_mine = !message->has_mine || !message_same(joined, &message->mine);
-		bool changes_theirs = message->theirs != NULL ? !is_told_same(state, joined,
-									&message->theirs->record)
-							      : message->is_mine_changed;
+		bool changes_theirs = message->is_mine_changed;
 		bool is_equal;
 
+		if (message->theirs != NULL)
+			changes_theirs = !is_told_same(state, joined, &message->theirs->record);
 		joined->modseq =
 			merge_result_modseq(state, joined->modseq, changes_mine, changes_theirs);
 		is_equal = message->has_mine && message->theirs != NULL &&

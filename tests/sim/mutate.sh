@@ -68,7 +68,9 @@ partial: the peer is not told what else is in the view|src/sync/exchange.c|s/if 
 partial: what forwards into the view is not in it|src/sync/view.c|s/if (has_from == has_to)/if (!has_from || has_to)/
 partial: what was elsewhere and appears counts as known|src/mail/account_put_message.c|s/write->counts_as_placed || appears ||/write->counts_as_placed ||/
 partial: what is hidden from both goes round|src/sync/responder_records.c|s/if (mine == NULL || !message_is_shown(mine))/if (false)/
-partial: what the peer is not shown is restamped for it|src/sync/merge.c|s/? !is_told_same(state, joined, \&message->theirs->record)/? !message_same(joined, \&message->theirs->record)/
+partial: what the peer is not shown is restamped for it|src/sync/merge.c|s/changes_theirs = !is_told_same(state, joined, /changes_theirs = !message_same(joined, /
+partial: a UIDVALIDITY that is taken outside of the view is taken again|src/sync/responder_records.c|s/if (apply->view.is_whole || (mine != NULL/if (true || (mine != NULL/
+partial: what a union brings into the view is not told|src/sync/view_changes.c|s/note_entered(read, mailbox->forward);/(void)0;/
 every UID is good for me|src/sync/merge_place.c|s/!is_good_for_me(message, home, uid) ||/false ||/
 every UID is good for them|src/sync/merge_place.c|s/!is_good_for_them(state, message, home, uid)/false/
 new UIDs begin at my UIDNEXT only|src/sync/merge_join.c|s/joined.uidnext = a->uidnext > b->uidnext ? a->uidnext : b->uidnext;/joined.uidnext = a->uidnext;/

@@ -35,6 +35,8 @@ struct own_script {
 struct ledger_more {
 	struct own_mailbox *mailboxes;
 	size_t mailbox_count, mailbox_room;
+	struct own_text *names; /* all that clients ever gave to mailboxes */
+	size_t name_count, name_room;
 	struct own_script *scripts;
 	size_t script_count, script_room;
 };
@@ -55,6 +57,7 @@ void ledger_more_free(struct ledger_more **more)
 {
 	forget_scripts(*more);
 	free((*more)->scripts);
+	free((*more)->names);
 	free((*more)->mailboxes);
 	free(*more);
 	*more = NULL;
@@ -77,7 +80,15 @@ static bool is_text(const struct own_text *own, struct stamp stamp, struct bytes
 	       bytes_equal(text, bytes_of(own->text, own->len));
 }
 
-/* That, or a later one that a client gave the mailbox whose mail this one was made for. */
+static void note_name(struct ledger_more *more, const struct own_text *name)
+{
+	mem_grow((void **)&more->names, &more->name_room, more->name_count + 1,
+		sizeof(*more->names));
+	more->names[more->name_count++] = *name;
+}
+
+/* That, or a later one that a client gave the mailbox whose mail this one was made for, and which
+ * may be called otherwise since then. */
 static bool is_latest(const struct ledger_more *more, const struct own_text *own, bool is_name,
 	struct stamp stamp, struct bytes text)
 {
@@ -85,9 +96,11 @@ static bool is_latest(const struct ledger_more *more, const struct own_text *own
 		return true;
 	if (stamp_compare(stamp, own->stamp) <= 0)
 		return false;
-	for (size_t i = 0; i < more->mailbox_count; i++)
-		if (is_text(is_name ? &more->mailboxes[i].name : &more->mailboxes[i].special_use,
-			    stamp, text))
+	for (size_t i = 0; is_name && i < more->name_count; i++)
+		if (is_text(&more->names[i], stamp, text))
+			return true;
+	for (size_t i = 0; !is_name && i < more->mailbox_count; i++)
+		if (is_text(&more->mailboxes[i].special_use, stamp, text))
 			return true;
 	return false;
 }
@@ -214,6 +227,8 @@ void ledger_more_mailbox(struct ledger_more *more, const struct mailbox_record *
 		*own = (struct own_mailbox){ .id = mailbox->id };
 	}
 	take_text(&own->name, mailbox->name_stamp, mailbox->name);
+	if (is_text(&own->name, mailbox->name_stamp, mailbox->name))
+		note_name(more, &own->name);
 	take_text(&own->special_use, mailbox->special_use_stamp, mailbox->special_use);
 	own->is_deleted = own->is_deleted || !mailbox_is_live(mailbox);
 }

@@ -203,6 +203,7 @@ void daemon_fronts_open(struct daemon *daemon)
 	imap.groups = daemon->groups;
 	buffer_printf(&daemon->recent_path, "%s/recent", daemon->config->store_path);
 	imap.recent_path = buffer_string(&daemon->recent_path);
+	imap.spill_folder = daemon->config->store_path;
 	daemon->imap = imap_server_new(&imap);
 	daemon->lmtp = lmtp_server_new(&lmtp);
 }

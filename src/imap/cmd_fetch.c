@@ -210,6 +210,9 @@ static enum net_result fetch_run(struct imap_session *session)
 			break;
 	}
 	if (rc > 0) {
+		/* What the client is to get of it stands in the buffer. */
+		if (session->body.raw.len >= IMAP_LARGE_SIZE_MIN)
+			imap_body_deinit(&session->body);
 		session->resume = fetch_run;
 		return NET_AGAIN;
 	}

@@ -236,7 +236,11 @@ static int put_binary(struct fetched *fetched, const struct imap_fetch_item *ite
 	}
 	content = cut_partial(item, content);
 	imap_put(session, bytes_find(content, '\0') < content.len ? " ~" : " ");
-	imap_put_literal(&session->out, content);
+	if (fetched->in_pieces && content.len >= IMAP_LARGE_SIZE_MIN)
+		imap_large_put_made(
+			&session->large, session->options->spill_folder, content, &session->out);
+	else
+		imap_put_literal(&session->out, content);
 	return 0;
 }
 

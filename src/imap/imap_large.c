@@ -5,9 +5,19 @@
 #include "base/mem.h"
 #include "mail/mime_header.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define HEADER_PIECE_SIZE (16u * 1024) /* bytes; at first, then doubled */
+
+static bool needs_stream(const struct imap_large *large)
+{
+	for (size_t i = large->gap_next; i < large->gap_count; i++)
+		if (large->gaps[i].file < 0)
+			return true;
+	return false;
+}
 
 int imap_large_open(
 	struct imap_large *large, struct mail *mail, struct kv_txn *kv, const struct guid *guid)
@@ -15,7 +25,7 @@ int imap_large_open(
 	if (large->stream != NULL && guid_equal(store_stream_guid(large->stream), guid) &&
 		store_stream_wake(large->stream, kv) == 0)
 		return 0;
-	assert(large->gap_count == 0);
+	assert(!needs_stream(large));
 	store_stream_close(&large->stream);
 	large->has_header_size = false;
 	return message_stream(mail, kv, guid, &large->stream);
@@ -28,12 +38,19 @@ static int seek(struct imap_large *large, uint64_t offset)
 	return store_stream_skip(large->stream, offset - store_stream_position(large->stream));
 }
 
-static void gap_add(struct imap_large *large, size_t at, uint64_t offset, uint64_t size)
+static void gap_add(struct imap_large *large, size_t at, int file, uint64_t offset, uint64_t size)
 {
 	mem_grow((void **)&large->gaps, &large->gap_room, large->gap_count + 1,
 		sizeof(*large->gaps));
 	large->gaps[large->gap_count++] =
-		(struct imap_large_gap){ .at = at, .offset = offset, .size = size };
+		(struct imap_large_gap){ .at = at, .file = file, .offset = offset, .size = size };
+}
+
+static void gap_close(struct imap_large_gap *gap)
+{
+	if (gap->file >= 0)
+		close(gap->file);
+	gap->file = -1;
 }
 
 int imap_large_header_size(struct imap_large *large, uint64_t *size_r)
@@ -56,21 +73,57 @@ int imap_large_header_size(struct imap_large *large, uint64_t *size_r)
 	return rc;
 }
 
+static void put_size(struct buffer *out, uint64_t size)
+{
+	buffer_append_byte(out, '{');
+	buffer_append_number(out, size);
+	buffer_append_string(out, "}\r\n");
+}
+
 int imap_large_put(struct imap_large *large, uint64_t offset, uint64_t size, struct buffer *out)
 {
 	int rc = 0;
 
-	buffer_append_string(out, " {");
-	buffer_append_number(out, size);
-	buffer_append_string(out, "}\r\n");
+	buffer_append_byte(out, ' ');
+	put_size(out, size);
 	if (size > IMAP_LARGE_PIECE_SIZE) {
-		gap_add(large, out->len, offset, size);
+		gap_add(large, out->len, -1, offset, size);
 	} else if (size > 0) {
 		rc = seek(large, offset);
 		if (rc == 0)
 			rc = store_stream_read(large->stream, (size_t)size, out);
 	}
 	return rc;
+}
+
+/* The descriptor of a file without a name that holds the octets, or -1. */
+static int put_aside(const char *folder, struct bytes octets)
+{
+	int file = folder != NULL ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+
+	while (file >= 0 && octets.len > 0) {
+		ssize_t written = write(file, octets.ptr, octets.len);
+
+		if (written > 0) {
+			bytes_skip(&octets, (size_t)written);
+		} else {
+			close(file);
+			file = -1;
+		}
+	}
+	return file;
+}
+
+void imap_large_put_made(
+	struct imap_large *large, const char *folder, struct bytes octets, struct buffer *out)
+{
+	int file = put_aside(folder, octets);
+
+	put_size(out, octets.len);
+	if (file >= 0)
+		gap_add(large, out->len, file, 0, octets.len);
+	else
+		buffer_append_bytes(out, octets);
 }
 
 uint64_t imap_large_pending(const struct imap_large *large)
@@ -82,11 +135,27 @@ uint64_t imap_large_pending(const struct imap_large *large)
 	return size;
 }
 
+static int read_file(const struct imap_large_gap *gap, size_t size, struct buffer *out)
+{
+	size_t end = out->len + size;
+
+	buffer_reserve(out, size);
+	while (out->len < end) {
+		ssize_t got = pread(gap->file, out->data + out->len, end - out->len,
+			(off_t)(gap->sent + size - (end - out->len)));
+
+		if (got <= 0)
+			return ERR_IO;
+		out->len += (size_t)got;
+	}
+	return 0;
+}
+
 /* 0, 1 or an error as imap_large_send() has them. */
 static int fill(struct imap_session *session, struct imap_large_gap *gap)
 {
 	struct imap_large *large = &session->large;
-	int rc = gap->sent == 0 ? seek(large, gap->offset) : 0;
+	int rc = gap->sent == 0 && gap->file < 0 ? seek(large, gap->offset) : 0;
 
 	while (rc == 0 && gap->sent < gap->size) {
 		uint64_t left = gap->size - gap->sent;
@@ -94,7 +163,8 @@ static int fill(struct imap_session *session, struct imap_large_gap *gap)
 
 		if (imap_is_full(session))
 			return 1;
-		rc = store_stream_read(large->stream, size, &session->out);
+		rc = gap->file < 0 ? store_stream_read(large->stream, size, &session->out)
+				   : read_file(gap, size, &session->out);
 		gap->sent += size;
 	}
 	return rc;
@@ -127,8 +197,10 @@ int imap_large_send(struct imap_session *session)
 
 		put_text(session, gap->at);
 		rc = fill(session, gap);
-		if (rc == 0)
+		if (rc == 0) {
+			gap_close(gap);
 			large->gap_next++;
+		}
 	}
 	if (rc != 0)
 		return rc;
@@ -147,6 +219,8 @@ void imap_large_sleep(struct imap_large *large)
 
 void imap_large_deinit(struct imap_large *large)
 {
+	for (size_t i = 0; i < large->gap_count; i++)
+		gap_close(&large->gaps[i]);
 	store_stream_close(&large->stream);
 	buffer_deinit(&large->text);
 	free(large->gaps);

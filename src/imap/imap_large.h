@@ -1,8 +1,8 @@
 /*
  * imap_large: sections of large messages, which go out in pieces as the client takes them. An
- * answer is written with gaps; imap_large_send() fills them from the stored body. So a client that
- * stops reading costs the connection's buffer and what unpacking needs to go on (store_stream.h),
- * however large the message is.
+ * answer is written with gaps; imap_large_send() fills them from the stored body, or from a file.
+ * So a client that stops reading costs the connection's buffer and what unpacking needs to go on
+ * (store_stream.h), however large the message is.
  */
 #ifndef CHAPAR_IMAP_IMAP_LARGE_H
 #define CHAPAR_IMAP_IMAP_LARGE_H
@@ -17,8 +17,9 @@ struct imap_session;
 
 struct imap_large_gap {
 	size_t at;           /* in the text */
-	uint64_t offset;     /* of the body, what is to be sent ... */
-	uint64_t size, sent; /* ... and was sent of it */
+	int file;            /* what is to be sent, if it is not of the body; -1: it is */
+	uint64_t offset;     /* of the body ... */
+	uint64_t size, sent; /* ... and how much was sent of it */
 };
 
 struct imap_large { /* zeroed at first */
@@ -40,6 +41,13 @@ int imap_large_open(
  * are few. Errors of store_stream_read().
  */
 int imap_large_put(struct imap_large *large, uint64_t offset, uint64_t size, struct buffer *out);
+/*
+ * Appends a literal of octets that were made of the body, with a gap. They are put aside in a file
+ * without a name in `folder`, which goes when they are sent; NULL, or it cannot be written: they
+ * are appended as they are.
+ */
+void imap_large_put_made(
+	struct imap_large *large, const char *folder, struct bytes octets, struct buffer *out);
 /* The size of the body's header with its empty line. Errors of store_stream_read(). */
 int imap_large_header_size(struct imap_large *large, uint64_t *size_r);
 /* Bytes of all gaps that are to be filled. */

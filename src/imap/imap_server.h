@@ -67,6 +67,9 @@ struct imap_server_options { /* 0 or NULL: the default */
 	/* Where it is kept who was told of which messages (imap_recent.h); borrowed. NULL: in
 	 * memory only. */
 	const char *recent_path;
+	/* For files without names: what was decoded for clients that are slow (imap_large.h);
+	 * borrowed. NULL: it stays in memory. */
+	const char *spill_folder;
 };
 
 /* Strings are borrowed. Never fails. */

@@ -1,6 +1,7 @@
 """Clients that stop in the middle of a large FETCH: each costs a buffer, not a message; what comes
 when they read on is the message, whatever became of its file; and damage never passes for mail."""
 
+import base64
 import os
 import re
 import socket
@@ -93,6 +94,37 @@ class StalledClients(chapar.TestCase):
                 self.assertTrue(client.rest() == wanted[i % 2], "other octets")
                 self.assertEqual(client.stream.readline(), b")\r\n")
                 self.assertEqual(client.finish(client.tag)[0], "OK")
+            client.close()
+
+    def test_what_is_decoded_for_a_client_waits_on_disk(self):
+        plain = os.urandom(12 * MIB)
+        encoded = base64.encodebytes(plain).replace(b"\n", b"\r\n")
+        text = multipart([b"small"]).replace(
+            b"--limit--\r\n",
+            b"--limit\r\nContent-Type: application/octet-stream\r\n"
+            b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded + b"--limit--\r\n",
+        )
+        self.append(text)
+        with self.alone.imap("alice") as client:  # with what is held once and for all
+            client.select()
+            answer = client.fetch(1, "BINARY.PEEK[2] BODY.PEEK[2] BINARY.PEEK[1]")[1]
+            self.assertTrue(answer["BINARY[2]"] == plain, "other octets")
+            self.assertTrue(answer["BODY[2]"] == encoded[:-2], "other octets")
+            self.assertEqual(answer["BINARY[1]"], b"small")
+            part = client.fetch(1, "BINARY.PEEK[2]<5.3000000>")[1]["BINARY[2]<5>"]
+            self.assertTrue(part == plain[5:3000005], "other octets")
+        before = resident(self.alone)
+        stalled = [Stalled(self.alone, "alice", "FETCH 1 BINARY.PEEK[2]") for _ in range(CLIENTS)]
+        time.sleep(2)
+        # What decoding took for a moment may stay with the allocator: of two threads, not of each client.
+        grown = resident(self.alone) - before
+        print("%d stalled clients of BINARY: %d KiB each" % (CLIENTS, grown / CLIENTS / 1024))
+        self.assertLess(grown, CLIENTS * CLIENT_BYTES)
+        for client in stalled[:2]:
+            self.assertTrue(client.rest() == plain, "other octets")
+            self.assertEqual(client.stream.readline(), b")\r\n")
+            self.assertEqual(client.finish(client.tag)[0], "OK")
+        for client in stalled:
             client.close()
 
     def test_sections_and_partials_are_those_of_the_message(self):

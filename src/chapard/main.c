@@ -7,9 +7,12 @@
 #include "chapard/exit_code.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
+
+#define KEPT_MEMORY_MAX (1024 * 1024) /* bytes, of one allocation or at the top of an arena */
 
 enum long_option { OPTION_CHECK = 256, OPTION_HELP_CONFIG, OPTION_HELP, OPTION_VERSION };
 
@@ -53,6 +56,14 @@ static int serve(const struct config *config)
 	return exit_code_of(rc);
 }
 
+/* glibc raises both by what was freed last: after one large message or commit it would keep that
+ * much in each thread's arena for good. */
+static void give_memory_back(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY_MAX);
+	(void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY_MAX);
+}
+
 int main(int argc, char **argv)
 {
 	const char *file = CONFIG_FILE_DEFAULT;
@@ -61,6 +72,7 @@ int main(int argc, char **argv)
 	bool is_check = false;
 	int option, code;
 
+	give_memory_back();
 	while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1)
 		switch (option) {
 		case 'c':

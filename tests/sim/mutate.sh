@@ -15,12 +15,17 @@ tar -c --exclude=./.git --exclude=./.deps --exclude="./build*" --exclude=node_mo
 meson setup "$work/build" "$work" -Dbuildtype=release -Dwerror=false >"$work/log" 2>&1 || { cat "$work/log"; exit 2; }
 sim="$work/build/tests/sim/chapar-sim"
 ninja -C "$work/build" tests/sim/chapar-sim >"$work/log" 2>&1 || { tail -20 "$work/log"; exit 2; }
-"$sim" --schedules "$schedules" --seed 1 >"$work/out" || { echo "fails without any mutation:"; cat "$work/out"; exit 2; }
+# What is run of partial copies; what fails by itself would seem to notice everything.
+run_partial() {
+	timeout 600 "$sim" --filtered --seeds "$work/tests/sim/failing-seeds-filtered.txt" &&
+		timeout 600 "$sim" --stop --schedules "$schedules" --seed 840000000 --filtered
+}
+{ "$sim" --schedules "$schedules" --seed 1 && run_partial; } >"$work/out" || { echo "fails without any mutation:"; cat "$work/out"; exit 2; }
 
 # Runs the simulation, in large and small messages, or a unit test.
 run_test() {
 	if [ "$1" = partial ]; then
-		timeout 600 "$sim" --stop --schedules "$schedules" --seed 1 --filtered
+		run_partial
 	elif [ -n "$1" ]; then
 		timeout 300 "$work/build/tests/unit/$1"
 	else

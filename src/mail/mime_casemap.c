@@ -14,28 +14,32 @@
 #define HANGUL_FIRST 0xac00
 #define HANGUL_LAST 0xd7a3
 
-static void character_append(const UNormalizer2 *decomposer, UChar32 character, struct buffer *out)
+static struct mime_folded_character character_fold(
+	const UNormalizer2 *decomposer, int character, struct buffer *out)
 {
+	struct mime_folded_character folded = { .character = character };
 	UChar units[DECOMPOSITION_UNITS_MAX];
 	char utf8[DECOMPOSITION_UNITS_MAX * 3];
 	UErrorCode status = U_ZERO_ERROR;
-	int32_t count, size = 0;
+	int32_t count = -1, size = 0;
+	size_t before = out->len;
 
 	character = u_totitle(character);
 	/* Hangul syllables decompose by a rule, not by the property that RFC 5051 names. */
-	if (character >= HANGUL_FIRST && character <= HANGUL_LAST) {
-		mime_utf8_append(out, character);
-		return;
-	}
-	count = decomposer == NULL ? -1
-				   : unorm2_getDecomposition(decomposer, character, units,
-					     DECOMPOSITION_UNITS_MAX, &status);
+	if (decomposer != NULL && (character < HANGUL_FIRST || character > HANGUL_LAST))
+		count = unorm2_getDecomposition(
+			decomposer, character, units, DECOMPOSITION_UNITS_MAX, &status);
 	if (count >= 0)
 		u_strToUTF8(utf8, sizeof(utf8), &size, units, count, &status);
 	if (count < 0 || U_FAILURE(status))
 		mime_utf8_append(out, character);
 	else
 		buffer_append(out, utf8, (size_t)size);
+	if (out->len - before <= sizeof(folded.octets)) {
+		folded.size = (uint8_t)(out->len - before);
+		memcpy(folded.octets, out->data + before, folded.size);
+	}
+	return folded;
 }
 
 void mime_upper_copy(unsigned char *to, const unsigned char *from, size_t size)
@@ -58,11 +62,21 @@ void mime_upper_copy(unsigned char *to, const unsigned char *from, size_t size)
 		to[i] = from[i] >= 'a' && from[i] <= 'z' ? (unsigned char)(from[i] - 32) : from[i];
 }
 
-void mime_casemap(struct bytes utf8, struct buffer *out)
+static void character_append(struct mime_folder *folder, int character, struct buffer *out)
 {
+	struct mime_folded_character *known =
+		&folder->known[(unsigned)character % MIME_FOLDER_COUNT];
 	UErrorCode status = U_ZERO_ERROR;
-	const UNormalizer2 *decomposer = NULL;
 
+	if (known->size > 0 && known->character == character) {
+		buffer_append(out, known->octets, known->size);
+		return;
+	}
+	*known = character_fold(unorm2_getNFKDInstance(&status), character, out);
+}
+
+void mime_fold(struct mime_folder *folder, struct bytes utf8, struct buffer *out)
+{
 	buffer_reserve(out, utf8.len);
 	while (utf8.len > 0) {
 		size_t ascii = bytes_ascii_len(utf8);
@@ -73,9 +87,14 @@ void mime_casemap(struct bytes utf8, struct buffer *out)
 			bytes_skip(&utf8, ascii);
 			continue;
 		}
-		if (decomposer == NULL)
-			decomposer = unorm2_getNFKDInstance(&status);
 		character = mime_utf8_take(&utf8);
-		character_append(decomposer, character < 0 ? 0xfffd : character, out);
+		character_append(folder, character < 0 ? 0xfffd : character, out);
 	}
+}
+
+void mime_casemap(struct bytes utf8, struct buffer *out)
+{
+	struct mime_folder folder = { 0 };
+
+	mime_fold(&folder, utf8, out);
 }

@@ -24,11 +24,13 @@ static int hex_octet(struct bytes text)
 	return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
-/* A line's text without its end; trailing white space is not part of it (RFC 2045, 6.7). */
-static void quoted_printable_line(struct bytes line, struct buffer *out)
+/* The line that *in begins with, without its end, is put at `to`; returns behind it. White space at
+ * its end is not part of it (RFC 2045, 6.7). What is decoded is never longer than what it was. */
+static unsigned char *quoted_printable_line(struct bytes line, unsigned char *to)
 {
 	struct bytes text = mime_trim_end(line);
 	bool is_soft = text.len > 0 && text.ptr[text.len - 1] == '=';
+	bool has_end = line.ptr[line.len - 1] == '\n';
 
 	if (is_soft)
 		text.len--;
@@ -36,25 +38,32 @@ static void quoted_printable_line(struct bytes line, struct buffer *out)
 		size_t size = bytes_find(text, '=');
 		int octet;
 
-		buffer_append_bytes(out, bytes_take(&text, size));
+		memcpy(to, text.ptr, size);
+		to += size;
+		bytes_skip(&text, size);
 		if (text.len == 0)
 			break;
 		octet = hex_octet(text);
-		buffer_append_byte(out, octet < 0 ? '=' : octet);
+		*to++ = octet < 0 ? '=' : (unsigned char)octet;
 		bytes_skip(&text, octet < 0 ? 1 : 3);
 	}
-	if (is_soft || bytes_peek(bytes_of(line.ptr + line.len - 1, 1)) != '\n')
-		return;
+	if (is_soft || !has_end)
+		return to;
 	if (line.len > 1 && line.ptr[line.len - 2] == '\r')
-		buffer_append_byte(out, '\r');
-	buffer_append_byte(out, '\n');
+		*to++ = '\r';
+	*to++ = '\n';
+	return to;
 }
 
 static void quoted_printable_decode(struct bytes body, struct buffer *out)
 {
-	buffer_reserve(out, body.len);
+	size_t before = out->len;
+	unsigned char *to = buffer_extend(out, body.len);
+
 	while (body.len > 0)
-		quoted_printable_line(bytes_take(&body, mime_line_size(body)), out);
+		to = quoted_printable_line(bytes_take(&body, mime_line_size(body)), to);
+	buffer_truncate(out, (size_t)(to - out->data));
+	assert(out->len >= before);
 }
 
 static int base64_digit(int byte)

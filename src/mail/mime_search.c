@@ -1,103 +1,33 @@
 /*
- * Searching compares what i;unicode-casemap makes of texts. Where the raw octets of ASCII text are
- * what the reader sees (7bit or 8bit, a charset that extends ASCII) an ASCII needle is sought in
- * them first, upper-cased block by block, without any conversion: ASCII maps to ASCII, one octet to
- * one. Only where other octets are in the text can the conversion find more ("e" in "\u00e9").
+ * Searching compares what i;unicode-casemap makes of texts. Where the raw octets are what the
+ * reader sees (mail/mime_needle.h tells how they are searched) nothing is converted; headers are
+ * searched as a whole first, since most fields of most messages need no decoding.
  */
 #include "mail/mime_text.h"
 
 #include "base/arena.h"
-#include "base/error.h"
 #include "mail/mime_charset.h"
 #include "mail/mime_header.h"
-
-#define BLOCK_SIZE 65536 /* bytes upper-cased at once; always more than a needle */
-
-static_assert(BLOCK_SIZE >= 2 * MIME_NEEDLE_SIZE_MAX, "most of a block must be new");
-
-int mime_needle_init(struct mime_needle *needle, struct bytes text, struct bytes charset)
-{
-	struct buffer utf8 = { 0 };
-	size_t i;
-	int rc;
-
-	if (text.len > MIME_NEEDLE_SIZE_MAX)
-		return ERR_TOO_LARGE;
-	*needle = (struct mime_needle){ .is_ascii = true };
-	rc = mime_to_utf8_strictly(text, charset, &utf8);
-	if (rc == 0)
-		mime_casemap(buffer_bytes(&utf8), &needle->folded);
-	buffer_deinit(&utf8);
-	if (rc == 0 && needle->folded.len > MIME_NEEDLE_SIZE_MAX)
-		rc = ERR_TOO_LARGE;
-	for (i = 0; i < needle->folded.len; i++)
-		needle->is_ascii = needle->is_ascii && needle->folded.data[i] < 0x80;
-	if (rc < 0)
-		mime_needle_deinit(needle);
-	return rc;
-}
-
-void mime_needle_deinit(struct mime_needle *needle)
-{
-	buffer_deinit(&needle->folded);
-}
-
-struct bytes mime_needle_folded(const struct mime_needle *needle)
-{
-	return buffer_bytes(&needle->folded);
-}
-
-static bool found_in(struct bytes folded, const struct mime_needle *needle)
-{
-	if (needle->folded.len == 0)
-		return true;
-	return folded.len >= needle->folded.len &&
-	       memmem(folded.ptr, folded.len, needle->folded.data, needle->folded.len) != NULL;
-}
-
-static bool utf8_has(struct bytes utf8, const struct mime_needle *needle)
-{
-	struct buffer folded = { 0 };
-	bool found;
-
-	mime_casemap(utf8, &folded);
-	found = found_in(buffer_bytes(&folded), needle);
-	buffer_deinit(&folded);
-	return found;
-}
-
-/* An ASCII needle in octets, without regard to case; linear, as memmem() is. */
-static bool octets_have(struct bytes octets, const struct mime_needle *needle)
-{
-	unsigned char block[BLOCK_SIZE];
-	size_t overlap = needle->folded.len > 0 ? needle->folded.len - 1 : 0;
-
-	for (;;) {
-		size_t size = octets.len < BLOCK_SIZE ? octets.len : BLOCK_SIZE;
-
-		mime_upper_copy(block, octets.ptr, size);
-		if (found_in(bytes_of(block, size), needle))
-			return true;
-		if (size == octets.len)
-			return false;
-		bytes_skip(&octets, size - overlap);
-	}
-}
 
 static bool is_ascii(struct bytes text)
 {
 	return bytes_ascii_len(text) == text.len;
 }
 
+static bool has_encoded_word(struct bytes text)
+{
+	for (size_t size; (size = bytes_find(text, '=')) < text.len;) {
+		bytes_skip(&text, size + 1);
+		if (bytes_peek(text) == '?')
+			return true;
+	}
+	return false;
+}
+
+/* Whether decoding leaves it as it is. */
 static bool is_plain(struct bytes value)
 {
-	size_t i;
-
-	for (i = 0; i < value.len; i++) {
-		if (value.ptr[i] >= 0x80 || value.ptr[i] == '\n')
-			return false;
-	}
-	return value.len < 2 || memmem(value.ptr, value.len, "=?", 2) == NULL;
+	return is_ascii(value) && bytes_find(value, '\n') == value.len && !has_encoded_word(value);
 }
 
 static bool value_has(struct bytes value, const struct mime_needle *needle)
@@ -106,9 +36,9 @@ static bool value_has(struct bytes value, const struct mime_needle *needle)
 	bool found;
 
 	if (is_plain(value))
-		return needle->is_ascii && octets_have(value, needle);
+		return needle->is_ascii && mime_needle_in_octets(needle, value);
 	mime_header_decode(value, &utf8);
-	found = utf8_has(buffer_bytes(&utf8), needle);
+	found = mime_needle_in_utf8(needle, buffer_bytes(&utf8));
 	buffer_deinit(&utf8);
 	return found;
 }
@@ -141,7 +71,7 @@ static bool field_has(
 
 	if (!found && has_params(field)) {
 		mime_params_decode(field->value, &params);
-		found = params.len > 0 && utf8_has(buffer_bytes(&params), needle);
+		found = params.len > 0 && mime_needle_in_utf8(needle, buffer_bytes(&params));
 		buffer_deinit(&params);
 	}
 	return found;
@@ -179,12 +109,29 @@ void mime_search_fold(struct bytes message, struct bytes field_name, struct buff
 	buffer_deinit(&params);
 }
 
+/* Whether the needle is in no field if it is not in these octets: none needs decoding, and what a
+ * fold is shown as, a blank, is not in the needle. */
+static bool is_plain_for(struct bytes header, const struct mime_needle *needle)
+{
+	struct bytes folded = mime_needle_folded(needle);
+
+	return is_ascii(header) && !has_encoded_word(header) &&
+	       bytes_find(header, '*') == header.len && bytes_find(folded, ' ') == folded.len;
+}
+
 /* Each field with its name; what is found may not go over the end of a field. */
 static bool header_has(struct bytes header, const struct mime_needle *needle)
 {
 	struct mime_field field;
+	bool is_in_plain;
 
+	header = mime_header_block(header);
+	is_in_plain = needle->is_ascii && mime_needle_in_octets(needle, header);
+	if (!is_in_plain && is_plain_for(header, needle))
+		return false;
 	while (mime_field_next(&header, &field)) {
+		if (!is_in_plain && is_plain_for(field.raw, needle))
+			continue;
 		if (field_has(&field, mime_trim_end(field.raw), needle))
 			return true;
 	}
@@ -202,24 +149,22 @@ static bool text_part_has(
 {
 	struct bytes charset = mime_param_find(part->params, "charset");
 	struct buffer decoded = { 0 }, utf8 = { 0 };
-	bool found;
+	bool extends_ascii = mime_charset_extends_ascii(charset), found;
 
-	if (needle->is_ascii && is_identity(part->encoding) &&
-		mime_charset_extends_ascii(charset)) {
-		if (octets_have(body, needle))
-			return true;
-		if (is_ascii(body))
-			return false;
+	if (!is_identity(part->encoding)) {
+		(void)mime_transfer_decode(body, part->encoding, &decoded);
+		body = buffer_bytes(&decoded);
 	}
-	(void)mime_transfer_decode(body, part->encoding, &decoded);
 	if (mime_charset_is_utf8(charset)) {
-		found = utf8_has(buffer_bytes(&decoded), needle);
-		buffer_deinit(&decoded);
-		return found;
+		found = mime_needle_in_utf8(needle, body);
+	} else {
+		found = extends_ascii && needle->is_ascii && mime_needle_in_octets(needle, body);
+		if (!found && !(extends_ascii && is_ascii(body))) {
+			if (mime_to_utf8(body, charset, &utf8) < 0)
+				mime_guess_utf8(body, &utf8);
+			found = mime_needle_in_utf8(needle, buffer_bytes(&utf8));
+		}
 	}
-	if (mime_to_utf8(buffer_bytes(&decoded), charset, &utf8) < 0)
-		mime_guess_utf8(buffer_bytes(&decoded), &utf8);
-	found = utf8_has(buffer_bytes(&utf8), needle);
 	buffer_deinit(&decoded);
 	buffer_deinit(&utf8);
 	return found;
@@ -247,7 +192,7 @@ static bool part_has(
 bool mime_search_body(struct bytes message, const struct mime_needle *needle)
 {
 	struct arena *arena = arena_new();
-	bool found = needle->folded.len == 0 ||
+	bool found = mime_needle_folded(needle).len == 0 ||
 		     part_has(message, mime_structure_parse(message, arena), needle);
 
 	arena_free(&arena);
@@ -256,6 +201,6 @@ bool mime_search_body(struct bytes message, const struct mime_needle *needle)
 
 bool mime_search_text(struct bytes message, const struct mime_needle *needle)
 {
-	return needle->folded.len == 0 || header_has(message, needle) ||
+	return mime_needle_folded(needle).len == 0 || header_has(message, needle) ||
 	       mime_search_body(message, needle);
 }

@@ -10,10 +10,10 @@
 #define CHAPAR_MAIL_MIME_TEXT_H
 
 #include "base/buffer.h"
+#include "mail/mime_needle.h"
 #include "mail/mime_structure.h"
 
 #define MIME_CHARSET_NAME_SIZE_MAX 64 /* bytes of a charset's name; longer ones are unknown */
-#define MIME_NEEDLE_SIZE_MAX 8192     /* bytes of a search string */
 
 /* Appends `text` in `charset` as UTF-8. ERR_INVALID, and nothing appended, if the charset is not
  * known. */
@@ -35,6 +35,18 @@ bool mime_header_decode_strictly(struct bytes value, struct buffer *out);
  */
 void mime_casemap(struct bytes utf8, struct buffer *out);
 
+/* The same, for many short texts one after the other: what characters become is looked up once. */
+#define MIME_FOLDER_COUNT 32u
+struct mime_folded_character { /* private */
+	int character;
+	uint8_t size; /* 0: none, or too long */
+	unsigned char octets[7];
+};
+struct mime_folder { /* zeroed at first */
+	struct mime_folded_character known[MIME_FOLDER_COUNT];
+};
+void mime_fold(struct mime_folder *folder, struct bytes utf8, struct buffer *out);
+
 /* The same of ASCII text: copies `size` octets with small ASCII letters as capital ones. */
 void mime_upper_copy(unsigned char *to, const unsigned char *from, size_t size);
 
@@ -47,19 +59,6 @@ void mime_params_decode(struct bytes value, struct buffer *out);
 /* Appends the body of a part with its transfer encoding removed. False: unknown encoding, appended
  * as it is. */
 bool mime_transfer_decode(struct bytes body, struct bytes encoding, struct buffer *out);
-
-/* The sought string as it is compared; `charset` is IMAP's, "" or US-ASCII also takes UTF-8. */
-struct mime_needle {
-	struct buffer folded; /* private */
-	bool is_ascii;        /* private */
-};
-
-/* On 0 the caller's until mime_needle_deinit(). ERR_INVALID: unknown charset, or text not of it;
- * ERR_TOO_LARGE. */
-int mime_needle_init(struct mime_needle *needle, struct bytes text, struct bytes charset);
-void mime_needle_deinit(struct mime_needle *needle);
-/* What to look for in mime_search_fold()'s; borrowed. */
-struct bytes mime_needle_folded(const struct mime_needle *needle);
 
 /* An empty needle is in every field that exists and in every text. */
 

@@ -1,5 +1,6 @@
 /* Decoding of text, and searching; then real mail, if CHAPAR_TEST_MAIL names a folder of it. */
 #include "base/error.h"
+#include "base/random.h"
 #include "mail/mime_text.h"
 #include "mime_invariants.h"
 
@@ -9,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -200,6 +202,113 @@ static void a_needle_is_found_over_the_edge_of_a_block(void **state)
 	mime_needle_deinit(&needle);
 }
 
+static void put_piece(struct buffer *text, struct random *random)
+{
+	static const char *const pieces[] = { "a", "A", "e", "E", "K", "k", " ", "ab", "eE", "\r\n",
+		"\xc3\xa9", "\xc3\x89", "e\xcc\x81", "\xe2\x84\xaa", "\xef\xb7\xba", "\xc3",
+		"\xf0\x9f", "\xec\x95\x88", "\xef\xac\x81", "." };
+
+	buffer_append_string(
+		text, pieces[random_below(random, sizeof(pieces) / sizeof(pieces[0]))]);
+}
+
+/* What is found without folding a text, or by folding little of it, is what is found in the whole
+ * of it folded. */
+static void needles_are_found_as_in_the_folded_text(void **state)
+{
+	struct buffer text = { 0 }, sought = { 0 }, folded = { 0 };
+	struct random random = { 77 };
+	size_t found_count = 0;
+
+	(void)state;
+
+	for (size_t round = 0; round < 20000; round++) {
+		struct mime_needle needle;
+		bool found;
+
+		buffer_clear(&text);
+		buffer_clear(&sought);
+		buffer_clear(&folded);
+		for (uint64_t i = random_below(&random, 60); i > 0; i--)
+			put_piece(&text, &random);
+		for (uint64_t i = 1 + random_below(&random, 4); i > 0; i--)
+			put_piece(&sought, &random);
+		if (mime_needle_init(&needle, buffer_bytes(&sought), BYTES_LITERAL("")) < 0)
+			continue;
+		mime_casemap(buffer_bytes(&text), &folded);
+		found = mime_needle_in_folded(&needle, buffer_bytes(&folded));
+		assert_int_equal(mime_needle_in_utf8(&needle, buffer_bytes(&text)), found);
+		found_count += found;
+		mime_needle_deinit(&needle);
+	}
+	assert_in_range(found_count, 2000, 18000);
+	buffer_deinit(&text);
+	buffer_deinit(&sought);
+	buffer_deinit(&folded);
+}
+
+/* As fast as if it were not made to be slow: each place has most of the needle. */
+static void a_text_made_for_it_costs_no_more(void **state)
+{
+	struct mime_needle needle;
+	struct buffer text = { 0 }, sought = { 0 };
+	clock_t began;
+
+	(void)state;
+	memset(buffer_extend(&text, 8 << 20), 'a', 8 << 20);
+	memset(buffer_extend(&sought, 4000), 'A', 4000);
+	sought.data[2000] = 'B';
+	assert_int_equal(mime_needle_init(&needle, buffer_bytes(&sought), BYTES_LITERAL("")), 0);
+	needle.rare[0] = needle.rare[1] = 0; /* the text's maker guessed what is compared first */
+	began = clock();
+	assert_false(mime_needle_in_octets(&needle, buffer_bytes(&text)));
+	assert_in_range(clock() - began, 0, 5 * CLOCKS_PER_SEC); /* else minutes */
+	text.data[(8 << 20) - 2000] = 'b';
+	assert_true(mime_needle_in_octets(&needle, buffer_bytes(&text)));
+	mime_needle_deinit(&needle);
+	buffer_deinit(&text);
+	buffer_deinit(&sought);
+}
+
+static void a_header_is_searched_as_it_is_shown(void **state)
+{
+	static const struct {
+		const char *header, *sought;
+		bool found;
+	} rows[] = {
+		{ "Subject: one\r\n two\r\n", "one two", true },
+		{ "Subject: one\r\n two\r\n", "one\r\n two", false },
+		{ "Subject: one\r\nTo: two\r\n", "one\r\nto", false }, /* two fields */
+		{ "Subject: one\r\n two\r\n", "ONE", true },
+		{ "Subject: =?utf-8?q?p=6Cain?=\r\n", "plain", true },
+		{ "Subject: =?utf-8?q?p=6Cain?=\r\n", "p=6c", false }, /* not what is shown */
+		{ "X: =?utf-8?q?a?=\r\nSubject: text\r\n", "ject: te", true },
+		{ "Content-Type: a/b; n*=utf-8''%78%79z\r\n", "xyz", true },
+		{ "Subject: caf\xc3\xa9\r\n", "cafe", true },
+		{ "Subject: text\r\n\r\nSubject: body\r\n", "subject: body", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buffer message = { 0 };
+		struct mime_needle needle;
+
+		buffer_append_string(&message, rows[i].header);
+		/* No body is searched, as no part is text. */
+		if (strstr(rows[i].header, "Content-Type") == NULL) {
+			buffer_clear(&message);
+			buffer_append_string(&message, "Content-Type: a/b\r\n");
+			buffer_append_string(&message, rows[i].header);
+		}
+		assert_int_equal(mime_needle_init(&needle, bytes_of_string(rows[i].sought),
+					 BYTES_LITERAL("UTF-8")),
+			0);
+		assert_int_equal(mime_search_text(buffer_bytes(&message), &needle), rows[i].found);
+		mime_needle_deinit(&needle);
+		buffer_deinit(&message);
+	}
+}
+
 static size_t file_count;
 
 /* Mail lies on disk with LF and comes over the network with CRLF: both must hold. */
@@ -253,6 +362,9 @@ int main(void)
 		cmocka_unit_test(searching_decodes_and_disregards_case),
 		cmocka_unit_test(only_letters_lose_their_case),
 		cmocka_unit_test(a_needle_is_found_over_the_edge_of_a_block),
+		cmocka_unit_test(needles_are_found_as_in_the_folded_text),
+		cmocka_unit_test(a_text_made_for_it_costs_no_more),
+		cmocka_unit_test(a_header_is_searched_as_it_is_shown),
 		cmocka_unit_test(real_mail_keeps_the_invariants),
 	};
 

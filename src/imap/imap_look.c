@@ -94,6 +94,39 @@ static int find_scope(struct imap_look *look, bool *is_whole_r)
 
 /* ---- looking ---- */
 
+static void note_outcome(void *context, const struct message_record *message, int outcome)
+{
+	struct imap_look *look = context;
+
+	if (outcome > 0) {
+		add_match(look, message);
+		outcome = look->found == NULL ? 0 : look->found(look->context, look->kv, message);
+	}
+	if (outcome < 0 && look->rc == 0)
+		look->rc = outcome;
+}
+
+static bool asks_bodies_apart(const struct imap_look *look)
+{
+	return look->search.root->cost == SEARCH_NEEDS_BODY &&
+	       look->search.body_key_count <= IMAP_SEARCH_BODY_KEY_MAX;
+}
+
+static void look_at_one(struct imap_look *look, const struct message_record *message)
+{
+	int rc;
+
+	if (!asks_bodies_apart(look)) {
+		note_outcome(look, message, imap_search_match(&look->search, look->kv, message));
+		return;
+	}
+	rc = imap_search_decide(&look->search, look->kv, message);
+	if (rc > 0)
+		rc = imap_look_batch_add(&look->batch, &look->search, look->kv, message, rc == 1);
+	if (rc < 0)
+		note_outcome(look, message, rc);
+}
+
 static int look_at(void *context, const struct message_record *message)
 {
 	struct imap_look *look = context;
@@ -102,17 +135,9 @@ static int look_at(void *context, const struct message_record *message)
 	look->next_uid = (uint64_t)message->uid + 1;
 	look->step_count++;
 	if (imap_view_has(look->search.view, message->uid, &index)) {
-		int rc = imap_search_match(&look->search, look->kv, message);
-
+		look_at_one(look, message);
 		imap_narrow_note(&look->search, message);
 		look->looked_count++;
-		if (rc > 0) {
-			add_match(look, message);
-			rc = look->found == NULL ? 0
-						 : look->found(look->context, look->kv, message);
-		}
-		if (rc < 0 && look->rc == 0)
-			look->rc = rc;
 	}
 	return look->step_count >= STEP_COUNT ||
 			       look->search.body_bytes - look->step_body_bytes >= STEP_BODY_SIZE
@@ -148,6 +173,7 @@ static int look_step(struct imap_look *look)
 
 	if (rc == 0) {
 		rc = look_in_scope(look, arena);
+		imap_look_batch_run(&look->batch, look->kv, note_outcome, look);
 		mail_read_end(&look->kv);
 		mail_summaries_keep(look->session->mail);
 	}
@@ -259,6 +285,7 @@ enum net_result imap_look_refuse(
 static void forget_view(struct imap_look *look)
 {
 	imap_narrow_end(&look->search, false);
+	imap_look_batch_deinit(&look->batch);
 	uid_set_deinit(&look->scope);
 	free(look->matches);
 	look->matches = NULL;

@@ -8,6 +8,7 @@
 #ifndef CHAPAR_IMAP_LOOK_H
 #define CHAPAR_IMAP_LOOK_H
 
+#include "imap/imap_look_batch.h"
 #include "imap/imap_search.h"
 
 struct imap_match {
@@ -39,10 +40,11 @@ struct imap_look { /* zeroed, then prepared; these may be set: */
 	size_t step_count;
 	uint64_t step_body_bytes;
 	struct kv_txn *kv;
-	uint64_t looked_count; /* messages so far ... */
-	uint64_t scope_count;  /* ... of so many */
-	uint64_t told_ms;      /* when the client last heard of it */
-	int rc;                /* the first failure to read a message */
+	struct imap_look_batch batch; /* of the step */
+	uint64_t looked_count;        /* messages so far ... */
+	uint64_t scope_count;         /* ... of so many */
+	uint64_t told_ms;             /* when the client last heard of it */
+	int rc;                       /* the first failure to read a message */
 };
 
 /* What a command begins with; then it parses into look->search. */

@@ -66,6 +66,7 @@ struct imap_search_key {
 	struct bytes text; /* flag, field name, id */
 	struct mime_needle needle;
 	bool has_needle;
+	unsigned body_index;           /* of a key that asks the body: among these */
 	unsigned attributes;           /* of an annotation: enum imap_annotation_attribute, ... */
 	struct bytes value;            /* ... and its value as mime_casemap() has it ... */
 	bool is_nil;                   /* ... or none */
@@ -79,6 +80,7 @@ struct imap_search {
 	struct imap_search_key *root; /* an AND */
 	struct imap_search_key *newest;
 	size_t key_count;
+	unsigned body_key_count; /* that ask the body */
 	bool has_modseq;
 	bool has_numbers; /* message numbers, or "$" */
 	bool has_ages;    /* OLDER or YOUNGER: the answer changes by itself */
@@ -115,5 +117,19 @@ void imap_search_deinit(struct imap_search *search);
  */
 int imap_search_match(
 	struct imap_search *search, struct kv_txn *kv, const struct message_record *message);
+
+/*
+ * The same in three steps, so that bodies can be read and searched by other threads: what can be
+ * decided without the body; what the body answers; and what follows. For searches with no more than
+ * IMAP_SEARCH_BODY_KEY_MAX of the keys that ask bodies.
+ */
+#define IMAP_SEARCH_BODY_KEY_MAX 8
+#define IMAP_SEARCH_UNDECIDED 2 /* the body has to be asked */
+int imap_search_decide(
+	struct imap_search *search, struct kv_txn *kv, const struct message_record *message);
+/* Pure; any thread. */
+uint64_t imap_search_ask(const struct imap_search *search, struct bytes raw);
+int imap_search_conclude(struct imap_search *search, struct kv_txn *kv,
+	const struct message_record *message, uint64_t answers);
 
 #endif

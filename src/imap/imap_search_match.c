@@ -14,6 +14,8 @@ struct candidate {
 	struct buffer blob;
 	struct mime_summary summary;
 	bool has_summary;
+	enum { ASK_BODY, PASS_OVER_BODY, BODY_WAS_ASKED } mode;
+	uint64_t answers; /* of the body that was asked */
 };
 
 static int match_key(struct candidate *candidate, const struct imap_search_key *key);
@@ -75,7 +77,7 @@ static int match_header(struct candidate *candidate, const struct imap_search_ke
 		return rc;
 	if (!is_known || !mime_summary_header_fields(&candidate->summary, &key->text, 1, &fields))
 		rc = load_header(candidate, &fields);
-	if (rc == 0 && key->column != NULL)
+	if (rc == 0 && key->column != NULL && candidate->mode != BODY_WAS_ASKED)
 		imap_column_add_field(key->column, candidate->message->uid, buffer_bytes(&fields));
 	if (rc == 0)
 		rc = mime_search_header(buffer_bytes(&fields), key->text, &key->needle);
@@ -83,15 +85,23 @@ static int match_header(struct candidate *candidate, const struct imap_search_ke
 	return rc;
 }
 
+static bool body_has(const struct imap_search_key *key, struct bytes raw)
+{
+	return key->kind == SEARCH_BODY ? mime_search_body(raw, &key->needle)
+					: mime_search_text(raw, &key->needle);
+}
+
 static int match_body(struct candidate *candidate, const struct imap_search_key *key)
 {
 	struct bytes raw;
-	int rc = load_body(candidate, &raw);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	return key->kind == SEARCH_BODY ? mime_search_body(raw, &key->needle)
-					: mime_search_text(raw, &key->needle);
+	if (candidate->mode == PASS_OVER_BODY)
+		return IMAP_SEARCH_UNDECIDED;
+	if (candidate->mode == BODY_WAS_ASKED)
+		return (candidate->answers >> key->body_index & 1) != 0;
+	rc = load_body(candidate, &raw);
+	return rc < 0 ? rc : body_has(key, raw);
 }
 
 static int match_sent(struct candidate *candidate, const struct imap_search_key *key)
@@ -172,14 +182,18 @@ static int match_record(const struct candidate *candidate, const struct imap_sea
 /* Until one child decides; `stop` is the answer that does. */
 static int match_children(struct candidate *candidate, const struct imap_search_key *key, int stop)
 {
+	int outcome = !stop;
+
 	for (const struct imap_search_key *child = key->children; child != NULL;
 		child = child->next) {
 		int rc = match_key(candidate, child);
 
 		if (rc < 0 || rc == stop)
 			return rc;
+		if (rc == IMAP_SEARCH_UNDECIDED)
+			outcome = rc;
 	}
-	return !stop;
+	return outcome;
 }
 
 static int match_key(struct candidate *candidate, const struct imap_search_key *key)
@@ -193,7 +207,7 @@ static int match_key(struct candidate *candidate, const struct imap_search_key *
 		return match_children(candidate, key, 1);
 	case SEARCH_NOT:
 		rc = match_key(candidate, key->children);
-		return rc < 0 ? rc : !rc;
+		return rc < 0 || rc == IMAP_SEARCH_UNDECIDED ? rc : !rc;
 	case SEARCH_SET:
 		return uid_set_has(&key->uids, candidate->message->uid);
 	case SEARCH_RECENT:
@@ -216,12 +230,51 @@ static int match_key(struct candidate *candidate, const struct imap_search_key *
 	}
 }
 
+static int match(struct candidate *candidate)
+{
+	int rc = match_key(candidate, candidate->search->root);
+
+	buffer_deinit(&candidate->blob);
+	return rc;
+}
+
 int imap_search_match(
 	struct imap_search *search, struct kv_txn *kv, const struct message_record *message)
 {
 	struct candidate candidate = { .search = search, .kv = kv, .message = message };
-	int rc = match_key(&candidate, search->root);
 
-	buffer_deinit(&candidate.blob);
-	return rc;
+	return match(&candidate);
+}
+
+int imap_search_decide(
+	struct imap_search *search, struct kv_txn *kv, const struct message_record *message)
+{
+	struct candidate candidate = {
+		.search = search, .kv = kv, .message = message, .mode = PASS_OVER_BODY
+	};
+
+	return match(&candidate);
+}
+
+uint64_t imap_search_ask(const struct imap_search *search, struct bytes raw)
+{
+	uint64_t answers = 0;
+
+	for (const struct imap_search_key *key = search->newest; key != NULL; key = key->older) {
+		if ((key->kind == SEARCH_BODY || key->kind == SEARCH_TEXT) && body_has(key, raw))
+			answers |= (uint64_t)1 << key->body_index;
+	}
+	return answers;
+}
+
+int imap_search_conclude(struct imap_search *search, struct kv_txn *kv,
+	const struct message_record *message, uint64_t answers)
+{
+	struct candidate candidate = { .search = search,
+		.kv = kv,
+		.message = message,
+		.mode = BODY_WAS_ASKED,
+		.answers = answers };
+
+	return match(&candidate);
 }

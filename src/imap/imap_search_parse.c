@@ -84,6 +84,8 @@ static int new_key(struct imap_parser *args, struct imap_search *search, enum im
 	search->key_count++;
 	key = arena_zalloc(args->arena, sizeof(*key));
 	key->kind = kind;
+	if (kind == SEARCH_BODY || kind == SEARCH_TEXT)
+		key->body_index = search->body_key_count++;
 	key->older = search->newest;
 	search->newest = key;
 	*key_r = key;

@@ -38,12 +38,24 @@ static void recent_save(struct imap_server *server)
 			error_name(rc), NULL);
 }
 
+bool imap_helpers_take(const struct imap_server *server)
+{
+	return !atomic_flag_test_and_set(server->has_helpers);
+}
+
+void imap_helpers_give(const struct imap_server *server)
+{
+	atomic_flag_clear(server->has_helpers);
+}
+
 struct imap_server *imap_server_new(const struct imap_server_options *options)
 {
 	struct imap_server *server = mem_zalloc(sizeof(*server));
 	struct imap_server_options *own = &server->options;
 	size_t unit_size_max;
 
+	server->has_helpers = mem_zalloc(sizeof(*server->has_helpers));
+	atomic_flag_clear(server->has_helpers);
 	*own = *options;
 	if (own->append_size_max == 0)
 		own->append_size_max = APPEND_SIZE_MAX_DEFAULT;
@@ -86,6 +98,7 @@ void imap_server_free(struct imap_server **server)
 	imap_columns_free(&(*server)->columns);
 	imap_guard_free(&(*server)->guard);
 	imap_registry_free(&(*server)->registry);
+	free((*server)->has_helpers);
 	free(*server);
 	*server = NULL;
 }

@@ -9,6 +9,8 @@
 #include "imap/imap_server.h"
 #include "imap/imap_uid_cache.h"
 
+#include <stdatomic.h>
+
 struct imap_server {
 	struct imap_server_options options; /* defaults filled in */
 	struct net_protocol protocol;
@@ -18,7 +20,15 @@ struct imap_server {
 	struct imap_columns *columns;
 	struct imap_guard *guard;
 	struct imap_registry *registry;
+	atomic_flag *has_helpers; /* a session's command runs on several threads */
 };
+
+/*
+ * Whether a command may have threads help it (base/parallel.h) for a step of it: one at a time may.
+ * To be given back. Any thread.
+ */
+bool imap_helpers_take(const struct imap_server *server);
+void imap_helpers_give(const struct imap_server *server);
 
 /* The session's callbacks (imap_session.c). */
 extern const struct net_protocol imap_session_protocol;

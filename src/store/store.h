@@ -154,6 +154,19 @@ int store_body_read(
 int store_body_read_head(
 	struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
 
+/* Where a body was in a snapshot, to read it without: on another thread, say. */
+struct store_place { /* private */
+	uint64_t segment;
+	uint64_t offset;
+	uint64_t stored_size;
+	uint64_t size;
+};
+/* ERR_NOT_FOUND. */
+int store_body_find(struct kv_txn *kv, const struct guid *guid, struct store_place *place_r);
+/* As store_body_read(), or store_body_read_head() if that is enough; also if it was moved since. */
+int store_body_read_at(struct store *store, const struct store_place *place,
+	const struct guid *guid, bool is_head_enough, struct buffer *out);
+
 /* ---- dirty feed ---- */
 
 /* Puts `key` into the feed under a new feed sequence; an older entry of the same key goes

@@ -233,6 +233,13 @@ int segment_rows_put(struct store *store, struct kv_txn *kv);
 int segment_rows_get(struct store *store, struct kv_txn *kv);
 
 /* ---- store_body.c ---- */
+#define BODY_HEAD_SIZE_MAX 65536 /* bytes of a head that is compressed apart */
+
+static inline struct bytes guid_bytes(const struct guid *guid)
+{
+	return bytes_of(guid->bytes, sizeof(guid->bytes));
+}
+
 struct body_row {
 	uint64_t segment, offset; /* of the frame */
 	uint64_t stored_size;     /* payload bytes of the frame */

@@ -86,9 +86,11 @@ static void tell_expunges(struct imap_session *session)
 	struct imap_view *view = session->view;
 
 	/* From the end, so that each number is right whatever was told before it. */
-	for (size_t i = view->count; i > 0; i--) {
-		if (uid_set_has(&view->vanished, view->uids[i - 1]))
-			imap_printf(session, "* %zu EXPUNGE\r\n", i);
+	for (size_t i = view->vanished.count; i-- > 0;) {
+		size_t first, end = imap_view_range(view, &view->vanished.ranges[i], &first);
+
+		for (; end > first; end--)
+			imap_printf(session, "* %zu EXPUNGE\r\n", end);
 	}
 }
 

@@ -69,17 +69,11 @@ void imap_view_free(struct imap_view **view)
 	*view = NULL;
 }
 
-size_t imap_view_find(const struct imap_view *view, uint32_t uid)
+/* From `low` on, behind which the array may be in disorder. */
+static size_t find_from(const struct imap_view *view, size_t low, uint32_t uid)
 {
-	size_t low = 0, high = view->count;
+	size_t high = view->count;
 
-	/* No UID is there twice, so it has its place at most that far behind the first; in a
-	 * mailbox without gaps, just there. */
-	if (high > 0 && uid >= view->uids[0] && uid - view->uids[0] < high) {
-		high = uid - view->uids[0];
-		if (view->uids[high] == uid)
-			return high;
-	}
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
@@ -89,6 +83,20 @@ size_t imap_view_find(const struct imap_view *view, uint32_t uid)
 			high = middle;
 	}
 	return low;
+}
+
+size_t imap_view_find(const struct imap_view *view, uint32_t uid)
+{
+	size_t high = view->count;
+
+	/* No UID is there twice, so it has its place at most that far behind the first; in a
+	 * mailbox without gaps, just there. */
+	if (high > 0 && uid >= view->uids[0] && uid - view->uids[0] < high) {
+		high = uid - view->uids[0];
+		if (view->uids[high] == uid)
+			return high;
+	}
+	return find_from(view, 0, uid);
 }
 
 bool imap_view_has(const struct imap_view *view, uint32_t uid, size_t *index_r)
@@ -256,18 +264,31 @@ int imap_view_renew(struct imap_view *view, struct mail *mail, struct kv_txn *kv
 	return rc;
 }
 
+size_t imap_view_range(const struct imap_view *view, const struct uid_range *range, size_t *first_r)
+{
+	*first_r = imap_view_find(view, range->first);
+	return range->last == UINT32_MAX ? view->count : imap_view_find(view, range->last + 1);
+}
+
+static size_t keep(struct imap_view *view, size_t kept, size_t from, size_t end)
+{
+	if (kept != from)
+		memmove(view->uids + kept, view->uids + from, (end - from) * sizeof(*view->uids));
+	return kept + end - from;
+}
+
 void imap_view_remove(struct imap_view *view, const struct uid_set *uids)
 {
-	size_t kept;
+	size_t kept = 0, from = 0;
 
-	if (uids->count == 0)
-		return;
-	kept = imap_view_find(view, uids->ranges[0].first);
-	for (size_t i = kept; i < view->count; i++) {
-		if (!uid_set_has(uids, view->uids[i]))
-			view->uids[kept++] = view->uids[i];
+	for (size_t i = 0; i < uids->count; i++) {
+		uint32_t last = uids->ranges[i].last;
+		size_t first = find_from(view, from, uids->ranges[i].first);
+
+		kept = keep(view, kept, from, first);
+		from = last == UINT32_MAX ? view->count : find_from(view, first, last + 1);
 	}
-	view->count = kept;
+	view->count = keep(view, kept, from, view->count);
 }
 
 static bool keyword_is_known(const struct imap_view *view, struct bytes name)

@@ -99,7 +99,10 @@ int imap_view_settle(const struct imap_view *view, struct mail *mail, uint64_t *
 size_t imap_view_find(const struct imap_view *view, uint32_t uid);
 /* Index of `uid` itself, if it is there. */
 bool imap_view_has(const struct imap_view *view, uint32_t uid, size_t *index_r);
-/* Takes the messages of `uids` out. */
+/* Where those of the range begin; returns where they end. */
+size_t imap_view_range(
+	const struct imap_view *view, const struct uid_range *range, size_t *first_r);
+/* Takes the messages of `uids` out; what is left is moved, not looked at. */
 void imap_view_remove(struct imap_view *view, const struct uid_set *uids);
 
 /* Notes the keywords among the message's flags; true if some were not known. */

@@ -110,6 +110,13 @@ struct bytes kv_cursor_value(const struct kv_cursor *cursor)
 	return cursor->value;
 }
 
+size_t kv_unwritten(const struct kv_txn *txn)
+{
+	const struct kv_engine *engine = txn->kv->engine;
+
+	return engine->unwritten != NULL ? engine->unwritten(txn) : 0;
+}
+
 int kv_sync(struct kv *kv)
 {
 	return kv->engine->sync(kv);

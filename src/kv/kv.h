@@ -64,6 +64,9 @@ int kv_cursor_prev(struct kv_cursor *cursor);
 struct bytes kv_cursor_key(const struct kv_cursor *cursor);
 struct bytes kv_cursor_value(const struct kv_cursor *cursor);
 
+/* About how much committing this will write to the disk. */
+size_t kv_unwritten(const struct kv_txn *txn);
+
 /* Makes everything committed durable. */
 int kv_sync(struct kv *kv);
 

@@ -368,33 +368,67 @@ void kv_layers_seal(struct kv *kv)
 	pthread_mutex_unlock(&layers->lock);
 }
 
-static int table_flush(struct layer *sealed, unsigned table, struct kv_txn *below)
+/* ---- moving down in pieces ---- */
+
+struct flush {
+	const struct kv_pieces *pieces;
+	struct kv *below;
+	struct kv_txn *txn; /* of the piece */
+};
+
+static int piece_end(struct flush *flush)
+{
+	int rc = flush->pieces->end != NULL ? flush->pieces->end(flush->pieces->context, flush->txn)
+					    : 0;
+
+	return rc < 0 ? rc : kv_commit(&flush->txn);
+}
+
+static int piece_begin_next(struct flush *flush)
+{
+	int rc;
+
+	if (flush->pieces->size_max == 0 || kv_unwritten(flush->txn) < flush->pieces->size_max)
+		return 0;
+	rc = piece_end(flush);
+	return rc < 0 ? rc : kv_begin_write(flush->below, &flush->txn);
+}
+
+static int row_flush(struct flush *flush, unsigned table, struct bytes key, struct bytes value)
+{
+	int rc = 0;
+
+	if (flush->pieces->row != NULL)
+		rc = flush->pieces->row(flush->pieces->context, flush->txn, table, key, value);
+	if (rc < 0)
+		return rc;
+	if (value.ptr != NULL)
+		return kv_put(flush->txn, table, key, value);
+	rc = kv_delete(flush->txn, table, key);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int table_flush(struct flush *flush, struct layer *sealed, unsigned table)
 {
 	int rc = 0;
 
 	for (struct layer_entry *entry = layer_seek(sealed, table, BYTES_LITERAL(""));
 		entry != NULL && rc == 0; entry = layer_next(entry)) {
-		struct bytes value;
+		struct bytes value = { NULL, 0 };
 
-		switch (layer_value(entry, UINT64_MAX, &value)) {
-		case 0:
-			rc = kv_put(below, table, layer_key(entry), value);
-			break;
-		case ERR_NOT_FOUND:
-			rc = kv_delete(below, table, layer_key(entry));
-			rc = rc == ERR_NOT_FOUND ? 0 : rc;
-			break;
-		default: /* silent: it was undone */
-			break;
-		}
+		if (layer_value(entry, UINT64_MAX, &value) == LAYER_SILENT)
+			continue; /* it was undone */
+		rc = row_flush(flush, table, layer_key(entry), value);
+		if (rc == 0 && table > 0)
+			rc = piece_begin_next(flush);
 	}
 	return rc;
 }
 
-int kv_layers_flush(struct kv *kv)
+int kv_layers_flush(struct kv *kv, const struct kv_pieces *pieces)
 {
 	struct layers *layers = (struct layers *)kv;
-	struct kv_txn *below = NULL;
+	struct flush flush = { .pieces = pieces, .below = layers->below };
 	struct layer *sealed;
 	int rc;
 
@@ -403,12 +437,12 @@ int kv_layers_flush(struct kv *kv)
 	pthread_mutex_unlock(&layers->lock);
 	if (sealed == NULL)
 		return 0;
-	rc = kv_begin_write(layers->below, &below);
-	for (unsigned table = 0; table < kv->table_count && rc == 0; table++)
-		rc = table_flush(sealed, table, below);
+	rc = kv_begin_write(layers->below, &flush.txn);
+	for (unsigned i = 1; i <= kv->table_count && rc == 0; i++)
+		rc = table_flush(&flush, sealed, i % kv->table_count);
 	if (rc == 0)
-		rc = kv_commit(&below);
-	kv_abort(&below);
+		rc = piece_end(&flush);
+	kv_abort(&flush.txn);
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&layers->lock);

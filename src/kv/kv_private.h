@@ -20,6 +20,8 @@ struct kv_engine {
 	int (*next)(struct kv_cursor *cursor);
 	int (*prev)(struct kv_cursor *cursor);
 	int (*sync)(struct kv *kv);
+	/* Bytes of pages that committing will write, about; NULL: it writes none. */
+	size_t (*unwritten)(const struct kv_txn *txn);
 };
 
 struct kv {

@@ -16,12 +16,14 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #define MAP_SIZE_DEFAULT ((uint64_t)1 << 40)
 #define MAP_SIZE_LIMITED ((uint64_t)1 << 32) /* where the address space is limited */
 #define READER_COUNT_MAX 4096
 #define IDLE_READER_COUNT_MAX 64
+#define PAGE_SIZE 4096 /* of LMDB, mostly */
 
 struct lmdb {
 	struct kv kv;
@@ -32,9 +34,14 @@ struct lmdb {
 	size_t idle_count;
 };
 
+/* Rows are mostly written in the order of their keys: so neighbours share a page, and one that lies
+ * elsewhere in memory than the last is in another. */
 struct lmdb_txn {
 	struct kv_txn txn;
 	MDB_txn *mdb;
+	const unsigned char *page; /* first and last row of the last page written, as far as seen */
+	const unsigned char *page_last;
+	size_t page_count; /* of pages written, branches apart */
 };
 
 struct lmdb_cursor {
@@ -179,20 +186,52 @@ static int lmdb_get(struct kv_txn *txn, unsigned table, struct bytes key, struct
 	return error_of(rc);
 }
 
-static int lmdb_put(struct kv_txn *txn, unsigned table, struct bytes key, struct bytes value)
+static void page_count(struct lmdb_txn *txn, MDB_val row)
 {
-	MDB_val mdb_key = value_of(key), mdb_value = value_of(value);
+	const unsigned char *at = row.mv_data;
+	const unsigned char *first = at < txn->page ? at : txn->page;
+	const unsigned char *last = at > txn->page_last ? at : txn->page_last;
 
-	return error_of(mdb_put(((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table],
-		&mdb_key, &mdb_value, 0));
+	if (txn->page == NULL || last - first >= PAGE_SIZE) {
+		txn->page_count++;
+		first = last = at;
+	}
+	txn->page = first;
+	txn->page_last = last;
+	txn->page_count += row.mv_size / PAGE_SIZE; /* a large one has pages of its own */
 }
 
-static int lmdb_remove(struct kv_txn *txn, unsigned table, struct bytes key)
+static int lmdb_put(struct kv_txn *base, unsigned table, struct bytes key, struct bytes value)
 {
-	MDB_val mdb_key = value_of(key);
+	struct lmdb_txn *txn = (struct lmdb_txn *)base;
+	MDB_val mdb_key = value_of(key), mdb_value = value_of(value);
+	int rc = mdb_put(txn->mdb, lmdb_of(base)->tables[table], &mdb_key, &mdb_value, MDB_RESERVE);
 
-	return error_of(mdb_del(
-		((struct lmdb_txn *)txn)->mdb, lmdb_of(txn)->tables[table], &mdb_key, NULL));
+	if (rc != 0)
+		return error_of(rc);
+	if (value.len > 0)
+		memcpy(mdb_value.mv_data, value.ptr, value.len);
+	page_count(txn, mdb_value);
+	return 0;
+}
+
+static int lmdb_remove(struct kv_txn *base, unsigned table, struct bytes key)
+{
+	struct lmdb_txn *txn = (struct lmdb_txn *)base;
+	MDB_dbi dbi = lmdb_of(base)->tables[table];
+	MDB_val mdb_key = value_of(key), value;
+	int rc = mdb_get(txn->mdb, dbi, &mdb_key, &value);
+
+	if (rc == 0) {
+		page_count(txn, value);
+		rc = mdb_del(txn->mdb, dbi, &mdb_key, NULL);
+	}
+	return error_of(rc);
+}
+
+static size_t lmdb_unwritten(const struct kv_txn *txn)
+{
+	return ((const struct lmdb_txn *)txn)->page_count * PAGE_SIZE;
 }
 
 static int lmdb_cursor_open(struct kv_txn *txn, unsigned table, struct kv_cursor **cursor_r)
@@ -259,7 +298,7 @@ static int lmdb_sync(struct kv *kv)
 
 static const struct kv_engine lmdb_engine = { lmdb_close, lmdb_begin, lmdb_commit, lmdb_abort,
 	lmdb_get, lmdb_put, lmdb_remove, lmdb_cursor_open, lmdb_cursor_close, lmdb_seek,
-	lmdb_seek_before, lmdb_next, lmdb_prev, lmdb_sync };
+	lmdb_seek_before, lmdb_next, lmdb_prev, lmdb_sync, lmdb_unwritten };
 
 static int tables_open(struct lmdb *lmdb, bool create)
 {

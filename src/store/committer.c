@@ -109,6 +109,7 @@ static bool batch_run(
 		if (store->batch.size > size)
 			++*sequence;
 		request->position = *sequence;
+		request->effect_bytes = write->effects.len;
 		buffer_append_bytes(&store->fed, buffer_bytes(&write->fed));
 	}
 	return true;
@@ -181,6 +182,7 @@ static void batch_commit(struct store *store, struct request *first, struct requ
 			store->unsealed_since_ms = clock_monotonic_ms();
 		store->is_unsealed = true;
 		store->unsealed_log_bytes += store->batch.size;
+		flush_note_waiting(store);
 		return;
 	}
 	kv_abort(&store->txn);
@@ -407,8 +409,10 @@ int store_commit(struct store *store, store_run *run, void *context, struct erro
 			continue; /* a signal came */
 		sem_destroy(&request.done);
 	}
-	if (request.rc == 0)
+	if (request.rc == 0) {
 		*position_r = request.position;
+		flush_brake(store, request.effect_bytes);
+	}
 	return request.rc;
 }
 

@@ -67,7 +67,7 @@ static void store_free(struct store *store)
 	pthread_mutex_destroy(&store->packers.lock);
 	write_deinit(&store->write);
 	batch_deinit(&store->batch);
-	free(store->live_changes);
+	free(store->live_changes.list);
 	buffer_deinit(&store->fed);
 	buffer_deinit(&store->heard);
 	pthread_cond_destroy(&store->wake);

@@ -236,7 +236,7 @@ int store_rebuild(
 		error_set(error, rc, "the index cannot be made: %s", error_name(rc));
 out:
 	store_files_close(&store);
-	free(store.live_changes);
+	free(store.live_changes.list);
 	free(store.path);
 	free(path);
 	free(fresh);

@@ -2,21 +2,33 @@
  * Bringing the index on disk up to what was committed.
  *
  * Commits are in memory above the index (kv/kv_layers.h) until the committer seals them, when they
- * are many, old, or somebody asks for it; the flusher thread then moves them down in one
- * transaction while new commits go on. The log position goes with them: sealed are whole commits,
- * up to the end of the log at that time. Until it is done the log behind that position is kept, and
- * redone after a crash.
+ * are many, old, or somebody asks for it; the flusher thread then moves them down while new commits
+ * go on. The log position goes with them: sealed are whole commits, up to the end of the log at
+ * that time. Until it is done the log behind that position is kept, and redone after a crash.
  *
- * When the index cannot be written, what is sealed stays sealed and is tried again each second and
- * whenever somebody would commit; so memory holds at most two times index_lag_max and a batch.
+ * They go down in pieces of some hundred pages, each on disk before the next. So the log, whose
+ * syncs everybody waits for, finds a disk that has little else to do. The position comes with the
+ * last. After a crash between the log is redone over rows some of which are later already, and
+ * gives the same: what it says of each row is absolute, and what follows from rows is right in each
+ * piece: segments' live bytes change in the same one as the bodies' rows, and the feed's entries
+ * are moved before the keys that say which of them counts (TABLE_FEED is before TABLE_FEED_KEY).
+ *
+ * Who writes more than goes down is held up: first each by as much as he wrote, after his commit,
+ * then, when memory holds LAG_COUNT_MAX times index_lag_max, all. When the index cannot be written,
+ * what is sealed stays sealed and is tried again each second and whenever somebody would commit.
  */
 #include "store/store_private.h"
 
 #include "kv/kv_layers.h"
 
+#include <stdlib.h>
 #include <time.h>
 
 #define CATCH_UP_MS_MAX 30000 /* for the index to be written; else it is in trouble */
+#define PIECE_SHARE 8 /* of index_lag_max is written at a time: some milliseconds of a disk */
+/* Who wrote LAG_BYTES_MAX waits so long when twice index_lag_max waits in memory. */
+#define BRAKE_US 1000000
+#define BRAKE_US_MIN 1000 /* less is not worth a sleep */
 
 static struct timespec monotonic_time(uint64_t at_ms)
 {
@@ -50,16 +62,14 @@ static bool is_due(struct store *store)
 	return is_due;
 }
 
-/* What goes with the commits: where the log was, and what each segment held. */
-static int marks_put(struct store *store)
+/* What goes with the commits: where the log was. */
+static int mark_put(struct store *store)
 {
 	struct kv_txn *txn = NULL;
 	int rc = kv_begin_write(store->kv, &txn);
 
 	if (rc == 0)
 		rc = position_put(txn, &store->log.end);
-	if (rc == 0)
-		rc = segment_rows_put(store, txn);
 	if (rc == 0)
 		rc = kv_commit(&txn);
 	kv_abort(&txn);
@@ -68,7 +78,7 @@ static int marks_put(struct store *store)
 
 static void seal(struct store *store)
 {
-	if (marks_put(store) < 0) {
+	if (mark_put(store) < 0) {
 		store->seal_not_before_ms = clock_monotonic_ms() + FLUSH_RETRY_MS;
 		return;
 	}
@@ -117,9 +127,44 @@ int flush_make_room(struct store *store)
 
 	pthread_mutex_lock(&store->lock);
 	is_behind = store->flush_count < store->seal_count &&
-		    (store->failure < 0 || kv_layers_size(store->kv) >= store->index_lag_max);
+		    (store->failure < 0 ||
+			    kv_layers_size(store->kv) / LAG_COUNT_MAX >= store->index_lag_max);
 	pthread_mutex_unlock(&store->lock);
 	return is_behind ? wait_flushed(store) : 0;
+}
+
+void flush_note_waiting(struct store *store)
+{
+	atomic_store_explicit(
+		&store->waiting_bytes, kv_layers_size(store->kv), memory_order_relaxed);
+}
+
+/* How long who wrote so much waits: nothing while there is room, then soon as long as it takes to
+ * write it down, even if each row is a page. */
+static uint64_t brake_us(const struct store *store, size_t bytes)
+{
+	uint64_t waiting = atomic_load_explicit(&store->waiting_bytes, memory_order_relaxed);
+	double over = (double)waiting / (double)store->index_lag_max - 1.0;
+
+	if (over <= 0.0)
+		return 0;
+	return (uint64_t)(BRAKE_US * over * over * (double)bytes / (double)LAG_BYTES_MAX);
+}
+
+void flush_brake(struct store *store, size_t bytes)
+{
+	uint64_t us = brake_us(store, bytes), until_ms;
+	struct timespec until;
+
+	if (us < BRAKE_US_MIN)
+		return;
+	until_ms = clock_monotonic_ms() + us / 1000;
+	until = monotonic_time(until_ms);
+	pthread_mutex_lock(&store->lock);
+	while (store->flush_count < store->seal_count && store->failure == 0 &&
+		clock_monotonic_ms() < until_ms)
+		pthread_cond_timedwait(&store->flush_over, &store->lock, &until);
+	pthread_mutex_unlock(&store->lock);
 }
 
 /* ---- the flusher's thread ---- */
@@ -136,6 +181,42 @@ static void wait_sealed(struct store *store)
 		rc = pthread_cond_timedwait(&store->flush, &store->lock, &until);
 }
 
+static int body_follow(
+	void *context, struct kv_txn *below, unsigned table, struct bytes key, struct bytes value)
+{
+	struct bytes before = { NULL, 0 };
+	int rc = 0;
+
+	if (table != TABLE_BODY)
+		return 0;
+	rc = kv_get(below, table, key, &before);
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	live_changes_add(context, before, -1);
+	live_changes_add(context, value, 1);
+	return 0;
+}
+
+static int bodies_end(void *context, struct kv_txn *below)
+{
+	return live_changes_put(context, below);
+}
+
+static int flush(struct store *store)
+{
+	struct live_changes changes = { NULL, 0, 0 };
+	struct kv_pieces pieces = {
+		.size_max = store->index_lag_max / PIECE_SHARE,
+		.row = body_follow,
+		.end = bodies_end,
+		.context = &changes,
+	};
+	int rc = kv_layers_flush(store->kv, &pieces);
+
+	free(changes.list);
+	return rc;
+}
+
 static void *flusher_main(void *context)
 {
 	struct store *store = context;
@@ -149,7 +230,7 @@ static void *flusher_main(void *context)
 			break;
 		store->is_attempt_wanted = false;
 		pthread_mutex_unlock(&store->lock);
-		rc = kv_layers_flush(store->kv);
+		rc = flush(store);
 		pthread_mutex_lock(&store->lock);
 		store->attempt_count++;
 		if (rc == 0) {

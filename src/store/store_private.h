@@ -26,7 +26,8 @@ enum store_table {
 #define LAG_BYTES_MAX ((uint64_t)8 << 20)       /* of rows in memory ... */
 #define LAG_LOG_BYTES_MAX ((uint64_t)256 << 20) /* ... of log, bodies included ... */
 #define LAG_MS_MAX ((uint64_t)20000)            /* ... or this long */
-#define FLUSH_RETRY_MS 1000                     /* after the index could not be written */
+#define LAG_COUNT_MAX 4                      /* times as much may wait while it is written down */
+#define FLUSH_RETRY_MS 1000                  /* after the index could not be written */
 #define BATCH_BYTES_MAX ((uint64_t)64 << 20) /* what one sync of the log covers, and one commit */
 
 struct log_position {
@@ -94,10 +95,14 @@ struct store_write {
 	bool is_broken;    /* it failed and could not be undone: the transaction must be aborted */
 };
 
-/* By how much commits that are not complete yet change a segment's live bytes. */
-struct live_change {
-	uint64_t segment;
-	int64_t bytes;
+/* By how much segments' live bytes change: few, as bodies that are written together lie together.
+ */
+struct live_changes {
+	struct live_change {
+		uint64_t segment;
+		int64_t bytes;
+	} * list;
+	size_t count, room;
 };
 
 struct request {
@@ -106,6 +111,7 @@ struct request {
 	void *context;
 	struct error *error;
 	uint64_t position;
+	size_t effect_bytes; /* what it wrote */
 	int rc;
 	bool is_waited_for; /* by another thread, on `done` */
 	sem_t done;
@@ -179,10 +185,10 @@ struct store {
 	uint64_t unsealed_since_ms, unsealed_log_bytes; /* ... from then on, of that much */
 	struct buffer fed;                              /* keys fed and notes of the batch */
 	uint64_t feed_sequence, feed_applied; /* the last given, the last that readers can see */
-	struct live_change *live_changes;
-	size_t live_change_count, live_change_room;
+	struct live_changes live_changes;     /* of commits that are not complete yet */
 	struct store_write write;
 	struct log_batch batch;
+	_Atomic uint64_t waiting_bytes; /* of rows in memory that are not sealed, after a batch */
 
 	pthread_t compactor;
 	bool has_compactor;
@@ -260,6 +266,10 @@ void packers_free(struct store *store);
 
 /* Makes the changes of live bytes since the last call good, or forgets them. */
 void live_changes_settle(struct store *store, bool is_good);
+/* A row of TABLE_BODY comes (1) or goes (-1); what is no such row counts for nothing. */
+void live_changes_add(struct live_changes *changes, struct bytes row, int sign);
+/* Adds the changes to the rows of TABLE_SEGMENT, and forgets them. */
+int live_changes_put(struct live_changes *changes, struct kv_txn *kv);
 
 /* ---- committer.c ---- */
 int committer_start(struct store *store);
@@ -274,6 +284,11 @@ void seal_if_due(struct store *store, bool is_last);
 /* The committer, before a batch: makes sure that there is room in memory. The error for which the
  * index cannot be written. */
 int flush_make_room(struct store *store);
+/* The committer, after a batch, for those who then call flush_brake(). */
+void flush_note_waiting(struct store *store);
+/* After a commit with effects of so many bytes, on the thread whose commit it was: waits if more is
+ * written than the index can take. */
+void flush_brake(struct store *store, size_t bytes);
 /* Until when the committer may sleep; with the lock. False: for ever. */
 bool flush_due(const struct store *store, uint64_t *at_ms_r);
 /*

@@ -28,38 +28,42 @@ uint64_t store_write_tick(struct store_write *write, uint64_t at_least)
 
 /* ---- what follows from an effect ---- */
 
-/* A batch touches few segments. */
-static void segment_count(struct store *store, struct bytes row, int sign)
+void live_changes_add(struct live_changes *changes, struct bytes row, int sign)
 {
 	struct body_row body;
 	size_t i = 0;
 
-	if (store->is_memory || body_row_decode(row, &body) < 0)
+	if (body_row_decode(row, &body) < 0)
 		return;
-	while (i < store->live_change_count && store->live_changes[i].segment != body.segment)
+	while (i < changes->count && changes->list[i].segment != body.segment)
 		i++;
-	if (i == store->live_change_count) {
-		mem_grow((void **)&store->live_changes, &store->live_change_room, i + 1,
-			sizeof(*store->live_changes));
-		store->live_changes[store->live_change_count++] =
-			(struct live_change){ body.segment, 0 };
+	if (i == changes->count) {
+		mem_grow((void **)&changes->list, &changes->room, i + 1, sizeof(*changes->list));
+		changes->list[changes->count++] = (struct live_change){ body.segment, 0 };
 	}
-	store->live_changes[i].bytes += (int64_t)sign * (int64_t)body.stored_size;
+	changes->list[i].bytes += (int64_t)sign * (int64_t)body.stored_size;
+}
+
+static void segment_count(struct store *store, struct bytes row, int sign)
+{
+	if (!store->is_memory)
+		live_changes_add(&store->live_changes, row, sign);
 }
 
 void live_changes_settle(struct store *store, bool is_good)
 {
 	pthread_mutex_lock(&store->log.lock);
-	for (size_t i = 0; i < store->live_change_count && is_good; i++) {
-		struct log_segment *segment = log_find(&store->log, store->live_changes[i].segment);
+	for (size_t i = 0; i < store->live_changes.count && is_good; i++) {
+		const struct live_change *change = &store->live_changes.list[i];
+		struct log_segment *segment = log_find(&store->log, change->segment);
 
 		if (segment == NULL)
 			continue;
-		segment->live_bytes += (uint64_t)store->live_changes[i].bytes;
+		segment->live_bytes += (uint64_t)change->bytes;
 		segment->is_changed = true;
 	}
 	pthread_mutex_unlock(&store->log.lock);
-	store->live_change_count = 0;
+	store->live_changes.count = 0;
 }
 
 /* The feed follows from the feed keys: so one logged row does, and old entries need no deletes that
@@ -368,6 +372,28 @@ int position_get(struct kv_txn *kv, struct log_position *position_r)
 	position_r->offset = get_u64(value.ptr + 8);
 	position_r->sequence = get_u64(value.ptr + 16);
 	return 0;
+}
+
+int live_changes_put(struct live_changes *changes, struct kv_txn *kv)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < changes->count && rc == 0; i++) {
+		unsigned char key[8], value[8];
+		struct bytes before = { NULL, 0 };
+		uint64_t live_bytes = 0;
+
+		put_u64(key, changes->list[i].segment);
+		rc = kv_get(kv, TABLE_SEGMENT, bytes_of(key, 8), &before);
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			break;
+		if (before.len == 8)
+			live_bytes = get_u64(before.ptr);
+		put_u64(value, live_bytes + (uint64_t)changes->list[i].bytes);
+		rc = kv_put(kv, TABLE_SEGMENT, bytes_of(key, 8), bytes_of(value, 8));
+	}
+	changes->count = 0;
+	return rc;
 }
 
 int segment_rows_put(struct store *store, struct kv_txn *kv)

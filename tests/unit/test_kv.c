@@ -60,13 +60,16 @@ static int open_layers(void **state)
 	return rc;
 }
 
-/* Now and then what is in memory is sealed, and what is sealed is moved down. */
+/* Now and then what is in memory is sealed, and what is sealed is moved down, at once or page by
+ * page. */
 static void move_down(struct engine *engine, struct random *random)
 {
+	struct kv_pieces pieces = { .size_max = random_below(random, 2) };
+
 	if (!engine->has_layers || random_below(random, 2) == 0)
 		return;
 	if (engine->is_sealed)
-		assert_int_equal(kv_layers_flush(engine->kv), 0);
+		assert_int_equal(kv_layers_flush(engine->kv, &pieces), 0);
 	else
 		kv_layers_seal(engine->kv);
 	engine->is_sealed = !engine->is_sealed;
@@ -405,15 +408,17 @@ static void *read_pairs(void *context)
 static void *flush_pairs(void *context)
 {
 	struct pairs *pairs = context;
+	struct kv_pieces pieces = { .size_max = 1 };
 
 	while (!atomic_load(&pairs->is_done))
-		assert_int_equal(kv_layers_flush(pairs->kv), 0);
+		assert_int_equal(kv_layers_flush(pairs->kv, &pieces), 0);
 	return NULL;
 }
 
 static void snapshots_are_whole_while_others_write_and_flush(void **state)
 {
 	struct pairs pairs = { .kv = ((struct engine *)*state)->kv };
+	struct kv_pieces pieces = { 0 };
 	struct random random = { 3 };
 	pthread_t threads[3];
 
@@ -439,7 +444,7 @@ static void snapshots_are_whole_while_others_write_and_flush(void **state)
 			for (int i = 0; i < 3; i++)
 				pthread_join(threads[i], NULL);
 			atomic_store(&pairs.is_done, false);
-			assert_int_equal(kv_layers_flush(pairs.kv), 0);
+			assert_int_equal(kv_layers_flush(pairs.kv, &pieces), 0);
 			for (int i = 0; i < 2; i++)
 				pthread_create(&threads[i], NULL, read_pairs, &pairs);
 		}
@@ -449,10 +454,102 @@ static void snapshots_are_whole_while_others_write_and_flush(void **state)
 		pthread_join(threads[i], NULL);
 }
 
+#define ROW_COUNT 2000 /* of which a page does not hold a tenth */
+
+struct broken_disk {
+	int rows_left, piece_count;
+};
+
+static int count_row(
+	void *context, struct kv_txn *below, unsigned table, struct bytes key, struct bytes value)
+{
+	struct broken_disk *disk = context;
+
+	(void)below;
+	(void)table;
+	(void)key;
+	(void)value;
+	return disk->rows_left-- > 0 ? 0 : ERR_IO;
+}
+
+static int count_piece(void *context, struct kv_txn *below)
+{
+	struct broken_disk *disk = context;
+
+	(void)below;
+	disk->piece_count++;
+	return 0;
+}
+
+static void write_rows(void **state, unsigned char value)
+{
+	struct kv_txn *txn = begin_write(state);
+	unsigned char text[40];
+
+	memset(text, value, sizeof(text));
+	for (unsigned table = 0; table < 3; table++) {
+		for (int i = 0; i < (table == 0 ? 1 : ROW_COUNT); i++) {
+			unsigned char key[2] = { (unsigned char)(i >> 8), (unsigned char)i };
+
+			assert_int_equal(
+				kv_put(txn, table, bytes_of(key, 2), bytes_of(text, sizeof(text))),
+				0);
+		}
+	}
+	assert_int_equal(kv_commit(&txn), 0);
+}
+
+/* How many rows of the table are of the last writing. */
+static int count_rows(struct kv *kv, unsigned table, unsigned char value)
+{
+	struct kv_cursor *cursor = NULL;
+	struct kv_txn *txn = NULL;
+	int count = 0, rc;
+
+	assert_int_equal(kv_begin_read(kv, &txn), 0);
+	assert_int_equal(kv_cursor_open(txn, table, &cursor), 0);
+	for (rc = kv_cursor_seek(cursor, bytes_of("\0", 1)); rc == 0; rc = kv_cursor_next(cursor))
+		count += kv_cursor_value(cursor).ptr[0] == value;
+	kv_cursor_close(&cursor);
+	kv_abort(&txn);
+	return count;
+}
+
+static void what_goes_down_in_pieces_ends_with_table_0(void **state)
+{
+	struct engine *engine = *state;
+	struct broken_disk disk = { ROW_COUNT + ROW_COUNT / 2, 0 };
+	struct kv_pieces pieces = { 16 * 4096, count_row, count_piece, &disk };
+	struct kv_options options = { .table_count = TABLE_COUNT };
+
+	write_rows(state, 1);
+	kv_layers_seal(engine->kv);
+	write_rows(state, 2);
+	assert_int_equal(kv_layers_flush(engine->kv, &pieces), ERR_IO);
+	assert_true(disk.piece_count > 1);
+	/* Nobody sees that a part is below. */
+	for (unsigned table = 0; table < 3; table++)
+		assert_int_equal(count_rows(engine->kv, table, 2), table == 0 ? 1 : ROW_COUNT);
+	disk = (struct broken_disk){ 2 * ROW_COUNT + 1, 0 };
+	assert_int_equal(kv_layers_flush(engine->kv, &pieces), 0);
+	assert_int_equal(disk.rows_left, 0);
+	assert_in_range(disk.piece_count, 4, 40);
+	kv_layers_seal(engine->kv);
+	disk = (struct broken_disk){ 2 * ROW_COUNT, 0 };
+	assert_int_equal(kv_layers_flush(engine->kv, &pieces), ERR_IO);
+	/* What a crash leaves: table 0 is as it was, whatever is below of the others. */
+	kv_close(&engine->kv);
+	assert_int_equal(kv_lmdb_open(engine->path, &options, NULL, &engine->kv), 0);
+	assert_int_equal(count_rows(engine->kv, 0, 1), 1);
+	assert_int_equal(count_rows(engine->kv, 1, 2), ROW_COUNT);
+	assert_in_range(count_rows(engine->kv, 2, 2), 1, ROW_COUNT - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { SUITE(memory), SUITE(lmdb), SUITE(layers),
-		ON(layers, snapshots_are_whole_while_others_write_and_flush) };
+		ON(layers, snapshots_are_whole_while_others_write_and_flush),
+		ON(layers, what_goes_down_in_pieces_ends_with_table_0) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

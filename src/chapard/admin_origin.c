@@ -84,6 +84,28 @@ static void tell_connection(void *context, const struct error *error)
 		buffer_printf(&run->told, "not connected: %s\n", error->text);
 }
 
+static void tell_kept(void *context, const char *account, const char *mailbox, const char *kept_in,
+	const struct error *why)
+{
+	struct origin_call *run = context;
+	struct buffer *out = &run->told;
+
+	if (run->is_json) {
+		json_member_string(out, run->line_count == 0 ? "[{" : ",{", "account",
+			bytes_of_string(account));
+		json_member_string(out, ",", "mailbox", bytes_of_string(mailbox));
+		json_member_string(out, ",", "kept-in", bytes_of_string(kept_in));
+		json_member_string(out, ",", "error", bytes_of_string(why->text));
+		buffer_append_string(out, "}\n");
+	} else {
+		buffer_printf(out,
+			"%s: a message that was appended to %s here is kept in your own mailbox "
+			"\"%s\": %s\n",
+			account, mailbox, kept_in, why->text);
+	}
+	run->line_count++;
+}
+
 static int mode_of(const char *word, enum origin_mode *mode_r, struct error *error)
 {
 	static const char *const words[] = { "sync", "pull", "push" };
@@ -113,6 +135,7 @@ static int begin(struct admin_call *call, struct error *error)
 	options.is_watch = call->argument_count == 3;
 	options.tell = tell;
 	options.tell_connection = tell_connection;
+	options.tell_kept = tell_kept;
 	options.context = run;
 	run->origin = origin_new(call->admin->mail, &options);
 	call->state = run;

@@ -55,6 +55,7 @@ void origin_free(struct origin **origin)
 		return;
 	disconnect(*origin);
 	accounts_clear(*origin);
+	origin_hand_deinit(*origin);
 	free((*origin)->accounts);
 	buffer_deinit(&(*origin)->request);
 	free(*origin);
@@ -85,7 +86,7 @@ static struct channel_link_options link_options(const struct origin *origin)
 	return options;
 }
 
-static int ask(struct origin *origin, struct bytes *answer_r, struct error *error)
+int origin_ask(struct origin *origin, struct bytes *answer_r, struct error *error)
 {
 	int rc = channel_link_request(origin->link, buffer_bytes(&origin->request), error);
 
@@ -93,6 +94,14 @@ static int ask(struct origin *origin, struct bytes *answer_r, struct error *erro
 	if (rc == 0)
 		rc = channel_link_flush(origin->link, error);
 	return rc < 0 ? rc : channel_link_answer(origin->link, answer_r, error);
+}
+
+/* A round begins: what others are to have comes first, for it may have to be kept elsewhere. */
+static void round_begin(struct origin *origin)
+{
+	origin_hand_begin(origin);
+	origin->phase = origin->options.mode == ORIGIN_PULL || origin->peer.is_full ? PHASE_SURVEY
+										    : PHASE_HAND;
 }
 
 /* So that changes there need not be asked for. */
@@ -103,7 +112,7 @@ static int notify_ask(struct origin *origin, struct error *error)
 
 	buffer_clear(&origin->request);
 	buffer_append_string(&origin->request, "NOTIFY %(ALL 1 OTHERS 1 RECORDS 0)");
-	rc = ask(origin, &answer, error);
+	rc = origin_ask(origin, &answer, error);
 	origin->has_notify = rc == 0 && bytes_start_with(answer, BYTES_LITERAL("NOTIFY "));
 	return rc;
 }
@@ -130,7 +139,7 @@ static int connect_step(struct origin *origin, struct error *error)
 	origin->has_connected = true;
 	origin->pause_ms = ORIGIN_PAUSE_MIN_MS;
 	origin->state.peer = origin->peer.node;
-	origin->phase = PHASE_SURVEY;
+	round_begin(origin);
 	rc = origin->options.is_watch ? notify_ask(origin, error) : 0;
 	return rc < 0 ? rc : ORIGIN_MORE;
 }
@@ -210,8 +219,7 @@ static int forget_unseen(struct origin *origin, struct error *error)
 	names = mem_alloc((origin->account_count + 1) * sizeof(*names));
 	for (size_t i = 0; i < origin->account_count; i++)
 		names[i] = origin->accounts[i].name;
-	rc = origin_foreign_forget_others(
-		origin->mail, origin->user, names, origin->account_count, error);
+	rc = origin_foreign_forget_others(origin, names, origin->account_count, error);
 	free(names);
 	return rc;
 }
@@ -226,7 +234,7 @@ static int survey_step(struct origin *origin, struct error *error)
 
 	buffer_clear(&origin->request);
 	survey_request_others(origin->cursor, &origin->request);
-	rc = ask(origin, &answer, error);
+	rc = origin_ask(origin, &answer, error);
 	if (rc == 0)
 		prefixes_note(origin, answer, arena);
 	if (rc == 0)
@@ -303,7 +311,7 @@ static int rest_step(struct origin *origin, struct error *error)
 		rc = channel_link_listen(origin->link, error);
 	if (rc == 0 && (wait == NET_WAIT_WOKEN || channel_link_take_news(origin->link) ||
 			       clock_monotonic_ms() >= origin->wake_at_ms))
-		origin->phase = PHASE_SURVEY;
+		round_begin(origin);
 	return rc < 0 ? rc : ORIGIN_MORE;
 }
 
@@ -364,6 +372,8 @@ static int phase_step(struct origin *origin, struct error *error)
 	switch (origin->phase) {
 	case PHASE_CONNECT:
 		return connect_step(origin, error);
+	case PHASE_HAND:
+		return origin_hand_step(origin, error);
 	case PHASE_SURVEY:
 		return survey_step(origin, error);
 	case PHASE_EXCHANGE:

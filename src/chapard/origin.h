@@ -37,6 +37,10 @@ struct origin_options { /* all is borrowed */
 	void (*tell)(void *context, const char *account, const struct exchange_result *result);
 	/* While it watches: the connection failed, or is back (error->code 0). May be NULL. */
 	void (*tell_connection)(void *context, const struct error *error);
+	/* What was appended here to a mailbox of another user could not be put there, and is in
+	 * `kept_in`, a mailbox of his own, now. May be NULL. */
+	void (*tell_kept)(void *context, const char *account, const char *mailbox,
+		const char *kept_in, const struct error *why);
 	void *context;
 };
 

@@ -73,12 +73,11 @@ static int foreign_start(struct origin *origin, struct error *error)
 	struct origin_foreign foreign;
 	struct local local = { 0 };
 	bool is_anew = false, is_theirs_new;
-	int rc = origin_foreign_open(
-		origin->mail, theirs->name, theirs->is_shared, &origin->number, error);
+	int rc = origin_foreign_open(origin, theirs, &origin->number, error);
 
 	foreign = foreign_of(origin);
 	if (rc == 0)
-		rc = origin_foreign_prepare(origin->mail, &foreign, &is_anew, error);
+		rc = origin_foreign_prepare(origin, &foreign, &is_anew, error);
 	if (rc == 0)
 		rc = local_read(origin, &local);
 	if (rc == 0)
@@ -122,7 +121,7 @@ static int foreign_finish(
 	if (is_refused && origin->foreign_try == FOREIGN_LISTED) {
 		error_prefix(&result->error, "what was changed here is given up");
 		origin->has_unsent = false;
-		rc = origin_foreign_forget(origin->mail, &foreign, error);
+		rc = origin_foreign_forget(origin, &foreign, error);
 		return rc < 0 ? rc : 1;
 	}
 	if (is_refused)

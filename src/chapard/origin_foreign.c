@@ -8,9 +8,9 @@
 
 /* An account-level register, which no exchange of such an account tells. */
 #define FOREIGN_KEY BYTES_LITERAL("foreign")
-/* What can be done off line. To arrange the owner's folders, or to give messages UIDs there, takes
- * the origin. */
-#define FOREIGN_RIGHTS (ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE | ACL_MARK | ACL_EXPUNGE)
+/* What can be done off line. To arrange the owner's folders takes the origin. */
+#define FOREIGN_RIGHTS                                                                             \
+	(ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE | ACL_INSERT | ACL_MARK | ACL_EXPUNGE)
 
 int origin_is_foreign(struct kv_txn *kv, uint32_t account, bool *is_foreign_r)
 {
@@ -31,36 +31,43 @@ static int mark_run(struct account_write *write, void *context)
 		.is_set = true,
 		.value = BYTES_LITERAL("1") };
 
-	(void)context;
+	write->header.writer = write->node = *(const uint64_t *)context;
 	record.stamp = account_stamp(write);
 	record.modseq = record.stamp.modseq;
 	return account_put_register(write, &record);
 }
 
-static int is_marked(struct mail *mail, uint32_t number, bool *is_foreign_r, bool *is_shared_r)
+static int is_marked(
+	struct mail *mail, uint32_t number, uint64_t writer, bool *is_foreign_r, bool *is_shared_r)
 {
+	struct account_header header;
 	struct kv_txn *kv = NULL;
 	int rc = mail_read_begin(mail, mail_position(mail), &kv);
 
+	if (rc == 0)
+		rc = account_load(kv, number, &header);
 	if (rc == 0)
 		rc = origin_is_foreign(kv, number, is_foreign_r);
 	if (rc == 0)
 		rc = account_is_shared(kv, number, is_shared_r);
 	mail_read_end(&kv);
+	*is_foreign_r = rc == 0 && *is_foreign_r && header.writer == writer;
 	return rc;
 }
 
-int origin_foreign_open(struct mail *mail, const char *name, bool is_shared, uint32_t *number_r,
-	struct error *error)
+int origin_foreign_open(struct origin *origin, const struct origin_account *theirs,
+	uint32_t *number_r, struct error *error)
 {
+	uint64_t writer = foreign_writer(origin->user, mail_node(origin->mail));
 	bool is_foreign = false, was_shared = false;
-	int rc = mail_account_open(mail, bytes_of_string(name), true, error, number_r);
+	struct mail *mail = origin->mail;
+	int rc = mail_account_open(mail, bytes_of_string(theirs->name), true, error, number_r);
 
 	if (rc == 0)
-		rc = is_marked(mail, *number_r, &is_foreign, &was_shared);
+		rc = is_marked(mail, *number_r, writer, &is_foreign, &was_shared);
 	if (rc == 0 && !is_foreign)
-		rc = mail_node_commit(mail, *number_r, mark_run, NULL, error, NULL);
-	if (rc == 0 && is_shared && !was_shared)
+		rc = mail_node_commit(mail, *number_r, mark_run, &writer, error, NULL);
+	if (rc == 0 && theirs->is_shared && !was_shared)
 		rc = mail_account_mark_shared(mail, *number_r, error);
 	return rc;
 }
@@ -117,18 +124,23 @@ static int look_at_mailbox(void *context, const struct mailbox_record *mailbox)
 }
 
 static int forget_all(
-	struct mail *mail, uint32_t account, const struct id_list *list, struct error *error)
+	struct origin *origin, uint32_t account, const struct id_list *list, struct error *error)
 {
+	uint64_t until;
 	int rc = 0;
 
-	for (size_t i = 0; i < list->count && rc == 0; i++)
-		rc = mailbox_forget(mail, account, list->ids[i], error);
+	for (size_t i = 0; i < list->count && rc == 0; i++) {
+		rc = origin_hand_keep_all(origin, account, list->ids[i], &until, error);
+		if (rc == 0)
+			rc = mailbox_forget(origin->mail, account, list->ids[i], until, error);
+	}
 	return rc;
 }
 
-int origin_foreign_prepare(struct mail *mail, const struct origin_foreign *foreign, bool *is_anew_r,
-	struct error *error)
+int origin_foreign_prepare(struct origin *origin, const struct origin_foreign *foreign,
+	bool *is_anew_r, struct error *error)
 {
+	struct mail *mail = origin->mail;
 	struct id_list unseen = { 0 };
 	struct looking looking = { .foreign = foreign, .arena = arena_new(), .unseen = &unseen };
 	int rc = mail_read_begin(mail, mail_position(mail), &looking.kv);
@@ -138,7 +150,7 @@ int origin_foreign_prepare(struct mail *mail, const struct origin_foreign *forei
 			looking.kv, foreign->number, looking.arena, look_at_mailbox, &looking);
 	mail_read_end(&looking.kv);
 	if (rc == 0)
-		rc = forget_all(mail, foreign->number, &unseen, error);
+		rc = forget_all(origin, foreign->number, &unseen, error);
 	*is_anew_r = looking.seen_count < foreign->mailboxes->count;
 	free(unseen.ids);
 	arena_free(&looking.arena);
@@ -173,13 +185,13 @@ int origin_foreign_grant(
 }
 
 int origin_foreign_forget(
-	struct mail *mail, const struct origin_foreign *foreign, struct error *error)
+	struct origin *origin, const struct origin_foreign *foreign, struct error *error)
 {
 	static const struct foreign_list none = { 0 };
 	struct origin_foreign all = { foreign->user, foreign->number, &none };
 	bool is_anew;
 
-	return origin_foreign_prepare(mail, &all, &is_anew, error);
+	return origin_foreign_prepare(origin, &all, &is_anew, error);
 }
 
 /* ---- accounts of which nothing is seen any more ---- */
@@ -210,16 +222,16 @@ static int find_others(struct mail *mail, const char *const *names, size_t count
 	return rc;
 }
 
-int origin_foreign_forget_others(struct mail *mail, const char *user, const char *const *names,
-	size_t count, struct error *error)
+int origin_foreign_forget_others(
+	struct origin *origin, const char *const *names, size_t count, struct error *error)
 {
-	struct origin_foreign foreign = { .user = user };
+	struct origin_foreign foreign = { .user = origin->user };
 	int rc = 0;
 
 	while (rc == 0) {
-		rc = find_others(mail, names, count, foreign.number, &foreign.number);
+		rc = find_others(origin->mail, names, count, foreign.number, &foreign.number);
 		if (rc == 0)
-			rc = origin_foreign_forget(mail, &foreign, error);
+			rc = origin_foreign_forget(origin, &foreign, error);
 	}
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }

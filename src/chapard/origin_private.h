@@ -8,6 +8,8 @@
 #include "sync/responder.h"
 #include "sync/survey.h"
 
+#include "base/map.h"
+
 struct origin_account {
 	char name[ACCOUNT_NAME_SIZE_MAX + 1];
 	uint64_t sequence; /* there */
@@ -19,10 +21,29 @@ struct origin_account {
 	struct id128 *ids; /* of these */
 };
 
-enum origin_phase { PHASE_CONNECT, PHASE_SURVEY, PHASE_EXCHANGE, PHASE_REST, PHASE_PAUSE };
+enum origin_phase {
+	PHASE_CONNECT,
+	PHASE_HAND,
+	PHASE_SURVEY,
+	PHASE_EXCHANGE,
+	PHASE_REST,
+	PHASE_PAUSE
+};
 
 /* How what is seen of another's account is exchanged. */
 enum foreign_try { FOREIGN_FIRST, FOREIGN_LISTED, FOREIGN_BEGUN_ANEW };
+
+#define HAND_COUNT_MAX 100 /* messages looked up at once */
+
+/* What is on its way to others' mailboxes (origin_hand.c). */
+struct origin_hand {
+	struct account_header account; /* the one whose turn it is; number 0: none yet */
+	uint64_t after;                /* our sequence, up to which it was looked through */
+	struct stamp instances[HAND_COUNT_MAX]; /* to be told next */
+	size_t count, next;
+	struct map told; /* instances that the origin has, of this round */
+	struct arena *arena;
+};
 
 struct origin {
 	struct mail *mail;
@@ -34,6 +55,7 @@ struct origin {
 	bool has_connected;
 	bool has_notify; /* the origin tells of changes */
 
+	struct origin_hand hand;
 	uint64_t cursor; /* where the survey goes on */
 	struct origin_account *accounts;
 	size_t account_count, account_room, account_next;
@@ -64,6 +86,22 @@ int origin_account_start(struct origin *origin, struct error *error);
 /* Sends what can be sent, and takes one answer. */
 int origin_account_step(struct origin *origin, struct error *error);
 
+/*
+ * origin_hand.c: what was appended here to others' mailboxes is told to the origin, which gives it
+ * its place, one message for each step, before anything else of a round. What it does not take
+ * moves into a mailbox of the user's own.
+ */
+void origin_hand_begin(struct origin *origin);
+int origin_hand_step(struct origin *origin, struct error *error);
+void origin_hand_deinit(struct origin *origin);
+/* The same of one mailbox that is to be forgotten, without asking the origin. *until_r: the
+ * account's sequence up to which nothing of it is left here alone. */
+int origin_hand_keep_all(struct origin *origin, uint32_t account, struct id128 mailbox,
+	uint64_t *until_r, struct error *error);
+
+/* origin.c: one request, and its answer, which is borrowed until the next. */
+int origin_ask(struct origin *origin, struct bytes *answer_r, struct error *error);
+
 int origin_state_put(struct mail *mail, const struct origin_state *state, struct error *error);
 
 /*
@@ -79,21 +117,21 @@ struct origin_foreign {
 
 /* Whether the account is such a copy. */
 int origin_is_foreign(struct kv_txn *kv, uint32_t account, bool *is_foreign_r);
-/* Finds or makes the copy. */
-int origin_foreign_open(struct mail *mail, const char *name, bool is_shared, uint32_t *number_r,
-	struct error *error);
+/* Finds or makes the copy of an account that the origin tells of. */
+int origin_foreign_open(struct origin *origin, const struct origin_account *theirs,
+	uint32_t *number_r, struct error *error);
 /* Before an exchange: forgets the mailboxes that he sees no more. *is_anew_r: he sees some that are
  * not here yet. */
-int origin_foreign_prepare(struct mail *mail, const struct origin_foreign *foreign, bool *is_anew_r,
-	struct error *error);
+int origin_foreign_prepare(struct origin *origin, const struct origin_foreign *foreign,
+	bool *is_anew_r, struct error *error);
 /* After it: he has the rights that he has there, as far as they can be used here. */
 int origin_foreign_grant(
 	struct mail *mail, const struct origin_foreign *foreign, struct error *error);
 /* Forgets all of it, so that it can be begun anew. */
 int origin_foreign_forget(
-	struct mail *mail, const struct origin_foreign *foreign, struct error *error);
+	struct origin *origin, const struct origin_foreign *foreign, struct error *error);
 /* Forgets all such copies but those named. */
-int origin_foreign_forget_others(struct mail *mail, const char *user, const char *const *names,
-	size_t count, struct error *error);
+int origin_foreign_forget_others(
+	struct origin *origin, const char *const *names, size_t count, struct error *error);
 
 #endif

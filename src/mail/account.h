@@ -66,6 +66,9 @@ struct account_header {
 	/* The sequence at which this copy began anew after it had been away; what peers remember of
 	 * sequences before it means nothing. */
 	uint64_t begun;
+	/* The id by which acts here are stamped, in place of the node's own; 0: that. A clone's
+	 * copy of another user's account has one (sync/foreign.h). */
+	uint64_t writer;
 };
 
 /* ---- finding and reading ---- */
@@ -236,6 +239,12 @@ int account_put_mailbox(struct account_write *write, const struct mailbox_record
 /* ERR_NOT_FOUND if the body of a message to be shown is not in the store; add it before. */
 int account_put_message(struct account_write *write, const struct message_record *message);
 int account_put_register(struct account_write *write, const struct register_record *record);
+/*
+ * Gives the mailbox a new UIDVALIDITY, under which UIDs go on from `uidnext`: for a copy that has
+ * to show other messages at UIDs that it gave by itself. ERR_ILLEGAL: it shows something at or
+ * above that; ERR_NOT_FOUND.
+ */
+int account_restart_uids(struct account_write *write, struct id128 mailbox, uint32_t uidnext);
 /* Raises UIDNEXT of a mailbox to at least `uidnext`. */
 int account_raise_uidnext(struct account_write *write, struct id128 mailbox, uint32_t uidnext);
 /* Raises the clock to at least `modseq` (seen from a peer). */

@@ -122,6 +122,34 @@ int account_raise_uidnext(struct account_write *write, struct id128 mailbox, uin
 	return 0;
 }
 
+static int is_shown(void *context, const struct message_record *message)
+{
+	(void)context;
+	(void)message;
+	return ERR_ILLEGAL;
+}
+
+int account_restart_uids(struct account_write *write, struct id128 mailbox, uint32_t uidnext)
+{
+	struct account_floor *floor;
+	int rc = floor_find(write, mailbox, &floor);
+
+	if (rc == 0)
+		rc = account_each_message(write->kv, write->header.number, mailbox, uidnext,
+			UINT32_MAX, write->arena, is_shown, NULL);
+	if (rc < 0)
+		return rc;
+	floor->mailbox.uidvalidity = account_uidvalidity_new(write);
+	write->header.uidvalidity_last = floor->mailbox.uidvalidity;
+	floor->mailbox.modseq = account_tick(write, floor->mailbox.modseq);
+	/* Nobody was told of any UID under this UIDVALIDITY. */
+	floor->mailbox.uidnext = floor->uidnext_before = uidnext;
+	floor->given_count = 0;
+	floor->is_changed = true;
+	account_modseq_shown(write, floor->mailbox.modseq);
+	return 0;
+}
+
 int account_announce(struct account_write *write, struct id128 mailbox, uint64_t modseq)
 {
 	struct account_floor *floor;

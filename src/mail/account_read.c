@@ -11,7 +11,7 @@
 
 /* 1 did not count mailboxes and annotations, 2 not what is kept of what is gone, 3 does not know up
  * to where tombstones have expired, 4 held no account back, 5 none was away */
-#define HEADER_VERSION 6
+#define HEADER_VERSION 7
 
 void account_header_encode(struct buffer *out, const struct account_header *header)
 {
@@ -36,6 +36,7 @@ void account_header_encode(struct buffer *out, const struct account_header *head
 	pack_varint(out, header->forgotten);
 	pack_u8(out, (uint8_t)header->hold);
 	pack_varint(out, header->begun);
+	pack_u64(out, header->writer);
 }
 
 static int header_decode_new(struct bytes *in, struct account_header *header)
@@ -87,7 +88,8 @@ int account_header_decode(struct bytes in, struct account_header *header_r)
 	if ((version > 2 && header_decode_new(&in, &header) < 0) ||
 		(version > 3 && unpack_varint(&in, &header.forgotten) < 0) ||
 		(version > 4 && header_decode_hold(&in, &header) < 0) ||
-		(version > 5 && unpack_varint(&in, &header.begun) < 0) || in.len != 0)
+		(version > 5 && unpack_varint(&in, &header.begun) < 0) ||
+		(version > 6 && unpack_u64(&in, &header.writer) < 0) || in.len != 0)
 		return ERR_CORRUPT;
 	memcpy(header.name, name.ptr, name.len);
 	*header_r = header;

@@ -29,6 +29,8 @@ int account_write_begin(struct account_write *write, struct store_write *store, 
 	write->now_ms = now_ms;
 	write->arena = arena_new();
 	rc = account_load(write->kv, account, &write->header);
+	if (rc == 0 && write->header.writer != 0)
+		write->node = write->header.writer;
 	write->before.message_count = write->header.message_count;
 	write->before.byte_count = write->header.byte_count;
 	write->before.mailbox_count = write->header.mailbox_count;

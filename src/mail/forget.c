@@ -61,7 +61,7 @@ static int forget_registers(struct account_write *write, enum record_kind kind,
 
 /* ---- messages ---- */
 
-static int forget_message(struct account_write *write, struct stamp instance)
+int message_forget_in(struct account_write *write, struct stamp instance)
 {
 	unsigned char at[REGISTER_KEY_SIZE_MAX];
 	struct message_record message;
@@ -96,7 +96,7 @@ static int messages_run(struct account_write *write, void *context)
 	int rc = 0;
 
 	for (size_t i = 0; i < forgetting->count && rc == 0; i++)
-		rc = forget_message(write, forgetting->instances[i]);
+		rc = message_forget_in(write, forgetting->instances[i]);
 	return rc;
 }
 
@@ -119,6 +119,8 @@ int message_forget(struct mail *mail, uint32_t account, const struct stamp *inst
 
 struct mailbox_forgetting {
 	struct id128 id;
+	uint64_t node; /* that stamps what is appended here */
+	uint64_t until;
 	struct stamp instances[FORGET_STEP_COUNT];
 	size_t count;
 };
@@ -127,6 +129,9 @@ static int note_message(void *context, const struct message_record *message)
 {
 	struct mailbox_forgetting *forgetting = context;
 
+	if (message->instance.node == forgetting->node &&
+		message->placed_sequence > forgetting->until)
+		return ERR_CHANGED;
 	if (forgetting->count == FORGET_STEP_COUNT)
 		return LIST_FULL;
 	forgetting->instances[forgetting->count++] = message->instance;
@@ -139,11 +144,12 @@ static int mailbox_messages_run(struct account_write *write, void *context)
 	int rc;
 
 	forgetting->count = 0;
+	forgetting->node = write->node;
 	rc = account_each_message(write->kv, write->header.number, forgetting->id, 1, UINT32_MAX,
 		write->arena, note_message, forgetting);
 	rc = rc == LIST_FULL ? 0 : rc;
 	for (size_t i = 0; i < forgetting->count && rc == 0; i++)
-		rc = forget_message(write, forgetting->instances[i]);
+		rc = message_forget_in(write, forgetting->instances[i]);
 	return rc;
 }
 
@@ -213,12 +219,14 @@ static int mailbox_run(struct account_write *write, void *context)
 	return rc;
 }
 
-int mailbox_forget(struct mail *mail, uint32_t account, struct id128 mailbox, struct error *error)
+int mailbox_forget(struct mail *mail, uint32_t account, struct id128 mailbox, uint64_t until,
+	struct error *error)
 {
 	struct mailbox_forgetting *forgetting = mem_zalloc(sizeof(*forgetting));
 	int rc;
 
 	forgetting->id = mailbox;
+	forgetting->until = until;
 	do {
 		rc = mail_node_commit(mail, account, mailbox_messages_run, forgetting, error, NULL);
 	} while (rc == 0 && forgetting->count == FORGET_STEP_COUNT);

@@ -14,8 +14,14 @@
 /* Those that are not here are passed over. In steps. */
 int message_forget(struct mail *mail, uint32_t account, const struct stamp *instances, size_t count,
 	struct error *error);
-/* With all that it shows, its rights and metadata; one that is not here is passed over. INBOX is
- * afterwards as account_create() makes it. In steps. */
-int mailbox_forget(struct mail *mail, uint32_t account, struct id128 mailbox, struct error *error);
+/* One, inside a commit. */
+int message_forget_in(struct account_write *write, struct stamp instance);
+/*
+ * With all that it shows, its rights and metadata; one that is not here is passed over. INBOX is
+ * afterwards as account_create() makes it. In steps. ERR_CHANGED: a message was appended here after
+ * the account's sequence `until`, of which nobody else may know yet.
+ */
+int mailbox_forget(struct mail *mail, uint32_t account, struct id128 mailbox, uint64_t until,
+	struct error *error);
 
 #endif

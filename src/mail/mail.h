@@ -145,7 +145,8 @@ struct append_message {
 	int32_t internaldate_zone; /* minutes east */
 	const struct annotation *annotations;
 	size_t annotation_count;
-	struct stamp instance; /* given already by the node that it came to, or none */
+	struct stamp instance; /* given already by the node that it came to, or none ... */
+	bool is_of_guest;      /* ... whose clock is not to be trusted: stamps lie behind now */
 	unsigned hop_count;    /* nodes that have passed it on to us */
 };
 

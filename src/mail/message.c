@@ -42,15 +42,15 @@ int message_target_find(
 }
 
 static int append_at(struct account_write *write, struct id128 mailbox, struct stamp instance,
-	uint64_t modseq, struct message_record *message)
+	struct stamp placed, uint64_t modseq, struct message_record *message)
 {
 	message->instance = instance;
-	message->placed = instance;
+	message->placed = placed;
 	message->modseq = modseq;
 	message->placed_in = message->mailbox = mailbox;
 	message->savedate_ms = write->now_ms;
 	for (size_t i = 0; i < message->flag_count; i++) {
-		message->flags[i].stamp = message->instance;
+		message->flags[i].stamp = placed;
 		message->flags[i].is_set = true;
 	}
 	return account_put_message(write, message);
@@ -61,13 +61,23 @@ int message_append(
 {
 	struct stamp instance = account_stamp(write);
 
-	return append_at(write, mailbox, instance, instance.modseq, message);
+	return append_at(write, mailbox, instance, instance, instance.modseq, message);
 }
 
 int message_append_as(struct account_write *write, struct id128 mailbox, struct stamp instance,
 	struct message_record *message)
 {
-	return append_at(write, mailbox, instance, account_tick(write, instance.modseq), message);
+	return append_at(
+		write, mailbox, instance, instance, account_tick(write, instance.modseq), message);
+}
+
+/* Its instance lies in the future, where no act may be that others are to follow. */
+static int append_stamped(struct account_write *write, struct id128 mailbox, struct stamp instance,
+	struct message_record *message)
+{
+	struct stamp placed = account_stamp(write);
+
+	return append_at(write, mailbox, instance, placed, placed.modseq, message);
 }
 
 static int append_one(struct account_write *write, struct id128 mailbox, uint32_t uid,
@@ -93,6 +103,8 @@ static int append_one(struct account_write *write, struct id128 mailbox, uint32_
 	mail_body_add(write, from->body);
 	if (stamp_is_none(from->instance))
 		rc = message_append(write, mailbox, &message);
+	else if (from->is_of_guest && from->instance.modseq > modseq_of_ms(write->now_ms + 1))
+		rc = append_stamped(write, mailbox, from->instance, &message);
 	else
 		rc = message_append_as(write, mailbox, from->instance, &message);
 	if (rc < 0 || from->annotation_count == 0)

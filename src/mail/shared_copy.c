@@ -42,8 +42,16 @@ static void keep_flags(
 	message->flag_count = count;
 }
 
-/* Within one account the instance stays: a flag set elsewhere meanwhile finds the message, and so
- * does what each user has seen. */
+/*
+ * Within one account the instance stays: a flag set elsewhere meanwhile finds the message, and so
+ * does what each user has seen. Not so in a clone's copy of another user's account: to move
+ * messages is not a guest's to tell, but to append and to expunge is (sync/foreign.h).
+ */
+static bool keeps_instance(const struct copy_context *copy)
+{
+	return copy->is_move && copy->source == copy->target && copy->source->header.writer == 0;
+}
+
 static int move_within(
 	struct account_write *write, struct message_record *message, struct id128 to, uint32_t uid)
 {
@@ -62,7 +70,7 @@ static int copy_one(struct copy_context *copy, const struct message_record *mess
 	struct message_record shown = *message, copied = *message;
 	int rc;
 
-	if (copy->is_move && copy->source == target)
+	if (keeps_instance(copy))
 		return move_within(target, &copied, to, uid);
 	rc = seen_apply(target->kv, copy->from->seen_account, copy->source->header.id,
 		target->arena, &shown);

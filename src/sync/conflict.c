@@ -225,6 +225,8 @@ const char *conflict_text(enum merge_conflict_kind kind)
 		return "mail arrived in an account deleted elsewhere: the account lives on";
 	case MERGE_REPLICA_CHANGED:
 		return "a replica was changed all the same: its changes were taken in";
+	case MERGE_GUEST_KEPT:
+		return "another's mailbox did not take a message: it is kept in this one";
 	}
 	return "unknown";
 }
@@ -244,6 +246,7 @@ static const char *const kind_words[] = {
 	[MERGE_SCRIPT_KEPT] = "SCRIPTKEPT",
 	[MERGE_ACCOUNT_REVIVED] = "ACCOUNTREVIVED",
 	[MERGE_REPLICA_CHANGED] = "REPLICACHANGED",
+	[MERGE_GUEST_KEPT] = "GUESTKEPT",
 };
 #define KIND_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
 

@@ -11,8 +11,30 @@
 
 #include <stdlib.h>
 
+/* What was appended here, and the owner's node may not have yet. */
+static bool is_unsent(const struct exchange *exchange, uint64_t writer, uint64_t point,
+	const struct message_record *message)
+{
+	return writer != 0 && message->instance.node == writer && message_is_shown(message) &&
+	       message->placed_sequence > point &&
+	       change_set_message(&exchange->theirs, message->instance) == NULL;
+}
+
+bool exchange_has_unsent(const struct exchange *exchange)
+{
+	const struct exchange_push *push = &exchange->push;
+
+	for (size_t i = 0; i < push->changes.message_count; i++)
+		if (is_unsent(exchange, push->header.writer, exchange->point.mine,
+			    &push->changes.messages[i].record))
+			return true;
+	return false;
+}
+
 struct unlisted {
-	const struct change_set *theirs;
+	const struct exchange *exchange;
+	uint64_t writer;
+	struct common_point point; /* the last one, though all is listed */
 	struct stamp *list;
 	size_t count, room;
 };
@@ -21,9 +43,10 @@ static int note_unlisted(void *context, const struct message_record *message)
 {
 	struct unlisted *unlisted = context;
 	const struct message_change *change =
-		change_set_message(unlisted->theirs, message->instance);
+		change_set_message(&unlisted->exchange->theirs, message->instance);
 
-	if (change != NULL && message_is_shown(&change->record))
+	if ((change != NULL && message_is_shown(&change->record)) ||
+		is_unsent(unlisted->exchange, unlisted->writer, unlisted->point.mine, message))
 		return 0;
 	mem_grow((void **)&unlisted->list, &unlisted->room, unlisted->count + 1,
 		sizeof(*unlisted->list));
@@ -33,7 +56,8 @@ static int note_unlisted(void *context, const struct message_record *message)
 
 int exchange_forget_unlisted(struct exchange *exchange)
 {
-	struct unlisted unlisted = { .theirs = &exchange->theirs };
+	struct unlisted unlisted = { .exchange = exchange };
+	struct account_header header = { 0 };
 	const struct view_foreign *foreign;
 	struct arena *arena;
 	struct kv_txn *kv = NULL;
@@ -44,6 +68,11 @@ int exchange_forget_unlisted(struct exchange *exchange)
 	foreign = exchange->filter->foreign;
 	arena = arena_new();
 	rc = mail_read_begin(exchange->mail, exchange->position, &kv);
+	if (rc == 0)
+		rc = account_load(kv, exchange->account, &header);
+	unlisted.writer = header.writer;
+	if (rc == 0)
+		rc = point_get(kv, exchange->account, exchange->peer, &unlisted.point);
 	for (size_t i = 0; i < foreign->count && rc == 0; i++)
 		rc = account_each_message(kv, exchange->account, foreign->ids[i], 1, UINT32_MAX,
 			arena, note_unlisted, &unlisted);

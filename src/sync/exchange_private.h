@@ -189,6 +189,8 @@ static inline bool exchange_is_foreign(const struct exchange *exchange)
 /* Where all that there is was listed anew, without a common point: what is not there is dropped
  * here. Does nothing otherwise. */
 int exchange_forget_unlisted(struct exchange *exchange);
+/* Whether push.changes hold what was appended here and has to be told otherwise (guest.h). */
+bool exchange_has_unsent(const struct exchange *exchange);
 
 /* In place of a push, of an exchange that only pulls. */
 int exchange_finish_pull(struct exchange *exchange);

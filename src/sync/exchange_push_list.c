@@ -271,6 +271,12 @@ static int begin_push(struct exchange *exchange, bool is_integrate)
 	push->is_integrate = is_integrate;
 	if (rc < 0)
 		return error_set(&exchange->result.error, rc, "the account cannot be read");
+	if (exchange_is_foreign(exchange)) {
+		push->changes.mailbox_count = 0; /* these are the owner's */
+		if (exchange_has_unsent(exchange))
+			return exchange->has_theirs ? exchange_finish_pull(exchange)
+						    : exchange_begin_changes(exchange);
+	}
 	return exchange_push_begin(exchange);
 }
 

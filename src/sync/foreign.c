@@ -1,6 +1,7 @@
 #include "sync/foreign.h"
 
 #include "base/mem.h"
+#include "base/pack.h"
 
 #include <stdlib.h>
 
@@ -22,6 +23,22 @@ static int collect(void *context, uint32_t account, struct id128 mailbox)
 	mem_grow((void **)&list->list, &list->room, list->count + 1, sizeof(*list->list));
 	list->list[list->count++] = (struct foreign_mailbox){ .account = account, .id = mailbox };
 	return 0;
+}
+
+uint64_t foreign_writer(const char *user, uint64_t node)
+{
+	struct buffer name = { 0 };
+	struct bytes digest;
+	struct id128 id;
+	uint64_t writer;
+
+	buffer_append_string(&name, user);
+	pack_u8(&name, 0);
+	pack_u64(&name, node);
+	id = id128_derive("chapar guest", buffer_bytes(&name));
+	buffer_deinit(&name);
+	digest = bytes_of(id.bytes, sizeof(id.bytes));
+	return unpack_u64(&digest, &writer) == 0 && writer != 0 ? writer : 1;
 }
 
 static int compare(const void *a, const void *b)

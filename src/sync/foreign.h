@@ -28,6 +28,13 @@ int foreign_list_read(struct kv_txn *kv, const struct identity *identity, uint32
 	uint32_t account, struct foreign_list *list_r);
 void foreign_list_deinit(struct foreign_list *list);
 
+/*
+ * The id by which a user's acts in others' accounts are stamped in his copy at `node`. It is in
+ * nobody's power to choose, so the instances that he gives are his own: none of a node's, and none
+ * of another user's.
+ */
+uint64_t foreign_writer(const char *user, uint64_t node);
+
 /* The rights to a mailbox of the list; 0 if it is not among them. */
 unsigned foreign_rights(const struct foreign_list *list, uint32_t account, struct id128 id);
 

@@ -166,8 +166,11 @@ int respond_append(struct sync_call *call)
 	uint64_t lent_ms = 0;
 	bool is_appended;
 	uint32_t account;
-	int rc = call_account_name(call, name);
+	int rc;
 
+	if (!session->rights.is_full)
+		return respond_guest_append(call);
+	rc = call_account_name(call, name);
 	if (rc == 0 && !view_filter_is_whole(&session->filter))
 		rc = error_set(call->error, ERR_REFUSED, "not all mailboxes are exchanged");
 	if (rc == 0)

@@ -1,6 +1,7 @@
 #include "sync/integrate.h"
 
 #include "sync/conflict.h"
+#include "sync/give_way.h"
 #include "sync/merge.h"
 #include "sync/replica.h"
 #include "sync/responder.h"
@@ -289,9 +290,15 @@ static int merge_and_write(struct account_write *write, struct integrate *integr
 	return rc;
 }
 
+static bool is_of_another(const struct integrate *integrate)
+{
+	return integrate->filter != NULL && integrate->filter->foreign != NULL;
+}
+
 int integrate_run(struct account_write *write, struct integrate *integrate, struct error *error)
 {
 	struct arena *arena = arena_new();
+	struct give_way way = { 0 };
 	struct change_set mine = { 0 };
 	struct view view;
 	int rc = integrate_check(integrate->theirs,
@@ -302,6 +309,8 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 	if (rc == 0 && integrate->compared != NULL && write->header.sequence != integrate->expect)
 		rc = error_set(error, ERR_CHANGED, "this copy changed during a repair");
 	view = (struct view){ .is_whole = true };
+	if (rc == 0 && is_of_another(integrate))
+		rc = give_way_begin(&way, write, integrate->theirs, integrate->since);
 	if (rc == 0)
 		rc = view_open(
 			write->kv, write->header.number, integrate->filter, integrate->peer, &view);
@@ -320,6 +329,9 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 		rc = merge_and_write(write, integrate,
 			integrate->compared != NULL ? integrate->compared : &mine, &view, arena,
 			error);
+	if (rc == 0)
+		rc = give_way_end(&way, write);
+	give_way_deinit(&way);
 	view_close(&view);
 	change_set_deinit(&mine);
 	arena_free(&arena);

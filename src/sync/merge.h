@@ -87,7 +87,8 @@ enum merge_conflict_kind {
 	MERGE_SET_TWICE,        /* a setting changed on both sides: the later change stays */
 	MERGE_SCRIPT_KEPT, /* a script edited on both sides: the earlier has a name of its own */
 	MERGE_ACCOUNT_REVIVED, /* mail arrived in an account deleted elsewhere */
-	MERGE_REPLICA_CHANGED  /* users changed a copy that had a master elsewhere (replica.h) */
+	MERGE_REPLICA_CHANGED, /* users changed a copy that had a master elsewhere (replica.h) */
+	MERGE_GUEST_KEPT       /* appended off line to another's mailbox, which did not take it */
 };
 
 struct merge_conflict {

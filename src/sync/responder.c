@@ -412,7 +412,7 @@ static const struct sync_verb {
 	{ "GET", true, false, false, respond_get },
 	{ "PUT", true, false, true, respond_put },
 	{ "STAGE", true, false, true, respond_stage },
-	{ "APPEND", true, true, true, respond_append },
+	{ "APPEND", true, false, true, respond_append },
 	{ "APPLY", true, false, true, respond_apply },
 	{ "FILL", true, true, true, respond_fill },
 	{ "INTEGRATE", true, true, true, respond_integrate },

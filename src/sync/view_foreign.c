@@ -1,7 +1,7 @@
 /*
- * What a user sees of another's account, and its digest: the sum of the terms of the mailboxes and
- * their shared annotations as everywhere, and of the messages as if their modseq was 0 and they had
- * no \Seen.
+ * What a user sees of another's account, and its digest: the sum of the terms of the shared
+ * annotations as everywhere, of the mailboxes as if their UIDVALIDITY and UIDNEXT were 0, and of
+ * the messages as if their modseq was 0 and they had no \Seen.
  */
 #include "sync/view.h"
 
@@ -75,6 +75,7 @@ static int add_mailbox(struct foreign_sum *sum, struct id128 id)
 
 	if (rc < 0 || !mailbox_is_live(&mailbox))
 		return rc == ERR_NOT_FOUND ? 0 : rc;
+	mailbox.uidvalidity = mailbox.uidnext = 0;
 	digest_add(&sum->digest, mailbox_term(&mailbox));
 	rc = account_each_mailbox_register(
 		sum->kv, sum->account, RECORD_ANNOTATION, id, sum->arena, add_register, sum);

@@ -2,7 +2,9 @@
 \\Seen, and it goes from there when he may see it no more."""
 
 import os
+import random
 import subprocess
+import time
 
 import chapar_test as chapar
 from chapar_test import message, wait_until
@@ -98,20 +100,199 @@ class SharedClone(chapar.TestCase):
                                stdout=subprocess.PIPE, encoding="utf-8", check=False).stdout
         self.assertEqual(set(found.split()), {"work"})
 
-    def test_what_gives_uids_or_arranges_folders_is_refused_off_line_whatever_the_rights(self):
+    def test_what_arranges_folders_is_refused_off_line_whatever_the_rights(self):
         self.grant("lrswipkxtea")
         copy = self.cloned()
         with self.served(copy) as here:
-            here.append("INBOX", message("mine"))
-            here.select()
-            for parts in (['APPEND "%s"' % WORK, message("no")], ['UID COPY 1 "%s"' % WORK],
-                          ['UID MOVE 1 "%s"' % WORK], ['CREATE "%s/x"' % WORK],
-                          ['DELETE "%s"' % WORK], ['SETACL "%s" carol lr' % WORK]):
+            for parts in (['CREATE "%s/x"' % WORK], ['DELETE "%s"' % WORK],
+                          ['SETACL "%s" carol lr' % WORK]):
                 status, text = here.try_command(*parts)
                 self.assertEqual((status, text[:8]), ("NO", "[NOPERM]"), parts[0])
         copy.end()
         self.assertNotRegex(copy.sync("sync")[1], "refused|failed")
         self.assert_same(copy)
+
+    def owners(self, mailbox="work"):
+        with self.origin.imap("bob") as bob:
+            return self.look(bob, mailbox)
+
+    def subjects(self, look):
+        return sorted(subject for subject, _ in look.values())
+
+    def test_what_is_appended_off_line_has_its_uid_there_if_nobody_else_came(self):
+        self.grant("lrswi")
+        copy = self.cloned()
+        with self.served(copy) as here:
+            here.append("INBOX", message("mine"))
+            here.select()
+            here.append(WORK, message("four"), "\\Flagged \\Seen \\Deleted word")
+            here.command('UID COPY 1 "%s"' % WORK)
+            before = self.look(here)
+            validity = here.select(WORK)["uidvalidity"]
+        copy.end()
+        self.assertEqual(before[4], ("four", ["\\Flagged", "\\Seen", "word"]))
+        self.assertIn("sent", copy.sync()[1])
+        self.assert_same(copy)
+        with self.served(copy) as here:
+            self.assertEqual(self.look(here), before)
+            self.assertEqual(here.select(WORK)["uidvalidity"], validity, "nothing was renumbered")
+        copy.end()
+        self.assertEqual(self.owners(), {
+            1: ("one", ["\\Seen"]), 2: ("two", ["\\Flagged"]), 3: ("three", []),
+            4: ("four", ["\\Flagged", "word"]), 5: ("mine", []),
+        })
+        copy.sync()  # her \\Seen there
+        self.assertIn("nothing new", copy.sync()[1])
+
+    def test_the_owners_uids_lead_where_both_sides_gave_the_same(self):
+        self.grant("lrswite")
+        self.grant("lrswite", user="carol")
+        copy = self.cloned()
+        with self.served(copy) as here, self.origin.imap("bob") as bob, \
+                self.origin.imap("carol") as carol:
+            here.append(WORK, message("hers"))
+            here.append(WORK, message("hers too"))
+            bob.append("work", message("his"))
+            carol.append(WORK, message("carol's"))
+            here.select(WORK)
+            validity = here.select(WORK)["uidvalidity"]
+            here.command("UID STORE 5 +FLAGS (late)")
+            here.append(WORK, message("no more"))
+            here.command("UID STORE 6 +FLAGS (\\Deleted)")
+            here.command("UID EXPUNGE 6")
+        copy.end()
+        # Off line she has all of it, whatever was pulled meanwhile.
+        copy.sync("pull")
+        with self.served(copy) as here:
+            found = self.look(here)
+            self.assertEqual(self.subjects(found), sorted(
+                ["one", "two", "three", "his", "carol's", "hers", "hers too"]))
+            self.assertEqual([found[uid][0] for uid in range(1, 6)],
+                             ["one", "two", "three", "his", "carol's"])
+            self.assertGreater(here.select(WORK)["uidvalidity"], validity)
+        copy.end()
+        copy.sync()
+        self.assert_same(copy)
+        self.assertEqual({uid: subject for uid, (subject, _) in self.owners().items()}, {
+            1: "one", 2: "two", 3: "three", 4: "his", 5: "carol's", 6: "hers", 7: "hers too"})
+        self.assertEqual(self.owners()[7][1], ["late"])
+        self.assertIn("nothing new", copy.sync()[1])
+        # And on it goes, both ways.
+        with self.served(copy) as here, self.origin.imap("bob") as bob:
+            bob.append("work", message("eight"))
+            here.append(WORK, message("nine"))
+        copy.end()
+        copy.sync()
+        self.assert_same(copy)
+        self.assertEqual(self.owners()[9], ("nine", []))
+
+    def test_moves_off_line_between_accounts_are_a_copy_and_an_expunge(self):
+        self.grant("lrswite")
+        self.grant("lrsi", "private")
+        copy = self.cloned()
+        with self.served(copy) as here:
+            here.append("INBOX", message("mine"))
+            here.select()
+            here.command('UID MOVE 1 "%s"' % WORK)
+            here.select(WORK)
+            here.command("UID MOVE 2 INBOX")
+            here.command('UID MOVE 3 "%s"' % PRIVATE)
+        copy.end()
+        copy.sync()
+        self.assert_same(copy)
+        self.assert_same(copy, PRIVATE)
+        self.assertEqual(self.subjects(self.owners()), ["mine", "one"])
+        self.assertEqual(self.subjects(self.owners("private")), ["secret", "three"])
+        with self.origin.imap("alice") as there:
+            self.assertEqual(self.subjects(self.look(there, "INBOX")), ["two"])
+
+    def test_what_can_no_more_be_put_there_is_kept_for_her_and_told(self):
+        self.grant("lrswi")
+        copy = self.cloned()
+        with self.served(copy) as here:
+            here.append(WORK, message("mine"), "\\Flagged \\Seen")
+        copy.end()
+        self.grant("lrs")
+        text = copy.sync()[1]
+        self.assertIn('bob: a message that was appended to work here is kept in your own mailbox '
+                      '"Kept/bob/work": ', text)
+        self.assertIn("your rights do not let you", text)
+        self.assert_same(copy)
+        with self.origin.imap("alice") as there:
+            self.assertEqual(list(self.look(there, "Kept/bob/work").values()),
+                             [("mine", ["\\Flagged", "\\Seen"])])
+        self.assertEqual(len(self.owners()), 3)
+        self.assertIn("kept in this one", copy.run("-C", copy.folder, "conflicts", "alice")[1])
+        # The mailbox goes, or all of the rights do.
+        self.grant("lrswi")
+        self.grant("lrswi", "private")
+        copy.sync()
+        with self.served(copy) as here:
+            here.append(WORK, message("again"))
+            here.append(PRIVATE, message("never"))
+        copy.end()
+        with self.origin.imap("bob") as bob:
+            bob.command("DELETE work")
+        self.grant("", "private")
+        copy.sync("pull")
+        copy.sync()
+        with self.origin.imap("alice") as there:
+            self.assertEqual(self.subjects(self.look(there, "Kept/bob/work")), ["again", "mine"])
+            self.assertEqual(self.subjects(self.look(there, "Kept/bob/private")), ["never"])
+            self.assertEqual(there.mailboxes(), [
+                "INBOX", "Kept", "Kept/bob", "Kept/bob/private", "Kept/bob/work"])
+
+    def test_pushes_that_are_torn_end_with_one_copy_of_each(self):
+        """Killed at any moment, on either side, while others append: each message is there once,
+        and the owner's UIDs stay."""
+        self.grant("lrswite")
+        copy = self.cloned()
+        chance = random.Random(7)
+        expected = ["one", "two", "three"]
+        known = {}
+        for step in range(6):
+            with self.served(copy) as here, self.origin.imap("bob") as bob:
+                for number in range(3):
+                    expected.append("hers %d.%d" % (step, number))
+                    here.append(WORK, message(expected[-1]))
+                expected.append("his %d" % step)
+                bob.append("work", message(expected[-1]))
+            copy.end()
+            running = subprocess.Popen(
+                [chapar.CHAPAR, "sync", copy.folder], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=copy.environment)
+            time.sleep(chance.uniform(0.1, 0.9))
+            if step % 2 == 0:
+                running.kill()
+            else:
+                self.origin.kill()
+                self.origin.start()
+            running.wait()
+            now = {uid: subject for uid, (subject, _) in self.owners().items()}
+            self.assertEqual({uid: now.get(uid) for uid in known}, known, "renumbered")
+            known = now
+        copy.sync()
+        copy.sync()
+        self.assert_same(copy)
+        self.assertEqual(self.subjects(self.owners()), sorted(expected))
+
+    def test_over_quota_it_waits(self):
+        self.grant("lrswi")
+        copy = self.cloned()
+        self.origin.tool("quota", "bob", "--messages", "4")
+        with self.served(copy) as here:
+            here.append(WORK, message("mine"))
+        copy.end()
+        status, text = copy.sync(check=False)
+        self.assertNotEqual(status, 0)
+        self.assertIn("waits", text)
+        with self.served(copy) as here:
+            self.assertIn("mine", self.subjects(self.look(here)))
+        copy.end()
+        self.origin.tool("quota", "bob", "--messages", "100")
+        copy.sync()
+        self.assert_same(copy)
+        self.assertIn("mine", self.subjects(self.owners()))
 
     def test_pulls_bring_what_changed_and_nothing_else(self):
         self.grant("lrs")

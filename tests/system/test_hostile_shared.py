@@ -1,12 +1,13 @@
 """A user who speaks SYNC himself about mailboxes that others share with him (P9): he gets what his
 rights let him see, and changes what they let him change, and nothing else."""
 
+import hashlib
 import re
 import time
 
 import chapar_test as chapar
 from chapar_test import message
-from test_hostile_sync import NODE, Record, Sync, guid
+from test_hostile_sync import DAYS, NODE, Record, Sync, guid
 
 ME, VICTIM = "anna", "bert"
 
@@ -230,6 +231,120 @@ class HostileGuest(chapar.TestCase):
         with self.server.imap(VICTIM) as client:
             client.select("Shared")
             self.assertIn("far", client.fetch("1", "FLAGS")[1]["FLAGS"])
+        self.verify_clean(self.server)
+
+    def writer(self, user=ME, node=NODE):
+        """By what a user's instances in others' accounts are known (src/sync/foreign.h)."""
+        name = b"chapar guest\0" + user.encode() + b"\0" + bytes.fromhex(node)
+        return hashlib.sha256(name).hexdigest()[:16]
+
+    def append(self, body, raw=None, account=VICTIM, more="", **changes):
+        """SYNC APPEND, as his copy would tell it, but for the changes."""
+        now = int(time.time() * 1000) * 1024
+        record = Record("%()")
+        record.update({"INSTANCE": "%d.%s" % (now, self.writer()), "UID": "1", "MODSEQ": str(now),
+                       "MAILBOX": self.boxes["Shared"]["ID"], "GUID": guid(body),
+                       "SIZE": str(len(body)), "INTERNALDATE": "1700000000",
+                       "SAVEDATE": "1700000000000"})
+        raw = body if raw is None else raw
+        return self.me.ask(("APPEND %%(ACCOUNT %s %s MESSAGE %s BODY {%d+}\r\n" % (
+            account, more, record(**changes), len(raw))).encode() + raw + b")")
+
+    def test_he_appends_with_the_right_to_and_only_as_himself(self):
+        everything = "lrswipkxtean"
+        body, other = message("mine"), message("another")
+        now = int(time.time() * 1000) * 1024
+        shared, private = self.boxes["Shared"]["ID"], self.boxes["Private"]["ID"]
+        self.grant(everything.replace("i", ""))
+        self.before = self.state()
+        self.refused("without the right", self.append(body))
+        self.grant(everything)
+        self.before = self.state()
+        his = self.shown_in("Shared")[0]
+        secret = self.shown_in("Private")[0]
+        for name, changes in (
+            ("to a mailbox that he does not see", dict(MAILBOX=private)),
+            ("to one that is not there", dict(MAILBOX="7" * 32)),
+            ("to another's INBOX", dict(MAILBOX=self.boxes["INBOX"]["ID"])),
+        ):
+            self.refused(name, self.append(body, **changes))
+        mine = "%d.%s" % (now, self.writer())
+        for name, changes in (
+            ("an instance that exists, in his sight", dict(INSTANCE=his["INSTANCE"])),
+            ("... with its contents", dict(INSTANCE=his["INSTANCE"], GUID=his["GUID"],
+                                           SIZE=his["SIZE"])),
+            ("an instance that exists, out of it", dict(INSTANCE=secret["INSTANCE"])),
+            ("one of his node's", dict(INSTANCE="%d.%s" % (now, NODE))),
+            ("one of the server's", dict(INSTANCE="%d.%s" % (
+                now, his["INSTANCE"].partition(".")[2]))),
+            ("one of another user's", dict(INSTANCE="%d.%s" % (now, self.writer("carl")))),
+            ("far in the future", dict(INSTANCE="%d.%s" % (now + DAYS, self.writer()))),
+            ("at the end of time", dict(INSTANCE="9007199254740991.%s" % self.writer())),
+            ("a modseq far in the future", dict(MODSEQ=now + DAYS)),
+            ("a flag of the future", dict(FLAGS="(word + %d.%s)" % (now + DAYS, self.writer()))),
+            ("placed in the future", dict(PLACED="%d.%s" % (now + DAYS, self.writer()))),
+        ):
+            self.refused(name, self.append(body, **changes), "ILLEGAL", "instance|future")
+        for name, answer, codes in (
+            ("oversize", self.append(body, SIZE=2 ** 40), "INVALID"),
+            ("another GUID", self.append(body, GUID=guid(other)), "ILLEGAL"),
+            ("another body", self.append(body, raw=other), "ILLEGAL"),
+            ("a smaller size", self.append(body, SIZE=len(body) - 1), "ILLEGAL"),
+            ("a larger size", self.append(body, SIZE=len(body) + 1), "ILLEGAL"),
+            ("an expunged one", self.append(body, UID=None, MAILBOX=None), "INVALID"),
+            ("placed elsewhere", self.append(body, PLACEDIN=private), "INVALID"),
+            ("no body", self.me.ask("APPEND %%(ACCOUNT %s MESSAGE %s)" % (VICTIM, his())), "INVALID"),
+            ("no message", self.me.ask("APPEND %%(ACCOUNT %s BODY x)" % VICTIM), "INVALID"),
+            ("to his own account", self.append(body, account=ME), "REFUSED"),
+            ("to nobody's", self.append(body, account="nobody"), "REFUSED"),
+            ("to another's", self.append(body, account="peer"), "REFUSED"),
+        ):
+            self.refused(name, answer, codes, ".")
+        # It is there once, at the UID that the server gives, whatever he says and how often.
+        verb, text = self.append(body, INSTANCE=mine, UID=4000000000, MODSEQ=1, THREAD="7" * 32,
+                                 FLAGS="(\\Flagged + = \\Seen + = word + =)")
+        self.assertRegex(text, r"^APPENDED %\(UIDVALIDITY \d+ UID 5\)")
+        self.before = self.state()
+        self.assertEqual(self.append(body, INSTANCE=mine)[1], text)
+        self.assertEqual(self.append(body, INSTANCE=mine, MAILBOX=private)[1], text)
+        self.assertEqual(self.state(), self.before)
+        self.refused("the same with other contents", self.append(other, INSTANCE=mine),
+                     "ILLEGAL", "two contents")
+        with self.server.imap(VICTIM) as client:
+            self.assertEqual(client.select("Shared")["uidnext"], 6)
+            self.assertEqual(set(client.fetch("5", "FLAGS")[5]["FLAGS"]) - {"\\Recent"},
+                             {"\\Flagged", "word"})
+            # What becomes of it where he does not look is as if it was gone.
+            client.command("UID MOVE 5 Private")
+        self.before = self.state()
+        self.assertEqual(self.append(body, INSTANCE=mine)[1], "APPENDED %()")
+        self.assertEqual(self.state(), self.before)
+        # A clock that is ahead moves neither the account's, nor what the owner does later.
+        ahead = "%d.%s" % (now + DAYS // 4, self.writer())
+        verb, text = self.append(other, INSTANCE=ahead, FLAGS="(word + =)")
+        self.assertEqual(verb, "APPENDED", text)
+        self.assertLess(self.peer.point(VICTIM)[1], int((time.time() + 60) * 1000) * 1024)
+        with self.server.imap(VICTIM) as client:
+            client.select("Shared")
+            client.command("UID STORE 6 -FLAGS (word)")
+            client.command("UID STORE 6 +FLAGS (\\Deleted)")
+            client.command("UID EXPUNGE 6")
+            self.assertEqual(client.search("UID", "6"), [])
+        # Flags take their rights, as with APPEND.
+        self.grant("lri")
+        verb, text = self.append(message("plain"), FLAGS="(\\Flagged + = \\Deleted + =)")
+        self.assertEqual(verb, "APPENDED", text)
+        with self.server.imap(VICTIM) as client:
+            client.select("Shared")
+            self.assertEqual(set(client.fetch("7", "FLAGS")[7]["FLAGS"]) - {"\\Recent"}, set())
+        # The owner's quota holds, and a login that may only read appends nothing.
+        self.server.tool("quota", VICTIM, "--messages", "1")
+        self.before = self.state()
+        self.refused("over quota", self.append(message("too much")), "OVERQUOTA", ".")
+        self.server.tool("quota", VICTIM, "--messages", "100")
+        self.grant("")
+        self.before = self.state()
+        self.refused("no rights at all", self.append(message("gone"), INSTANCE=mine))
         self.verify_clean(self.server)
 
     def result_of(self, act):

@@ -301,7 +301,7 @@ static void a_mailbox_that_one_side_lost_comes_back_with_its_mail(void **state)
 	struct error error = { 0 };
 
 	assert_int_equal(mailbox_forget(pair->a->mail, pair->a->account,
-				 node_mailbox(pair->a, "Work"), &error),
+				 node_mailbox(pair->a, "Work"), UINT64_MAX, &error),
 		0);
 	check_first(pair, "mailbox Work: it is there on one side only");
 	check_repaired(pair);

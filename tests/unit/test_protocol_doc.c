@@ -260,7 +260,7 @@ static void others(struct scene *scene)
 	static struct sync_rights rights = {
 		.account = "bert", .identity.name = "bert", .other_users_prefix = "Other Users"
 	};
-	unsigned granted = ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE;
+	unsigned granted = ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE | ACL_INSERT;
 	struct error error;
 	struct id128 work;
 	uint32_t uid;
@@ -293,6 +293,12 @@ static void others(struct scene *scene)
 		"GUID "
 		"973ef6a1bc020aa44c0cdb8a6d862467ac42180a27bc6a18ddf43c589a47479a SIZE 21 "
 		"INTERNALDATE 1700000000 SAVEDATE 1793520000000)))");
+	ask_of(scene, "APPEND %(ACCOUNT anna MESSAGE %(INSTANCE 1836564480000000.7be0f508907a8c05 "
+		      "MAILBOX "
+		      "1a1fd4356b8dde623db024a051a09f12 UID 9 MODSEQ 1836564480000000 GUID "
+		      "3f43efde841c73ac625376505f503f674bf73f3ce4314fe8790ab54cf8bd4132 SIZE 29 "
+		      "INTERNALDATE 1700000000 SAVEDATE 1793520000000) BODY {29+}\r\nSubject: sent "
+		      "on\r\n\r\nsent on\r\n)");
 	assert_int_equal(acl_change(scene->b->mail, scene->b->account, work, BYTES_LITERAL("bert"),
 				 ACL_SET, 0, &error, &scene->b->position),
 		0);

@@ -4,6 +4,7 @@
  */
 #include "imap/imap_commands.h"
 #include "imap/imap_fetch.h"
+#include "imap/imap_narrow.h"
 #include "imap/imap_qresync.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
@@ -28,6 +29,8 @@ struct fetch_work {
 	size_t missing_count;      /* messages that the client knows of and that are gone */
 	struct uid_set downgraded; /* told by a surrogate (RFC 6858, section 3) */
 	int rc;                    /* the first failure to read a message */
+	bool is_of_all;            /* messages of the mailbox, and has not begun */
+	struct imap_noting noting;
 	/* Of the step that runs: */
 	struct imap_session *session;
 	struct kv_txn *kv;
@@ -40,6 +43,7 @@ static void work_free(void *context)
 	uid_set_deinit(&work->uids);
 	uid_set_deinit(&work->seen);
 	uid_set_deinit(&work->downgraded);
+	imap_noting_end(&work->noting, work->session, false);
 }
 
 /* Calls `function` for the messages of the set from next_uid on, until it returns other than 0. */
@@ -122,6 +126,8 @@ static int send_message(void *context, const struct message_record *message)
 	if (!imap_view_has(session->view, message->uid, &index))
 		return 0;
 	work->missing_count--;
+	if (work->noting.flags != NULL)
+		imap_column_add_flags(work->noting.flags, message);
 	if (!work->fetch.has_changedsince || message->modseq > work->fetch.changedsince) {
 		rc = imap_fetch_write(session, &work->fetch, work->kv, message, is_seen);
 		if (rc < 0 && work->rc == 0)
@@ -154,6 +160,7 @@ static enum net_result fetch_end(struct imap_session *session, struct fetch_work
 			  (session->command->flags & COMMAND_IS_UID) == 0 &&
 			  !work->fetch.has_changedsince;
 
+	imap_noting_end(&work->noting, session, work->rc == 0);
 	if (!work->fetch.has_partial || session->body.raw.len > IMAP_BODY_KEEP_MAX)
 		imap_body_deinit(&session->body);
 	if (work->fetch.has_partial)
@@ -181,6 +188,15 @@ static enum net_result fetch_break(struct imap_session *session, int rc)
 	return NET_CLOSE;
 }
 
+static void note_columns(struct fetch_work *work)
+{
+	if (!work->is_of_all)
+		return;
+	work->is_of_all = false;
+	imap_noting_begin(&work->noting, work->session, work->kv, work->fetch.tells_subjects);
+	work->fetch.subjects = work->noting.subjects;
+}
+
 static enum net_result fetch_run(struct imap_session *session)
 {
 	struct fetch_work *work = session->work;
@@ -201,6 +217,7 @@ static enum net_result fetch_run(struct imap_session *session)
 			rc = imap_read_begin(session, &work->kv);
 		if (rc == 0) {
 			work->step_count = 0;
+			note_columns(work);
 			rc = each_message(work, arena, send_message);
 			mail_read_end(&work->kv);
 			mail_summaries_keep(session->mail);
@@ -290,6 +307,8 @@ static enum net_result fetch_begin(
 	if (work->fetch.is_paged)
 		narrow_to_page(session->view, work);
 	work->missing_count = imap_view_count_in(session->view, &work->uids);
+	work->is_of_all = work->missing_count == session->view->count &&
+			  !work->fetch.has_changedsince && !work->fetch.sets_seen;
 	return fetch_run(session);
 }
 

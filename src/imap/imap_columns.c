@@ -216,20 +216,24 @@ void imap_column_add_flags(struct imap_column *column, const struct message_reco
 	buffer_append_byte(&column->octets, (int)bits);
 }
 
-void imap_column_add_field(struct imap_column *column, uint32_t uid, struct bytes message)
+bool imap_column_add_field(struct imap_column *column, uint32_t uid, struct bytes message,
+	const struct mime_needle *needle)
 {
-	size_t before = column->octets.len;
+	size_t before = column->octets.len, size;
 
 	if (!has_room(column))
-		return;
+		return true;
 	mime_search_fold(message, bytes_of_string(column->name), &column->octets);
-	if (column->octets.len - before > FIELD_SIZE_MAX) {
+	size = column->octets.len - before;
+	if (size > FIELD_SIZE_MAX) {
 		buffer_truncate(&column->octets, before);
-		return;
+		return true;
 	}
 	add_uid(column, uid);
 	mem_grow((void **)&column->ends, &column->end_room, column->count, sizeof(*column->ends));
 	column->ends[column->count - 1] = (uint32_t)column->octets.len;
+	return needle == NULL ||
+	       mime_needle_in_folded(needle, bytes_of(column->octets.data + before, size));
 }
 
 /* ---- reading ---- */

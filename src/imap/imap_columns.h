@@ -48,8 +48,12 @@ void imap_column_release(struct imap_column **column);
 
 /* Fill it, in order of UIDs. What is too much for the cache is left out. */
 void imap_column_add_flags(struct imap_column *column, const struct message_record *message);
-/* `message`: what mime_search_header() would be given. */
-void imap_column_add_field(struct imap_column *column, uint32_t uid, struct bytes message);
+/*
+ * `message`: what mime_search_header() would be given. False if the field surely does not have the
+ * needle, which may be NULL: it may.
+ */
+bool imap_column_add_field(struct imap_column *column, uint32_t uid, struct bytes message,
+	const struct mime_needle *needle);
 
 uint64_t imap_column_modseq(const struct imap_column *column);
 size_t imap_column_count(const struct imap_column *column);

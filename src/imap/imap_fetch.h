@@ -7,6 +7,7 @@
 
 #include "imap/imap_annotation.h"
 #include "imap/imap_body.h"
+#include "imap/imap_columns.h"
 #include "imap/imap_returns.h"
 #include "imap/imap_sequence.h"
 #include "imap/imap_session.h"
@@ -55,6 +56,8 @@ struct imap_fetch { /* lives in an arena */
 	bool has_modseq;
 	bool has_partial;
 	bool needs_summary;
+	bool tells_subjects;          /* ENVELOPE, or the field Subject */
+	struct imap_column *subjects; /* filled with those of the messages that are told; or NULL */
 	bool has_size;
 	bool in_pieces; /* large sections are left to imap_large_send(), where they are long */
 	bool has_changedsince;

@@ -54,6 +54,7 @@ static struct imap_fetch_item *add_item(struct imap_fetch *fetch, enum imap_fetc
 	fetch->has_flags = fetch->has_flags || kind == FETCH_FLAGS;
 	fetch->has_size = fetch->has_size || kind == FETCH_SIZE;
 	fetch->has_modseq = fetch->has_modseq || kind == FETCH_MODSEQ;
+	fetch->tells_subjects = fetch->tells_subjects || kind == FETCH_ENVELOPE;
 	fetch->needs_summary = fetch->needs_summary || kind == FETCH_ENVELOPE ||
 			       kind == FETCH_BODY || kind == FETCH_BODYSTRUCTURE ||
 			       kind == FETCH_PREVIEW;
@@ -157,6 +158,15 @@ static int parse_partial(
 }
 
 /* After "BODY[" or "BODY.PEEK[". */
+static bool names_subject(const struct mime_section *section)
+{
+	for (size_t i = 0; i < section->name_count; i++) {
+		if (bytes_equal_string_nocase(section->names[i], "subject"))
+			return true;
+	}
+	return false;
+}
+
 static int parse_section_item(struct imap_parser *args, struct imap_fetch *fetch)
 {
 	struct imap_fetch_item *item = add_item(fetch, FETCH_SECTION);
@@ -172,11 +182,12 @@ static int parse_section_item(struct imap_parser *args, struct imap_fetch *fetch
 	item->label = arena_copy(args->arena, buffer_bytes(&label));
 	buffer_deinit(&label);
 	fetch->has_partial = fetch->has_partial || item->is_partial;
-	fetch->needs_summary =
-		fetch->needs_summary ||
-		(item->section.kind == MIME_SECTION_HEADER_FIELDS &&
-			item->section.number_count == 0 &&
-			mime_summary_knows(item->section.names, item->section.name_count));
+	if (rc == 0 && item->section.kind == MIME_SECTION_HEADER_FIELDS &&
+		item->section.number_count == 0 &&
+		mime_summary_knows(item->section.names, item->section.name_count)) {
+		fetch->needs_summary = true;
+		fetch->tells_subjects = fetch->tells_subjects || names_subject(&item->section);
+	}
 	return rc;
 }
 

@@ -440,6 +440,14 @@ static int put_items(struct fetched *fetched, const struct imap_fetch *fetch, bo
 	return 0;
 }
 
+/* What is told of a surrogate is not what searches look in. */
+static void note_subject(const struct fetched *fetched, struct imap_column *subjects)
+{
+	if (fetched->summary.has_fields && !fetched->is_surrogate)
+		(void)imap_column_add_field(
+			subjects, fetched->message->uid, fetched->summary.fields, NULL);
+}
+
 int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetch,
 	struct kv_txn *kv, const struct message_record *message, bool with_flags)
 {
@@ -458,6 +466,8 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 		rc = load_summary(&fetched, fetch->needs_summary);
 	if (!fetch->needs_summary)
 		rc = 0;
+	else if (rc == 0 && fetch->subjects != NULL)
+		note_subject(&fetched, fetch->subjects);
 	if (rc == 0) {
 		if (fetch->has_flags || with_flags)
 			imap_tell_keywords(session, message);

@@ -34,6 +34,12 @@ static bool question_of(
 	       mime_needle_folded(&key->needle).len > 0;
 }
 
+/* What others keep of \\Seen is not of the mailbox: from such a view flags are not kept. */
+static bool is_kept(const struct imap_view *view, struct bytes name)
+{
+	return name.len > 0 || view->seen_account == 0;
+}
+
 /* ---- what changed ---- */
 
 struct changed {
@@ -179,7 +185,8 @@ static int narrow_all(
 		}
 		imap_column_release(&column);
 		is_narrow = is_narrow || is_of_use;
-		if (!is_of_use && is_whole && question.key->column == NULL)
+		if (!is_of_use && is_whole && question.key->column == NULL &&
+			is_kept(view, question.name))
 			question.key->column = imap_column_new(
 				columns, view, question.name, mailbox.highestmodseq);
 	}
@@ -220,4 +227,58 @@ void imap_narrow_end(struct imap_search *search, bool is_done)
 			imap_columns_keep(search->session->server->columns, &key->column);
 		imap_column_release(&key->column);
 	}
+}
+
+/* ---- noting without a search ---- */
+
+static struct imap_column *column_missing(
+	const struct imap_session *session, struct kv_txn *kv, struct bytes name, uint64_t modseq)
+{
+	struct imap_columns *columns = session->server->columns;
+	const struct imap_view *view = session->view;
+	struct changed changed = { .count_max = UNKNOWN_COUNT_MAX };
+	struct imap_column *kept;
+	int rc = 1;
+
+	if (!is_kept(view, name))
+		return NULL;
+	kept = imap_columns_take(columns, view, name);
+	/* One that searches would find too old is made anew. */
+	if (kept != NULL && imap_column_count(kept) + UNKNOWN_COUNT_MAX >= view->count)
+		rc = name.len > 0 ? 0 : find_changed(view, kv, kept, &changed);
+	free(changed.uids);
+	imap_column_release(&kept);
+	return rc == 0 ? NULL : imap_column_new(columns, view, name, modseq);
+}
+
+void imap_noting_begin(struct imap_noting *noting, const struct imap_session *session,
+	struct kv_txn *kv, bool with_subjects)
+{
+	const struct imap_view *view = session->view;
+	struct arena *arena = arena_new();
+	struct mailbox_record mailbox;
+
+	if (view->count >= session->options->search_cache_count_min &&
+		account_get_mailbox(kv, view->account, view->mailbox, arena, &mailbox) == 0) {
+		noting->flags =
+			column_missing(session, kv, BYTES_LITERAL(""), mailbox.highestmodseq);
+		if (with_subjects)
+			noting->subjects = column_missing(
+				session, kv, BYTES_LITERAL("subject"), mailbox.highestmodseq);
+	}
+	arena_free(&arena);
+}
+
+static void column_end(
+	struct imap_column **column, const struct imap_session *session, bool is_done)
+{
+	if (*column != NULL && is_done)
+		imap_columns_keep(session->server->columns, column);
+	imap_column_release(column);
+}
+
+void imap_noting_end(struct imap_noting *noting, const struct imap_session *session, bool is_done)
+{
+	column_end(&noting->flags, session, is_done);
+	column_end(&noting->subjects, session, is_done);
 }

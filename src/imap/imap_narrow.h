@@ -19,4 +19,18 @@ void imap_narrow_note(struct imap_search *search, const struct message_record *m
 /* After the last message the columns are kept; before that they are given up. */
 void imap_narrow_end(struct imap_search *search, bool is_done);
 
+/*
+ * What a FETCH that goes through all of a mailbox notes for the searches to come, as it has read it
+ * anyway: flags and, if it tells of them, subjects; each unless a column has them.
+ */
+struct imap_noting { /* zeroed at first */
+	struct imap_column *flags;
+	struct imap_column *subjects;
+};
+/* `kv`: the snapshot with the first messages. */
+void imap_noting_begin(struct imap_noting *noting, const struct imap_session *session,
+	struct kv_txn *kv, bool with_subjects);
+/* Keeps what was noted if all of it was; else forgets it. */
+void imap_noting_end(struct imap_noting *noting, const struct imap_session *session, bool is_done);
+
 #endif

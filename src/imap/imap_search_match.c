@@ -66,22 +66,30 @@ static int load_header(const struct candidate *candidate, struct buffer *header)
 	return rc;
 }
 
+static int header_has(
+	const struct candidate *candidate, const struct imap_search_key *key, struct bytes header)
+{
+	if (key->column != NULL && candidate->mode != BODY_WAS_ASKED &&
+		!imap_column_add_field(key->column, candidate->message->uid, header, &key->needle))
+		return 0;
+	return mime_search_header(header, key->text, &key->needle);
+}
+
 /* From the summary if it knows the field, else from the message. */
 static int match_header(struct candidate *candidate, const struct imap_search_key *key)
 {
-	struct buffer fields = { NULL, 0, 0 };
+	struct buffer header = { NULL, 0, 0 };
 	bool is_known = mime_summary_knows(&key->text, 1);
 	int rc = is_known ? load_summary(candidate) : 0;
 
 	if (rc < 0)
 		return rc;
-	if (!is_known || !mime_summary_header_fields(&candidate->summary, &key->text, 1, &fields))
-		rc = load_header(candidate, &fields);
-	if (rc == 0 && key->column != NULL && candidate->mode != BODY_WAS_ASKED)
-		imap_column_add_field(key->column, candidate->message->uid, buffer_bytes(&fields));
+	if (is_known && candidate->summary.has_fields)
+		return header_has(candidate, key, candidate->summary.fields);
+	rc = load_header(candidate, &header);
 	if (rc == 0)
-		rc = mime_search_header(buffer_bytes(&fields), key->text, &key->needle);
-	buffer_deinit(&fields);
+		rc = header_has(candidate, key, buffer_bytes(&header));
+	buffer_deinit(&header);
 	return rc;
 }
 

@@ -69,6 +69,30 @@ bool mime_field_next(struct bytes *header, struct mime_field *field_r)
 	return true;
 }
 
+static bool may_be_named(struct bytes line, struct bytes name)
+{
+	return line.len > name.len && name.len > 0 && ((line.ptr[0] ^ name.ptr[0]) & ~0x20) == 0 &&
+	       bytes_equal_nocase(bytes_of(line.ptr, name.len), name);
+}
+
+bool mime_field_find(struct bytes *header, struct bytes name, struct mime_field *field_r)
+{
+	while (header->len > 0) {
+		struct bytes rest = *header;
+
+		if (rest.ptr[0] == '\n' || rest.ptr[0] == '\r') {
+			if (mime_line_is_empty(bytes_of(rest.ptr, mime_line_size(rest))))
+				return false;
+		} else if (may_be_named(rest, name) && mime_field_next(&rest, field_r) &&
+			   field_r->name.len == name.len) {
+			*header = rest;
+			return true;
+		}
+		bytes_skip(header, mime_line_size(*header));
+	}
+	return false;
+}
+
 struct bytes mime_header_block(struct bytes message)
 {
 	struct bytes rest = message;

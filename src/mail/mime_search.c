@@ -82,9 +82,8 @@ bool mime_search_header(
 {
 	struct mime_field field;
 
-	while (mime_field_next(&message, &field)) {
-		if (bytes_equal_nocase(field.name, field_name) &&
-			field_has(&field, field.value, needle))
+	while (mime_field_find(&message, field_name, &field)) {
+		if (field_has(&field, field.value, needle))
 			return true;
 	}
 	return false;
@@ -95,9 +94,7 @@ void mime_search_fold(struct bytes message, struct bytes field_name, struct buff
 	struct buffer params = { 0 };
 	struct mime_field field;
 
-	while (mime_field_next(&message, &field)) {
-		if (!bytes_equal_nocase(field.name, field_name))
-			continue;
+	while (mime_field_find(&message, field_name, &field)) {
 		value_fold(field.value, out);
 		if (has_params(&field)) {
 			buffer_clear(&params);

@@ -29,7 +29,7 @@ static void keep(struct imap_columns *columns, uint32_t mailbox, const char *nam
 	struct imap_column *column = imap_column_new(columns, view, bytes_of_string(name), 100);
 
 	for (uint32_t uid = 1; uid <= count; uid++)
-		imap_column_add_field(column, uid, BYTES_LITERAL("Subject: hay\r\n\r\n"));
+		imap_column_add_field(column, uid, BYTES_LITERAL("Subject: hay\r\n\r\n"), NULL);
 	imap_columns_keep(columns, &column);
 	assert_null(column);
 	imap_view_free(&view);
@@ -91,10 +91,10 @@ static void what_is_too_large_is_left_out(void **state)
 	(void)state;
 	buffer_append_string(&message, "Subject: ");
 	memset(buffer_extend(&message, 5000), 'x', 5000);
-	imap_column_add_field(column, 1, buffer_bytes(&message));
+	imap_column_add_field(column, 1, buffer_bytes(&message), NULL);
 	assert_int_equal(imap_column_count(column), 0);
 	for (uint32_t uid = 1; uid <= 100000; uid++)
-		imap_column_add_field(column, uid, BYTES_LITERAL("Subject: hay\r\n\r\n"));
+		imap_column_add_field(column, uid, BYTES_LITERAL("Subject: hay\r\n\r\n"), NULL);
 	assert_in_range(imap_column_count(column), 1000, 8000);
 	imap_columns_keep(columns, &column);
 	assert_in_range(given(columns, 7, 5, 1, "Subject"), 1000, 8000);
@@ -209,11 +209,21 @@ static void expect_found(
 	buffer_deinit(&wanted);
 }
 
-static void expect_all(struct model *model)
+/* A listing may note what searches then use. */
+static void list(struct model *model)
 {
+	static const char *const listings[] = { "NOOP", "FETCH 1:* (FLAGS)",
+		"UID FETCH 1:* (ENVELOPE)", "UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])",
+		"UID FETCH 5:* (UID)", "FETCH 1:* (BODYSTRUCTURE)" };
 	char found[8192];
 
 	act(model->client, "NOOP", "*", found);
+	act(model->client, listings[random_below(&model->random, 6)], "*", found);
+}
+
+static void expect_all(struct model *model)
+{
+	list(model);
 	expect_found(model, "FLAGGED", 1, true, false);
 	expect_found(model, "UNFLAGGED", 1, false, false);
 	expect_found(model, "UNSEEN", 2, false, false);
@@ -252,6 +262,43 @@ static void searches_find_what_is_there_whatever_changed(void **state)
 	imap_fixture_stop(&server);
 }
 
+/* Each who may see a mailbox has a \\Seen of his own there. */
+static void what_one_has_seen_another_may_not(void **state)
+{
+	struct imap_fixture server;
+	struct model alice = { .random.state = 8 };
+	struct net_client *bob;
+	char found[8192];
+
+	(void)state;
+	imap_fixture_start(&server);
+	alice.client = test_connect(server.port);
+	test_expect_start(alice.client, "* OK ");
+	act(alice.client, "LOGIN alice secret", "*", found);
+	act(alice.client, "SELECT INBOX", "*", found);
+	for (int i = 0; i < 20; i++)
+		add_message(&alice);
+	act(alice.client, "SETACL INBOX bob lrs", "*", found);
+	bob = test_connect(server.port);
+	test_expect_start(bob, "* OK ");
+	act(bob, "LOGIN bob secret", "*", found);
+	act(bob, "SELECT \"Other Users/alice\"", "*", found);
+	act(bob, "STORE 1:5 +FLAGS (\\Seen)", "*", found);
+	act(bob, "UID FETCH 1:* (FLAGS)", "*", found);
+	act(bob, "SEARCH RETURN (COUNT) SEEN", "* ESEARCH", found);
+	assert_non_null(strstr(found, "COUNT 5"));
+	act(bob, "SEARCH RETURN (COUNT) UNFLAGGED", "* ESEARCH", found);
+	act(alice.client, "SEARCH RETURN (COUNT) SEEN", "* ESEARCH", found);
+	assert_non_null(strstr(found, "COUNT 0"));
+	act(alice.client, "SEARCH RETURN (COUNT) UNSEEN", "* ESEARCH", found);
+	assert_non_null(strstr(found, "COUNT 20"));
+	act(bob, "SEARCH RETURN (COUNT) UNSEEN", "* ESEARCH", found);
+	assert_non_null(strstr(found, "COUNT 15"));
+	net_client_free(&bob);
+	net_client_free(&alice.client);
+	imap_fixture_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +306,7 @@ int main(void)
 		cmocka_unit_test(all_together_are_bounded),
 		cmocka_unit_test(what_is_too_large_is_left_out),
 		cmocka_unit_test(searches_find_what_is_there_whatever_changed),
+		cmocka_unit_test(what_one_has_seen_another_may_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,8 +176,9 @@ static int forget_run(struct account_write *write, void *context)
 
 	if (rc == 0 && mailbox_is_live(&mailbox) && mailbox.message_count == 0 &&
 		mailbox.name_stamp.node == target->node) {
-		rc = mailbox_remove_at(
-			write, &mailbox, (struct stamp){ account_tick(write, 0), target->node });
+		struct stamp stamp = { account_tick(write, 0), target->node };
+
+		rc = mailbox_remove_at(write, &mailbox, stamp, stamp.modseq);
 	}
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;

@@ -118,6 +118,9 @@ int message_remove(struct account_write *write, const struct message_record *mes
 /* The same by an act that has a stamp already, made in this commit. */
 int message_remove_at(
 	struct account_write *write, const struct message_record *message, struct stamp stamp);
+/* The same by an act that began in a commit before, told under this one's modseq. */
+int message_remove_as(struct account_write *write, const struct message_record *message,
+	struct stamp stamp, uint64_t modseq);
 /* Makes a mailbox, and those above it that are missing. */
 int mailbox_make_path(struct account_write *write, struct bytes name, struct bytes special_use,
 	struct id128 *id_r);
@@ -125,8 +128,8 @@ int mailbox_make_path(struct account_write *write, struct bytes name, struct byt
  * in the rest. */
 int mailbox_make_as(struct account_write *write, struct mailbox_record *mailbox);
 /* Deletes a live mailbox that shows nothing. */
-int mailbox_remove_at(
-	struct account_write *write, struct mailbox_record *mailbox, struct stamp stamp);
+int mailbox_remove_at(struct account_write *write, struct mailbox_record *mailbox,
+	struct stamp stamp, uint64_t modseq);
 
 /* Within a commit, as mailbox_set_special_use(); without texts. */
 int mailbox_put_special_use(

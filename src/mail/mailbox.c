@@ -184,6 +184,7 @@ int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struc
 struct shown_messages {
 	struct message_record *messages;
 	size_t count, room;
+	size_t count_max; /* 0: all */
 };
 
 static int collect_shown(void *context, const struct message_record *message)
@@ -194,11 +195,11 @@ static int collect_shown(void *context, const struct message_record *message)
 	mem_grow(&messages, &shown->room, shown->count + 1, sizeof(*shown->messages));
 	shown->messages = messages;
 	shown->messages[shown->count++] = *message;
-	return 0;
+	return shown->count == shown->count_max ? 1 : 0;
 }
 
-int mailbox_remove_at(
-	struct account_write *write, struct mailbox_record *mailbox, struct stamp stamp)
+int mailbox_remove_at(struct account_write *write, struct mailbox_record *mailbox,
+	struct stamp stamp, uint64_t modseq)
 {
 	int rc = acl_clear(write, mailbox->id);
 
@@ -207,38 +208,79 @@ int mailbox_remove_at(
 	if (rc < 0)
 		return rc;
 	mailbox->deleted = stamp;
-	mailbox->modseq = stamp.modseq;
+	mailbox->modseq = modseq;
 	return account_put_mailbox(write, mailbox);
+}
+
+/* All steps are one act, of the first one's stamp: so it can be undone as one. */
+struct deletion {
+	struct bytes name;
+	struct id128 id; /* once it is found */
+	struct stamp act;
+	bool is_done;
+};
+
+static int deletion_find(struct account_write *write, struct deletion *deletion, struct stamp now,
+	struct mailbox_record *mailbox_r)
+{
+	int rc;
+
+	if (!id128_is_none(deletion->id))
+		return account_get_mailbox(
+			write->kv, write->header.number, deletion->id, write->arena, mailbox_r);
+	rc = account_find_mailbox(
+		write->kv, write->header.number, deletion->name, write->arena, mailbox_r);
+	if (rc < 0)
+		return rc;
+	deletion->id = mailbox_r->id;
+	deletion->act = now;
+	return 0;
+}
+
+/* What came after the first step is later than that, and so is its end. */
+static int deletion_remove(struct account_write *write, const struct deletion *deletion,
+	const struct message_record *message, struct stamp now)
+{
+	bool is_later = stamp_compare(message->placed, deletion->act) >= 0;
+
+	return message_remove_as(write, message, is_later ? now : deletion->act, now.modseq);
 }
 
 static int delete_run(struct account_write *write, void *context)
 {
-	struct mailbox_context *remove = context;
-	struct shown_messages shown = { 0 };
+	struct deletion *deletion = context;
+	struct shown_messages shown = { .count_max = MAIL_STEP_COUNT_MAX };
+	struct stamp now = account_stamp(write);
 	struct mailbox_record mailbox;
-	struct stamp stamp = account_stamp(write);
-	int rc = account_find_mailbox(
-		write->kv, write->header.number, remove->name, write->arena, &mailbox);
+	int rc = deletion_find(write, deletion, now, &mailbox);
 
-	if (rc == 0)
-		rc = account_each_message(write->kv, write->header.number, mailbox.id, 1,
-			UINT32_MAX, write->arena, collect_shown, &shown);
+	if (rc < 0)
+		return rc;
+	deletion->is_done = !mailbox_is_live(&mailbox); /* somebody else was faster */
+	if (deletion->is_done)
+		return 0;
+	rc = account_each_message(write->kv, write->header.number, mailbox.id, 1, UINT32_MAX,
+		write->arena, collect_shown, &shown);
+	deletion->is_done = rc == 0;
 	/* A delete expunges exactly the messages its issuer could see: those shown here now. */
-	for (size_t i = 0; i < shown.count && rc == 0; i++)
-		rc = message_remove_at(write, &shown.messages[i], stamp);
+	for (size_t i = 0; i < shown.count && rc >= 0; i++)
+		rc = deletion_remove(write, deletion, &shown.messages[i], now);
 	free(shown.messages);
-	return rc < 0 ? rc : mailbox_remove_at(write, &mailbox, stamp);
+	if (rc < 0 || !deletion->is_done)
+		return rc < 0 ? rc : 0;
+	return mailbox_remove_at(write, &mailbox, deletion->act, now.modseq);
 }
 
 int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struct error *error,
 	uint64_t *position_r)
 {
-	struct mailbox_context remove = { .name = name };
-	int rc;
+	struct deletion deletion = { .name = name };
+	int rc = 0;
 
 	if (name_is_inbox(name))
 		return error_set(error, ERR_REFUSED, "INBOX cannot be deleted");
-	rc = mail_commit(mail, account, delete_run, &remove, error, position_r);
+	while (rc == 0 && !deletion.is_done)
+		rc = mail_commit(mail, account, delete_run, &deletion, error, position_r);
 	return rc == ERR_NOT_FOUND ? error_set(error, rc, "no such mailbox") : rc;
 }
 

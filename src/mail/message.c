@@ -339,13 +339,19 @@ int message_remove(struct account_write *write, const struct message_record *mes
 int message_remove_at(
 	struct account_write *write, const struct message_record *message, struct stamp stamp)
 {
+	return message_remove_as(write, message, stamp, stamp.modseq);
+}
+
+int message_remove_as(struct account_write *write, const struct message_record *message,
+	struct stamp stamp, uint64_t modseq)
+{
 	struct message_record gone = *message;
 	int rc;
 
 	gone.placed = stamp;
 	gone.placed_in = gone.mailbox = (struct id128){ { 0 } };
 	gone.uid = 0;
-	gone.modseq = gone.placed.modseq;
+	gone.modseq = modseq;
 	rc = account_put_message(write, &gone);
 	return rc < 0 ? rc : annotations_clear_message(write, message);
 }

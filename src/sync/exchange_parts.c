@@ -5,10 +5,10 @@
  * Each part must be one that clients of the peer may see (P2 to P4). So messages go in the order of
  * their modseqs, and a part ends only where all UIDs that follow are above those before, in each
  * mailbox. Mailboxes go with the first part, so that messages have where to be, but with the
- * UIDNEXT that the new messages begin at; and with the last again, as they are, together with all
- * else. Only after the last both copies are equal, and only then is there a new common point: when
- * an exchange ends between, the next finds a peer that changed, as if a third node had brought it
- * these records.
+ * UIDNEXT that the new messages begin at, and without those that were deleted, whose messages go
+ * first; and with the last again, as they are, together with all else. Only after the last both
+ * copies are equal, and only then is there a new common point: when an exchange ends between, the
+ * next finds a peer that changed, as if a third node had brought it these records.
  */
 #include "sync/exchange_private.h"
 
@@ -123,11 +123,13 @@ static uint32_t first_uidnext(
 }
 
 static void add_mailboxes(struct change_set *part, const struct change_set *whole,
-	const struct new_place *places, size_t place_count)
+	const struct new_place *places, size_t place_count, bool is_last)
 {
 	for (size_t i = 0; i < whole->mailbox_count; i++) {
 		struct mailbox_record mailbox = whole->mailboxes[i];
 
+		if (!is_last && !mailbox_is_live(&mailbox))
+			continue;
 		mailbox.uidnext = first_uidnext(&mailbox, places, place_count);
 		change_set_add_mailbox(part, &mailbox);
 	}
@@ -149,13 +151,13 @@ static void take_part(struct exchange_push *push, uint64_t since)
 	end = push->is_part ? push->part_ends[push->part_next] : whole->message_count;
 	if (push->part_next == 0) {
 		places = list_places(whole, since, push->arena, &count);
-		add_mailboxes(&part, whole, places, count);
+		add_mailboxes(&part, whole, places, count, false);
 	}
 	for (size_t i = begin; i < end; i++)
 		change_set_add_message(
 			&part, &whole->messages[i].record, whole->messages[i].was_common);
 	if (!push->is_part) {
-		add_mailboxes(&part, whole, NULL, 0);
+		add_mailboxes(&part, whole, NULL, 0, true);
 		for (size_t i = 0; i < whole->register_count; i++)
 			change_set_add_register(&part, &whole->registers[i]);
 	}
@@ -164,15 +166,28 @@ static void take_part(struct exchange_push *push, uint64_t since)
 	push->changes = part;
 }
 
+/* Its name is not free before the last part, and where its messages go is to be said at once. */
+static bool deleted_may_part(const struct change_set *changes, const struct mailbox_record *deleted)
+{
+	for (size_t i = 0; i < changes->mailbox_count; i++) {
+		const struct mailbox_record *other = &changes->mailboxes[i];
+
+		if (mailbox_is_live(other) && bytes_equal(other->name, deleted->name))
+			return false;
+	}
+	return id128_is_none(deleted->forward);
+}
+
 /*
- * A mailbox that was deleted gives its name and its messages up in one. One that is new there
- * announces its record's modseq, which must be below those of its messages.
+ * A mailbox that was deleted goes after its messages. One that is new there announces its record's
+ * modseq, which must be below those of its messages.
  */
 static bool mailboxes_may_part(
 	const struct change_set *changes, const struct new_place *places, size_t count)
 {
 	for (size_t i = 0; i < changes->mailbox_count; i++)
-		if (!mailbox_is_live(&changes->mailboxes[i]))
+		if (!mailbox_is_live(&changes->mailboxes[i]) &&
+			!deleted_may_part(changes, &changes->mailboxes[i]))
 			return false;
 	for (size_t i = 0; i < count; i++) {
 		const struct message_record *message = places[i].message;

@@ -197,6 +197,25 @@ static void what_two_nodes_bring_back_while_apart_comes_back_once(void **state)
 	assert_int_equal(node_count(pair->a, "INBOX"), 1);
 }
 
+static void a_large_mailbox_is_deleted_as_one_act(void **state)
+{
+	struct pair *pair = *state;
+	char text[32];
+
+	for (int i = 0; i < 600; i++) {
+		snprintf(text, sizeof(text), "%d", i % 10);
+		node_append(pair->a, "Work", text);
+	}
+	sync_nodes(pair);
+	node_delete_mailbox(pair->a, "Work");
+	assert_false(node_has_mailbox(pair->a, "Work"));
+	sync_nodes(pair);
+	assert_false(node_has_mailbox(pair->b, "Work"));
+	assert_int_equal(undelete(pair->b, "Work"), 600);
+	sync_nodes(pair);
+	assert_int_equal(node_count(pair->a, "Work"), 600);
+}
+
 static void an_account_that_two_nodes_bring_back_has_all_once(void **state)
 {
 	struct pair *pair = *state;
@@ -513,6 +532,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(an_expunged_message_comes_back_with_its_flags),
 		CASE(annotations_come_back_with_their_message),
+		CASE(a_large_mailbox_is_deleted_as_one_act),
 		CASE(what_two_nodes_bring_back_while_apart_comes_back_once),
 		CASE(an_account_that_two_nodes_bring_back_has_all_once),
 		CASE(after_the_horizon_nothing_is_left),

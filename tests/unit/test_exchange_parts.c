@@ -154,9 +154,44 @@ static void a_renamed_and_a_deleted_mailbox_come_too(void **state)
 	node_rename(scene->a, "Archive", "Old");
 	assert_int_equal(exchange(scene).error.code, 0);
 	assert_int_equal(node_count(scene->b, "Old"), MANY);
+	scene->part_count = 0;
 	node_delete_mailbox(scene->a, "Old");
 	assert_int_equal(exchange(scene).error.code, 0);
+	assert_int_equal(scene->part_count, 3);
 	assert_false(node_has_mailbox(scene->b, "Old"));
+	nodes_check_equal(scene->a, scene->b);
+}
+
+static void a_deleted_mailbox_goes_with_the_last_part(void **state)
+{
+	struct scene *scene = *state;
+
+	append_many(scene->a, "Old", MANY);
+	assert_int_equal(exchange(scene).error.code, 0);
+	scene->part_count = 0;
+	scene->stop_after = 2;
+	node_delete_mailbox(scene->a, "Old");
+	assert_int_equal(exchange(scene).error.code, ERR_CLOSED);
+	assert_true(node_has_mailbox(scene->b, "Old"));
+	assert_int_equal(node_count(scene->b, "Old"), MANY - 1000);
+	nodes_exchange(scene->a, scene->b, NULL);
+	assert_false(node_has_mailbox(scene->b, "Old"));
+	assert_false(node_has_mailbox(scene->a, "Old"));
+	nodes_check_equal(scene->a, scene->b);
+}
+
+static void a_name_that_another_mailbox_has_by_then_goes_in_one(void **state)
+{
+	struct scene *scene = *state;
+
+	append_many(scene->a, "Old", MANY);
+	assert_int_equal(exchange(scene).error.code, 0);
+	scene->part_count = 0;
+	node_delete_mailbox(scene->a, "Old");
+	node_append(scene->a, "Old", "a new beginning");
+	assert_int_equal(exchange(scene).error.code, 0);
+	assert_int_equal(scene->part_count, 0);
+	assert_int_equal(node_count(scene->b, "Old"), 1);
 	nodes_check_equal(scene->a, scene->b);
 }
 
@@ -218,6 +253,8 @@ int main(void)
 		CASE(changes_in_place_are_applied_in_parts_too),
 		CASE(a_new_mailbox_comes_with_the_first_part),
 		CASE(a_renamed_and_a_deleted_mailbox_come_too),
+		CASE(a_deleted_mailbox_goes_with_the_last_part),
+		CASE(a_name_that_another_mailbox_has_by_then_goes_in_one),
 		CASE(after_a_break_between_parts_the_copies_become_equal),
 		CASE(the_peers_users_may_change_the_account_between_parts),
 		CASE(a_user_may_not_send_parts),

@@ -74,24 +74,30 @@ static int load_body(struct fetched *fetched)
 	return rc;
 }
 
+static bool header_is_ascii(struct bytes message)
+{
+	size_t ascii_size = bytes_ascii_len(message);
+
+	return ascii_size == message.len || ascii_size >= mime_header_block(message).len;
+}
+
 /* The header of the message, or fields of it, read alone. ERR_NOT_FOUND: all has to be read. */
 static int put_header(struct fetched *fetched, const struct imap_fetch_item *item)
 {
 	struct imap_session *session = fetched->session;
 	struct buffer read = { NULL, 0, 0 }, scratch = { NULL, 0, 0 };
-	struct bytes header, octets;
+	struct bytes octets;
 	int rc;
 
 	if (!mime_section_is_header(&item->section) ||
 		imap_body_has(&session->body, &fetched->message->guid))
 		return ERR_NOT_FOUND;
 	rc = message_header(session->mail, fetched->kv, &fetched->message->guid, &read);
-	header = mime_header_block(buffer_bytes(&read));
 	/* It may be told by a surrogate. */
-	if (rc == 0 && !session->is_utf8 && bytes_ascii_len(header) < header.len)
+	if (rc == 0 && !session->is_utf8 && !header_is_ascii(buffer_bytes(&read)))
 		rc = ERR_NOT_FOUND;
 	if (rc == 0)
-		rc = mime_section_get(header, NULL, &item->section, &scratch, &octets);
+		rc = mime_section_get(buffer_bytes(&read), NULL, &item->section, &scratch, &octets);
 	if (rc == 0) {
 		imap_put_bytes(session, item->label);
 		put_octets(session, cut_partial(item, octets));

@@ -36,35 +36,48 @@ static size_t field_size(struct bytes header)
 	return size;
 }
 
-static struct bytes field_name(struct bytes raw)
+/* What is before the colon, if that is a name. */
+static struct bytes field_name(struct bytes raw, size_t colon)
 {
-	struct bytes name = bytes_of(raw.ptr, bytes_find(raw, ':'));
-	size_t i;
+	struct bytes name = bytes_of(raw.ptr, colon);
 
-	if (name.len == raw.len)
+	if (colon == raw.len)
 		return bytes_of(raw.ptr, 0);
 	while (name.len > 0 && (name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t'))
 		name.len--;
-	for (i = 0; i < name.len; i++) {
+	for (size_t i = 0; i < name.len; i++) {
 		if (name.ptr[i] <= ' ' || name.ptr[i] == 0x7f)
 			return bytes_of(raw.ptr, 0);
 	}
 	return name;
 }
 
+static bool starts_with_empty_line(struct bytes text)
+{
+	if (bytes_peek(text) == '\r')
+		bytes_skip(&text, 1);
+	return bytes_peek(text) == '\n';
+}
+
+bool mime_field_take(struct bytes *header, struct bytes *raw_r)
+{
+	if (header->len == 0 || starts_with_empty_line(*header))
+		return false;
+	*raw_r = bytes_take(header, field_size(*header));
+	return true;
+}
+
 bool mime_field_next(struct bytes *header, struct mime_field *field_r)
 {
 	size_t colon;
 
-	if (header->len == 0 || mime_line_is_empty(bytes_of(header->ptr, mime_line_size(*header))))
+	if (!mime_field_take(header, &field_r->raw))
 		return false;
-	field_r->raw = bytes_take(header, field_size(*header));
-	field_r->name = field_name(field_r->raw);
+	colon = bytes_find(field_r->raw, ':');
+	field_r->name = field_name(field_r->raw, colon);
 	field_r->value = field_r->raw;
-	if (field_r->name.len > 0) {
-		colon = bytes_find(field_r->raw, ':');
+	if (field_r->name.len > 0)
 		bytes_skip(&field_r->value, colon + 1);
-	}
 	field_r->value = mime_trim(field_r->value);
 	return true;
 }
@@ -80,11 +93,10 @@ bool mime_field_find(struct bytes *header, struct bytes name, struct mime_field 
 	while (header->len > 0) {
 		struct bytes rest = *header;
 
-		if (rest.ptr[0] == '\n' || rest.ptr[0] == '\r') {
-			if (mime_line_is_empty(bytes_of(rest.ptr, mime_line_size(rest))))
-				return false;
-		} else if (may_be_named(rest, name) && mime_field_next(&rest, field_r) &&
-			   field_r->name.len == name.len) {
+		if (starts_with_empty_line(rest))
+			return false;
+		if (may_be_named(rest, name) && mime_field_next(&rest, field_r) &&
+			field_r->name.len == name.len) {
 			*header = rest;
 			return true;
 		}

@@ -17,6 +17,9 @@ struct mime_field {
 /* Takes the next field off *header. False at the empty line (which stays there) or the end. */
 bool mime_field_next(struct bytes *header, struct mime_field *field_r);
 
+/* The same, if no more is asked of it than where it ends. */
+bool mime_field_take(struct bytes *header, struct bytes *raw_r);
+
 /* The next field of that name; much faster than to take them all. */
 bool mime_field_find(struct bytes *header, struct bytes name, struct mime_field *field_r);
 

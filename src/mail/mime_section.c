@@ -184,24 +184,44 @@ static int name_order(const void *a, const void *b)
 	return x->len == 0 ? 0 : strncasecmp((const char *)x->ptr, (const char *)y->ptr, x->len);
 }
 
+/* A bit for each letter that a name begins with; most fields begin with another. */
+static uint32_t first_letters(const struct bytes *names, size_t name_count)
+{
+	uint32_t letters = 0;
+
+	for (size_t i = 0; i < name_count; i++) {
+		if (names[i].len == 0)
+			return UINT32_MAX;
+		letters |= (uint32_t)1 << (names[i].ptr[0] & 31);
+	}
+	return letters;
+}
+
+static bool is_named(struct bytes raw, const struct bytes *sorted, size_t name_count)
+{
+	struct mime_field field;
+
+	return mime_field_next(&raw, &field) &&
+	       bsearch(&field.name, sorted, name_count, sizeof(*sorted), name_order) != NULL;
+}
+
 void mime_header_fields(struct bytes header, const struct bytes *names, size_t name_count,
 	bool except, struct buffer *out)
 {
-	struct bytes *sorted = mem_alloc((name_count + 1) * sizeof(*sorted));
-	struct mime_field field;
+	struct bytes *sorted = mem_alloc((name_count + 1) * sizeof(*sorted)), raw;
+	uint32_t letters = first_letters(names, name_count);
 
 	/* A header may have very many fields, and a client may name very many. */
 	if (name_count > 0)
 		memcpy(sorted, names, name_count * sizeof(*sorted));
 	qsort(sorted, name_count, sizeof(*sorted), name_order);
-	while (mime_field_next(&header, &field)) {
-		bool is_named = bsearch(&field.name, sorted, name_count, sizeof(*sorted),
-					name_order) != NULL;
+	while (mime_field_take(&header, &raw)) {
+		bool may_be_named = (letters >> (raw.ptr[0] & 31) & 1) != 0;
 
-		if (is_named == except)
+		if ((may_be_named && is_named(raw, sorted, name_count)) == except)
 			continue;
-		buffer_append_bytes(out, field.raw);
-		if (field.raw.ptr[field.raw.len - 1] != '\n') /* the message ends here */
+		buffer_append_bytes(out, raw);
+		if (raw.ptr[raw.len - 1] != '\n') /* the message ends here */
 			buffer_append_string(out, "\r\n");
 	}
 	buffer_append_string(out, "\r\n");

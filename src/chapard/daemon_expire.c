@@ -30,13 +30,16 @@ static int expire_step(struct daemon *daemon, struct error *error)
 		&daemon->expired_locally, error);
 }
 
-/* First what was cut short when the daemon ended last: accounts that were moved away. */
+/* First what was cut short when the daemon ended last: copies, accounts that were moved away. */
 static int step(struct daemon *daemon, struct error *error)
 {
 	int rc;
 
 	if (daemon->is_cleared)
 		return expire_step(daemon, error);
+	rc = mail_undo_copies(daemon->mail, error);
+	if (rc != 0)
+		return rc;
 	rc = account_clearing_next(daemon->mail, &daemon->clearing, error);
 	daemon->is_cleared = rc <= 0;
 	return rc < 0 ? rc : 1;

@@ -19,6 +19,10 @@
  * 1: there may be more; 0: done; or an error. */
 int mail_expire(struct mail *mail, uint64_t before_ms, struct error *error);
 
+/* One step of expunging what a COPY left that was cut short when the process ended. Returns as
+ * mail_expire(). */
+int mail_undo_copies(struct mail *mail, struct error *error);
+
 /*
  * One step of giving up bodies of messages that clients of this node expunged before `before_ms`,
  * while their tombstones stay. Goes on after the row whose key is in *after, which it moves on;

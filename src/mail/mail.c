@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/pack.h"
+#include "base/random.h"
 #include "mail/mail_private.h"
 #include "mail/quota.h"
 #include "mail/tables.h"
@@ -15,6 +16,7 @@ struct mail {
 	struct store *store;
 	const struct clock *clock;
 	uint64_t node;
+	uint64_t run_id;
 	struct node_name name;
 	struct uid_authority *uid_authority;
 	mail_append_router *append_router;
@@ -46,6 +48,7 @@ int mail_open(struct store *store, const struct clock *clock, struct mail **mail
 	mail->store = store;
 	mail->clock = clock;
 	mail->node = store_node_id(store);
+	random_bytes(&mail->run_id, sizeof(mail->run_id));
 	for (int i = 0; i < QUOTA_RESOURCE_COUNT; i++)
 		mail->quota_defaults.of[i] = QUOTA_UNLIMITED;
 	mail->watchers = watchers_new();
@@ -68,6 +71,11 @@ void mail_close(struct mail **mail)
 	mail_partials_free(&(*mail)->partials);
 	free(*mail);
 	*mail = NULL;
+}
+
+uint64_t mail_run_id(const struct mail *mail)
+{
+	return mail->run_id;
 }
 
 struct store *mail_store(struct mail *mail)

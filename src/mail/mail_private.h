@@ -101,6 +101,9 @@ typedef int accounts_run(struct accounts_write *accounts, void *context);
 int accounts_commit(struct mail *mail, accounts_run *run, void *context, struct error *error,
 	uint64_t *position_r);
 
+/* Random, of this opening of the store. */
+uint64_t mail_run_id(const struct mail *mail);
+
 bool mail_has_append_router(const struct mail *mail);
 /* Asks the append router; ERR_UNAVAILABLE if there is none. May set message->instance. */
 int mail_append_route(struct mail *mail, uint32_t account, struct id128 mailbox,

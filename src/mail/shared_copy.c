@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "mail/annotation.h"
+#include "mail/copying.h"
 #include "mail/mail_private.h"
 #include "mail/seen.h"
 
@@ -19,6 +20,8 @@ struct copy_context {
 	struct account_write *own;  /* that holds \Seen in the target; NULL: its messages do */
 	struct account_write *user; /* what is private to him; NULL: both accounts are his own */
 	struct message_step step;
+	struct copying copying;
+	struct id128 shown_in; /* where this step's copies went */
 	bool is_move;
 	struct copy_result result;
 	size_t room;
@@ -102,7 +105,10 @@ static int copy_step(struct copy_context *copy)
 		rc = message_step_read(copy->source, &copy->step);
 	if (rc < 0)
 		return rc;
+	if (copy->copying.id != 0 && copy->result.uidvalidity != to.uidvalidity)
+		return ERR_CHANGED; /* the answer names one */
 	copy->result.uidvalidity = to.uidvalidity;
+	copy->shown_in = to.id;
 	for (size_t i = 0; i < copy->step.count && rc == 0; i++) {
 		uint32_t uid = to.uidnext + (uint32_t)i;
 		void *pairs = copy->result.pairs;
@@ -116,10 +122,25 @@ static int copy_step(struct copy_context *copy)
 	return rc;
 }
 
-/* COPY is all or nothing (RFC 3501, section 6.4.7): all steps in the one commit. */
+/* COPY is all or nothing (RFC 3501, section 6.4.7): what its steps have copied can be undone. */
+static int copy_note(struct copy_context *copy, size_t noted_count)
+{
+	const struct uid_pair *pairs = copy->result.pairs + noted_count;
+	size_t count = copy->result.count - noted_count;
+
+	if (copy->is_move)
+		return 0;
+	if (copy->step.is_done)
+		return copying_end(&copy->copying, copy->target);
+	return count == 0 ? 0
+			  : copying_note(&copy->copying, copy->target, copy->shown_in, pairs[0].to,
+				    pairs[count - 1].to);
+}
+
 static int copy_run(struct accounts_write *accounts, void *context)
 {
 	struct copy_context *copy = context;
+	size_t noted_count = copy->result.count;
 	int rc = accounts_write_get(accounts, copy->from->account, &copy->source);
 
 	if (rc == 0)
@@ -131,13 +152,9 @@ static int copy_run(struct accounts_write *accounts, void *context)
 			copy->from->seen_account != 0 ? copy->from->seen_account
 						      : copy->to->seen_account,
 			&copy->user);
-	do {
-		if (rc == 0)
-			rc = copy_step(copy);
-		if (rc == 0)
-			rc = account_write_flush(copy->target);
-	} while (rc == 0 && !copy->is_move && !copy->step.is_done);
-	return rc;
+	if (rc == 0)
+		rc = copy_step(copy);
+	return rc < 0 ? rc : copy_note(copy, noted_count);
 }
 
 int shared_copy(struct mail *mail, const struct shared_place *from, const struct shared_place *to,
@@ -147,6 +164,7 @@ int shared_copy(struct mail *mail, const struct shared_place *from, const struct
 	struct copy_context copy = { .from = from,
 		.to = to,
 		.step = { .mailbox = from->mailbox, .uids = uids },
+		.copying = { .run = mail_run_id(mail) },
 		.is_move = is_move };
 	int rc = 0;
 
@@ -155,6 +173,8 @@ int shared_copy(struct mail *mail, const struct shared_place *from, const struct
 		rc = accounts_commit(mail, copy_run, &copy, error, position_r);
 	}
 	free(copy.step.messages);
+	if (rc < 0)
+		copying_undo(&copy.copying, mail, position_r);
 	if (rc == ERR_NOT_FOUND)
 		rc = error_set(error, rc, "the target mailbox does not exist");
 	if (rc < 0) {

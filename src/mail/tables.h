@@ -31,6 +31,7 @@ enum mail_table {
 	 * no STAMP, OWNER's number once a cursor was told to ACCOUNT. */
 	MAIL_TABLE_SEEN,
 	MAIL_TABLE_SEEN_BY, /* OWNER STAMP ACCOUNT -> nothing (the same) */
+	MAIL_TABLE_COPYING, /* ACCOUNT id UID -> MAILBOX last UID, run (copying.c) */
 	MAIL_TABLE_EXPIRY =
 		STORE_TABLE_COUNT - 2 /* TIME ACCOUNT KIND key -> see account_expire.c */
 };

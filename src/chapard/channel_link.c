@@ -16,7 +16,7 @@
 #define LINE_SIZE_MAX (64u * 1024 * 1024)    /* bytes: an answer of many records is one line */
 #define ANSWER_SIZE_MAX (256u * 1024 * 1024) /* bytes, literals included */
 #define PLAIN_SIZE_MAX (16u * 1024)          /* bytes; a longer request goes as one literal */
-#define FLUSH_SIZE (1024u * 1024)            /* bytes queued before they are sent unasked */
+#define FLUSH_SIZE (64u * 1024)              /* bytes queued before they are sent unasked */
 
 /* Of a request under way, for the trace: when it was queued, and what account it is about. */
 #define ASKED_COUNT 64u

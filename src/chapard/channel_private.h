@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
-#define CHANNEL_WINDOW 8u      /* exchanges under way together ... */
+#define CHANNEL_WINDOW 32u     /* exchanges under way together ... */
 #define CHANNEL_BULK_WINDOW 4u /* ... of them for the backlog */
 /* Bytes sent and not answered, of all exchanges that send much. A single request may be larger. */
 #define CHANNEL_AHEAD_SIZE (4u * 1024 * 1024)

@@ -315,6 +315,16 @@ static int take_answer(struct channel *channel, struct error *error)
 	return 0;
 }
 
+/* All that came together, so that what follows from them goes out together, too. */
+static int take_answers(struct channel *channel, struct error *error)
+{
+	int rc = take_answer(channel, error);
+
+	while (rc == 0 && channel->asked_count > 0 && net_client_has_line(channel->client))
+		rc = take_answer(channel, error);
+	return rc;
+}
+
 /* The link broke: what was under way begins anew with the next one. */
 static void abandon_all(struct channel *channel)
 {
@@ -464,7 +474,7 @@ static int sleep_until_needed(struct channel *channel, uint64_t retry_at_ms, str
 		/* A silent peer is found out by the answer's own timeout. */
 		bool is_late = clock_monotonic_ms() >= now + CHANNEL_KEEPALIVE_MS;
 
-		return wait == NET_WAIT_READABLE || is_late ? take_answer(channel, error) : 0;
+		return wait == NET_WAIT_READABLE || is_late ? take_answers(channel, error) : 0;
 	}
 	if (wait == NET_WAIT_READABLE)
 		return channel_link_listen(channel->link, error);

@@ -1,5 +1,6 @@
 /* STORE (RFC 3501, 6.4.6; RFC 7162, 3.1.3). */
 #include "imap/imap_commands.h"
+#include "imap/imap_group.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_select_set.h"
 #include "imap/imap_store.h"
@@ -123,6 +124,16 @@ static enum net_result store_messages(
 	return result;
 }
 
+/* Others are let in between the steps of a large one. */
+static int join_or_leave(
+	struct imap_session *session, const struct store *store, const struct uid_set *uids)
+{
+	bool is_small =
+		store->annotations == NULL && uid_set_size(uids) <= IMAP_GROUP_MESSAGE_COUNT_MAX;
+
+	return is_small ? imap_group_join(session) : imap_group_leave(session);
+}
+
 enum net_result cmd_store(struct imap_session *session, struct imap_parser *args)
 {
 	bool is_uid = (session->command->flags & COMMAND_IS_UID) != 0;
@@ -136,6 +147,8 @@ enum net_result cmd_store(struct imap_session *session, struct imap_parser *args
 		return imap_bad_args(session, args);
 	if (imap_select_uids(session, &store.sequence, is_uid, &uids) < 0)
 		result = imap_bad(session, "Invalid message number");
+	else if (join_or_leave(session, &store, &uids) < 0)
+		result = imap_bye(session, IMAP_GROUP_LOST_TEXT);
 	else if (store.annotations != NULL)
 		result = imap_store_annotations(session, &uids, store.annotations,
 			store.annotation_count, store.unchanged_since);

@@ -1,6 +1,7 @@
 /* SYNC (docs/protocol.md): replication, carried by IMAP's connections, logins and TLS. */
 #include "backup/object_serve.h"
 #include "imap/imap_commands.h"
+#include "imap/imap_group.h"
 #include "imap/imap_reply.h"
 
 static void news_came(void *context)
@@ -64,8 +65,17 @@ bool imap_sync_tell(struct imap_session *session)
 	return is_done;
 }
 
+/* What a peer pushes of several accounts is brought to disk together. */
+static int join_or_leave(struct imap_session *session, struct bytes request)
+{
+	bool is_small = request.len <= IMAP_GROUP_REQUEST_SIZE_MAX && sync_is_push(request);
+
+	return is_small ? imap_group_join(session) : imap_group_leave(session);
+}
+
 enum net_result cmd_sync(struct imap_session *session, struct imap_parser *args)
 {
+	struct bytes request;
 	struct buffer answer = { NULL, 0, 0 };
 	struct error error = { 0 };
 	enum net_result result;
@@ -73,7 +83,10 @@ enum net_result cmd_sync(struct imap_session *session, struct imap_parser *args)
 
 	if (imap_parse_space(args) < 0)
 		return imap_bad_args(session, args);
-	rc = sync_respond(open_sync(session), without_line_end(args->rest), &answer, &error);
+	request = without_line_end(args->rest);
+	if (join_or_leave(session, request) < 0)
+		return imap_bye(session, IMAP_GROUP_LOST_TEXT);
+	rc = sync_respond(open_sync(session), request, &answer, &error);
 	imap_put(session, "* SYNC ");
 	imap_put_bytes(session, buffer_bytes(&answer));
 	imap_put(session, "\r\n");

@@ -1,4 +1,5 @@
 #include "imap/imap_commands.h"
+#include "imap/imap_group.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_target.h"
 
@@ -12,6 +13,7 @@
 #define NUMBERS COMMAND_NUMBERS
 #define READS COMMAND_HARMLESS
 #define NEWS COMMAND_ASKS_NEWS
+#define JOINS COMMAND_JOINS
 
 #define COMMAND_NAME_SIZE_MAX 14 /* bytes of one word */
 
@@ -59,9 +61,9 @@ static const struct imap_command commands[] = {
 	{ "SETQUOTA", USER, 0, cmd_setquota },
 	{ "STARTTLS", IMAP_NOT_AUTHENTICATED, 0, cmd_starttls },
 	{ "STATUS", USER, READS, cmd_status },
-	{ "STORE", IMAP_SELECTED, SEQ | WRITES, cmd_store },
+	{ "STORE", IMAP_SELECTED, SEQ | WRITES | JOINS, cmd_store },
 	{ "SUBSCRIBE", USER, 0, cmd_subscribe },
-	{ "SYNC", USER, READS, cmd_sync },
+	{ "SYNC", USER, READS | JOINS, cmd_sync },
 	{ "THREAD", IMAP_SELECTED, SEQ | READS, cmd_thread },
 	{ "UID COPY", IMAP_SELECTED, UID, cmd_copy },
 	{ "UID EXPUNGE", IMAP_SELECTED, WRITES | UID, cmd_uid_expunge },
@@ -70,7 +72,7 @@ static const struct imap_command commands[] = {
 	{ "UID REPLACE", IMAP_SELECTED, WRITES | UID, cmd_replace },
 	{ "UID SEARCH", IMAP_SELECTED, UID | READS, cmd_search },
 	{ "UID SORT", IMAP_SELECTED, UID | READS, cmd_sort },
-	{ "UID STORE", IMAP_SELECTED, WRITES | UID, cmd_store },
+	{ "UID STORE", IMAP_SELECTED, WRITES | UID | JOINS, cmd_store },
 	{ "UID THREAD", IMAP_SELECTED, UID | READS, cmd_thread },
 	{ "UNAUTHENTICATE", USER, READS, cmd_unauthenticate },
 	{ "UNSELECT", IMAP_SELECTED, READS, cmd_unselect },
@@ -188,6 +190,8 @@ enum net_result imap_dispatch(struct imap_session *session, struct bytes unit)
 	if (command == NULL)
 		return imap_bad(session, "Unknown command");
 	session->command = command;
+	if ((command->flags & COMMAND_JOINS) == 0 && imap_group_leave(session) < 0)
+		return imap_bye(session, IMAP_GROUP_LOST_TEXT);
 	if (command->run != cmd_fetch) {
 		imap_body_deinit(&session->body);
 		imap_large_deinit(&session->large);

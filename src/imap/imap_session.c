@@ -1,6 +1,7 @@
 #include "imap/imap_session.h"
 
 #include "imap/imap_capability.h"
+#include "imap/imap_group.h"
 #include "imap/imap_notify.h"
 #include "imap/imap_registry.h"
 #include "imap/imap_reply.h"
@@ -182,6 +183,17 @@ static enum net_result session_resume(void *context)
 	return piece_end(session, session->resume(session));
 }
 
+static enum net_result session_round_end(void *context, enum net_result result)
+{
+	struct imap_session *session = context;
+
+	if (imap_group_leave(session) == 0)
+		return result;
+	result = imap_bye(session, IMAP_GROUP_LOST_TEXT);
+	imap_flush(session);
+	return result;
+}
+
 /* The client reads on: so does what was to be told of SYNC, and then the rest. */
 static enum net_result tell_news(struct imap_session *session)
 {
@@ -204,7 +216,7 @@ static enum net_result session_wake(void *context)
 
 	if (session->watches == NULL && !sync_is_watching(session->sync))
 		return NET_DONE;
-	end = imap_login_is_over(session);
+	end = imap_group_leave(session) < 0 ? IMAP_GROUP_LOST_TEXT : imap_login_is_over(session);
 	if (end != NULL)
 		result = imap_bye(session, end);
 	else
@@ -298,6 +310,7 @@ const struct net_protocol imap_session_protocol = {
 	.frame = session_frame,
 	.command = session_command,
 	.resume = session_resume,
+	.round_end = session_round_end,
 	.wake = session_wake,
 	.goodbye = session_goodbye,
 	.session_free = session_free,

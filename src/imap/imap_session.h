@@ -53,6 +53,7 @@ enum imap_command_flag {
 	 * do its own rights say. */
 	COMMAND_HARMLESS = 32,
 	COMMAND_ASKS_NEWS = 64, /* for nothing else */
+	COMMAND_JOINS = 128,    /* it sees to imap_group.h itself */
 	COMMAND_NAMES_MESSAGES = COMMAND_USES_SEQ | COMMAND_IS_UID | COMMAND_NUMBERS
 };
 

@@ -428,6 +428,13 @@ static int input_more(struct net_client *client, uint64_t limit_ms, struct error
 	}
 }
 
+bool net_client_has_line(const struct net_client *client)
+{
+	struct bytes input = input_bytes(client);
+
+	return bytes_find(input, '\n') < input.len;
+}
+
 int net_client_read_line(struct net_client *client, size_t line_size_max, struct bytes *line_r,
 	int timeout_ms, struct error *error)
 {

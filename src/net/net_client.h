@@ -75,6 +75,9 @@ int net_client_binding(const struct net_client *client, const char *type, struct
 int net_client_read_line(struct net_client *client, size_t line_size_max, struct bytes *line_r,
 	int timeout_ms, struct error *error);
 
+/* Whether a whole line is here already, so that reading it does not wait. */
+bool net_client_has_line(const struct net_client *client);
+
 /* Exactly `size` bytes, appended to *out. On an error *out is as before; on ERR_TIMEOUT nothing is
  * taken. */
 int net_client_read(struct net_client *client, size_t size, struct buffer *out, int timeout_ms,

@@ -123,6 +123,8 @@ void connection_flush(struct net_connection *connection)
 {
 	uint64_t sent_size = 0;
 
+	if (connection->is_held)
+		return;
 	while (connection_pending(connection) > 0 && !connection->is_broken) {
 		struct bytes rest = buffer_bytes(&connection->output);
 		enum net_io io;
@@ -163,6 +165,29 @@ void net_connection_write(struct net_connection *connection, struct bytes bytes)
 				connection_post(connection);
 		}
 	}
+	pthread_mutex_unlock(&connection->mutex);
+}
+
+bool net_connection_has_more(const struct net_connection *connection)
+{
+	return connection_input(connection).len > connection->unit_len;
+}
+
+void net_connection_hold(struct net_connection *connection)
+{
+	pthread_mutex_lock(&connection->mutex);
+	if (!connection->is_held)
+		connection->held_size = connection->output.len;
+	connection->is_held = true;
+	pthread_mutex_unlock(&connection->mutex);
+}
+
+void net_connection_release(struct net_connection *connection, bool keeps)
+{
+	pthread_mutex_lock(&connection->mutex);
+	if (connection->is_held && !keeps)
+		buffer_truncate(&connection->output, connection->held_size);
+	connection->is_held = false;
 	pthread_mutex_unlock(&connection->mutex);
 }
 

@@ -108,6 +108,8 @@ static void connection_work(struct net_connection *connection)
 			connection_input(connection).len == 0 ? NET_FRAME_MORE : NET_FRAME_SKIP;
 	} while (
 		result == NET_DONE && ++round_count < NET_ROUND_COUNT_MAX && work_find(connection));
+	if (connection->session != NULL && connection->protocol->round_end != NULL)
+		result = connection->protocol->round_end(connection->session, result);
 	connection_return(connection, result);
 }
 

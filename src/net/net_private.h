@@ -34,7 +34,7 @@
 #define NET_READ_SIZE_MAX (64u * 1024) /* bytes taken by one read at most */
 #define NET_SMALL_SIZE (64u * 1024)    /* input up to here does not count as held */
 #define NET_FLUSH_SIZE (32u * 1024)    /* output of a running command is sent from here on */
-#define NET_ROUND_COUNT_MAX 16         /* pipelined commands before other sessions get a turn */
+#define NET_ROUND_COUNT_MAX 64         /* pipelined commands before other sessions get a turn */
 #define NET_DRAIN_MS 30000 /* a client that takes no last words for so long is cut off */
 #define NET_LINGER_MS 2000 /* wait for the client's end, lest a reset eat the last words */
 #define NET_LINGER_SIZE_MAX (1024u * 1024) /* bytes dropped in that time */
@@ -124,6 +124,8 @@ struct net_connection {
 	struct net_stream stream;
 	struct buffer output;
 	size_t output_start;
+	bool is_held; /* output stays here ... */
+	size_t held_size; /* ... and what was put out before that is so much of it */
 	bool busy;         /* belongs to a worker */
 	bool is_returned;  /* a worker has finished; `result` is its answer */
 	bool wants_return; /* the I/O thread must be told when the worker is done */

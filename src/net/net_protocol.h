@@ -104,6 +104,13 @@ struct net_protocol {
 	enum net_result (*wake)(void *session);
 
 	/*
+	 * A worker has no more to do for now, and what was put out is about to be sent: after one
+	 * or several command(), resume() and wake() on this thread, the last of which answered
+	 * `result`. Returns what it is to be. May wait for a disk; may be NULL.
+	 */
+	enum net_result (*round_end)(void *session, enum net_result result);
+
+	/*
 	 * The connection is about to be closed: may write last words ("* BYE …\r\n"). Not called
 	 * when the client has gone or the session itself asked for the end. May be NULL.
 	 */
@@ -123,6 +130,15 @@ void net_connection_write(struct net_connection *connection, struct bytes bytes)
 void net_connection_write_string(struct net_connection *connection, const char *text);
 void net_connection_printf(struct net_connection *connection, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* In command(): whether the client has sent something behind this unit. */
+bool net_connection_has_more(const struct net_connection *connection);
+/*
+ * Keeps back what is put out from now on, until net_connection_release(), at latest in round_end();
+ * with `keeps` false it is dropped. Again before that: nothing happens.
+ */
+void net_connection_hold(struct net_connection *connection);
+void net_connection_release(struct net_connection *connection, bool keeps);
 
 /* Bytes not yet taken by the kernel. */
 size_t net_connection_output_pending(struct net_connection *connection);

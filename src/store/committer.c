@@ -3,7 +3,8 @@
  *
  * That is who commits while nobody else does, for his own commit, or the committer thread: it takes
  * all commits that wait, runs them in one index transaction, writes their frames with one write and
- * one sync of the log, makes them visible and acknowledges them. The transaction is one
+ * one sync of the log, makes them visible and acknowledges them. A thread that leads a group
+ * (store_group.c) holds the transaction open over several commits of its own. It is one
  * of the layers in memory (kv/kv_layers.h), which store_flush.c moves down to the disk.
  *
  * When the log cannot be written the transaction, which then holds what must not be, is aborted. So
@@ -55,14 +56,14 @@ static void request_describe(struct request *request)
 		error_set(request->error, request->rc, "%s", error_name(request->rc));
 }
 
-static void fail_from(struct request *request, int code, const char *text)
+void requests_fail(struct request *request, int code, const char *text)
 {
 	for (; request != NULL; request = request->next)
 		request_fail(request, code, text);
 }
 
 /* Who waits is woken without the lock, or all of them would wake up to wait for that. */
-static void acknowledge(struct store *store, struct request *request)
+void requests_acknowledge(struct store *store, struct request *request)
 {
 	pthread_mutex_lock(&store->lock);
 	store->durable = store->log.end.sequence;
@@ -78,9 +79,7 @@ static void acknowledge(struct store *store, struct request *request)
 	}
 }
 
-/* Runs commits until the batch is full, and cuts off those that are left. False when the
- * transaction had to be given up. */
-static bool batch_run(
+bool batch_run(
 	struct store *store, struct request *first, uint64_t *sequence, struct request **left_r)
 {
 	struct store_write *write = &store->write;
@@ -98,7 +97,7 @@ static bool batch_run(
 		write->sequence = *sequence + 1;
 		request->rc = write_run(write, request->run, request->context);
 		if (write->is_broken) {
-			fail_from(first, request->rc, "the index cannot be written");
+			requests_fail(first, request->rc, "the index cannot be written");
 			return false;
 		}
 		if (request->rc < 0) {
@@ -142,18 +141,14 @@ static bool has_stopped(struct store *store)
 	return has_stopped;
 }
 
-/* Requests that did not fit are left over in *left_r. */
-static void batch_commit(struct store *store, struct request *first, struct request **left_r)
+int batch_begin(struct store *store, const char **problem_r)
 {
-	uint64_t sequence = store->log.end.sequence;
-	bool is_good;
 	int rc;
 
-	*left_r = NULL;
-	if (has_stopped(store)) {
-		fail_from(first, ERR_IO, "writing has stopped after an error of the disk");
-		return;
-	}
+	*problem_r = "writing has stopped after an error of the disk";
+	if (has_stopped(store))
+		return ERR_IO;
+	*problem_r = "the store cannot be written";
 	batch_clear(&store->batch);
 	buffer_clear(&store->fed);
 	/* While the index cannot be written nothing more is taken, or memory would have no bound.
@@ -161,17 +156,15 @@ static void batch_commit(struct store *store, struct request *first, struct requ
 	rc = flush_make_room(store);
 	if (rc == 0)
 		rc = segment_begin(store);
-	if (rc == 0)
-		rc = kv_begin_write(store->kv, &store->txn);
-	if (rc < 0) {
-		fail_from(first, rc, "the store cannot be written");
-		return;
-	}
-	is_good = batch_run(store, first, &sequence, left_r);
+	return rc < 0 ? rc : kv_begin_write(store->kv, &store->txn);
+}
+
+int batch_end(struct store *store, bool is_good, uint64_t sequence)
+{
+	int rc = 0;
+
 	if (is_good && store->batch.size > 0) {
 		rc = log_append(&store->log, &store->batch, sequence);
-		if (rc < 0)
-			fail_from(first, rc, "the log cannot be written");
 		is_good = rc == 0;
 	}
 	live_changes_settle(store, is_good);
@@ -183,7 +176,7 @@ static void batch_commit(struct store *store, struct request *first, struct requ
 		store->is_unsealed = true;
 		store->unsealed_log_bytes += store->batch.size;
 		flush_note_waiting(store);
-		return;
+		return 0;
 	}
 	kv_abort(&store->txn);
 	buffer_clear(&store->fed);
@@ -192,11 +185,31 @@ static void batch_commit(struct store *store, struct request *first, struct requ
 		store->failure = ERR_IO;
 		pthread_mutex_unlock(&store->lock);
 	}
+	return rc;
+}
+
+/* Requests that did not fit are left over in *left_r. */
+static void batch_commit(struct store *store, struct request *first, struct request **left_r)
+{
+	uint64_t sequence = store->log.end.sequence;
+	const char *problem;
+	bool is_good;
+	int rc = batch_begin(store, &problem);
+
+	*left_r = NULL;
+	if (rc < 0) {
+		requests_fail(first, rc, problem);
+		return;
+	}
+	is_good = batch_run(store, first, &sequence, left_r);
+	rc = batch_end(store, is_good, sequence);
+	if (rc < 0)
+		requests_fail(first, rc, "the log cannot be written");
 }
 
 /* ---- the thread ---- */
 
-static struct request *queue_take(struct store *store)
+struct request *queue_take(struct store *store)
 {
 	struct request *first = store->queue_first;
 
@@ -205,10 +218,11 @@ static struct request *queue_take(struct store *store)
 	return first;
 }
 
-/* With the lock. Only who has set is_committing changes the store. */
+/* With the lock. Only who has set is_committing changes the store. Groups that wait for that take
+ * the queue along. */
 static bool commits_wait(const struct store *store)
 {
-	return store->queue_first != NULL && !store->is_committing;
+	return store->queue_first != NULL && !store->is_committing && store->leaders_waiting == 0;
 }
 
 static bool is_seal_due(const struct store *store, uint64_t *at_ms_r)
@@ -238,14 +252,13 @@ static void wait_for_work(struct store *store)
 	store->sleeps_until_ms = 0;
 }
 
-/* Runs what was taken off the queue, without the lock. */
-static void queue_commit(struct store *store, struct request *first)
+void queue_commit(struct store *store, struct request *first)
 {
 	while (first != NULL) {
 		struct request *left;
 
 		batch_commit(store, first, &left);
-		acknowledge(store, first);
+		requests_acknowledge(store, first);
 		first = left;
 	}
 }
@@ -261,6 +274,8 @@ static void commit_waiting(struct store *store, bool is_last)
 	seal_if_due(store, is_last);
 	pthread_mutex_lock(&store->lock);
 	store->is_committing = false;
+	if (store->leaders_waiting > 0)
+		pthread_cond_signal(&store->lead);
 }
 
 /*
@@ -363,6 +378,41 @@ static bool is_committer_wanted(const struct store *store)
 	       (flush_due(store, &at_ms) && at_ms < store->sleeps_until_ms);
 }
 
+int lead_begin(struct store *store)
+{
+	int rc;
+
+	pthread_mutex_lock(&store->lock);
+	store->leaders_waiting++;
+	while (store->is_committing)
+		pthread_cond_wait(&store->lead, &store->lock);
+	store->leaders_waiting--;
+	rc = store->is_stopping ? ERR_CLOSED : 0;
+	store->is_committing = rc == 0;
+	if (rc < 0)
+		pthread_cond_signal(&store->wake);
+	pthread_mutex_unlock(&store->lock);
+	return rc;
+}
+
+/* With the lock. */
+static void lead_pass_on(struct store *store)
+{
+	store->is_committing = false;
+	if (store->leaders_waiting > 0)
+		pthread_cond_signal(&store->lead);
+	else if (is_committer_wanted(store))
+		pthread_cond_signal(&store->wake);
+	listeners_tell(store);
+}
+
+void lead_end(struct store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	lead_pass_on(store);
+	pthread_mutex_unlock(&store->lock);
+}
+
 /*
  * Nobody else commits: it is done on the caller's thread, which spares it to be put to sleep and
  * woken, and the committer, too. Those who come meanwhile are the committer's, together. With the
@@ -374,10 +424,7 @@ static void commit_alone(struct store *store, struct request *request)
 	pthread_mutex_unlock(&store->lock);
 	queue_commit(store, request);
 	pthread_mutex_lock(&store->lock);
-	store->is_committing = false;
-	if (is_committer_wanted(store))
-		pthread_cond_signal(&store->wake);
-	listeners_tell(store);
+	lead_pass_on(store);
 }
 
 int store_commit(struct store *store, store_run *run, void *context, struct error *error,
@@ -389,10 +436,13 @@ int store_commit(struct store *store, store_run *run, void *context, struct erro
 		error->code = 0;
 	if (store->is_memory)
 		return commit_in_memory(store, run, context, error, position_r);
+	if (group_is_mine(store))
+		return group_commit(store, &request, position_r);
 	pthread_mutex_lock(&store->lock);
 	if (store->is_stopping) {
 		request.rc = error_set(error, ERR_CLOSED, "the store is being closed");
-	} else if (!store->is_committing && store->queue_first == NULL) {
+	} else if (!store->is_committing && store->queue_first == NULL &&
+		   store->leaders_waiting == 0) {
 		commit_alone(store, &request);
 	} else {
 		sem_init(&request.done, 0, 0);
@@ -419,10 +469,16 @@ int store_commit(struct store *store, store_run *run, void *context, struct erro
 int store_read_begin(struct store *store, uint64_t position, struct kv_txn **txn_r)
 {
 	(void)position; /* acknowledged: then it has been visible */
+	if (group_is_mine(store) && group_txn() != NULL) {
+		*txn_r = group_txn();
+		return 0;
+	}
 	return kv_begin_read(store->kv, txn_r);
 }
 
 void store_read_end(struct kv_txn **txn)
 {
+	if (*txn != NULL && *txn == group_txn())
+		*txn = NULL;
 	kv_abort(txn);
 }

@@ -41,6 +41,7 @@ static struct store *store_new(void)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&store->wake, &monotonic);
+	pthread_cond_init(&store->lead, &monotonic);
 	pthread_cond_init(&store->compact_wake, &monotonic);
 	pthread_cond_init(&store->flush, &monotonic);
 	pthread_cond_init(&store->flush_over, &monotonic);
@@ -71,6 +72,7 @@ static void store_free(struct store *store)
 	buffer_deinit(&store->fed);
 	buffer_deinit(&store->heard);
 	pthread_cond_destroy(&store->wake);
+	pthread_cond_destroy(&store->lead);
 	pthread_cond_destroy(&store->compact_wake);
 	pthread_cond_destroy(&store->flush);
 	pthread_cond_destroy(&store->flush_over);

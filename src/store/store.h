@@ -114,6 +114,22 @@ int store_put_unlogged(
 	struct store_write *write, unsigned table, struct bytes key, struct bytes value);
 int store_delete_unlogged(struct store_write *write, unsigned table, struct bytes key);
 
+/*
+ * A group: commits of this thread from now on share one sync of the log. store_commit() then
+ * returns when `run` has run: nobody but this thread, in read snapshots begun from then on, sees
+ * its effects, and they are durable once store_group_end() has returned 0. When that fails, or a
+ * commit cannot be undone, nothing of the whole group was done. Until then no other thread commits
+ * (those who wait join the group at its end), so it must last milliseconds only, and wait for
+ * nobody; its read snapshots show later commits of the group, too, and must be over before its end.
+ * Bodies need not outlive the commit. In a store in memory each commit is done at once.
+ */
+void store_group_begin(struct store *store);
+bool store_group_is_on(const struct store *store); /* of this thread */
+/* Milliseconds and bytes since its first commit; 0 before that. */
+void store_group_get_extent(const struct store *store, uint64_t *age_ms_r, uint64_t *size_r);
+/* 0 also if there is none. ERR_FULL, ERR_IO, ERR_CLOSED, ERR_UNAVAILABLE. */
+int store_group_end(struct store *store, struct error *error);
+
 /* ---- reading ---- */
 
 /* A read snapshot of everything that was acknowledged; so it shows at least all up to `position`,

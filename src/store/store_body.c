@@ -201,7 +201,10 @@ void body_frame_add(struct store_write *write, uint8_t flags, uint32_t payload_c
 	frame_encode(header, write->store->log.store, &frame);
 	batch_add_own(write->batch, bytes_of(header, sizeof(header)));
 	batch_add_own(write->batch, prefix);
-	batch_add_borrowed(write->batch, stored);
+	if (write->keeps_bodies)
+		batch_add_own(write->batch, stored);
+	else
+		batch_add_borrowed(write->batch, stored);
 	batch_add_own(write->batch,
 		bytes_of(zeros,
 			frame_extent(frame.payload_size) - FRAME_HEADER_SIZE - frame.payload_size));

@@ -93,6 +93,7 @@ struct store_write {
 	size_t undo_count, undo_room;
 	struct buffer fed; /* keys fed, and notes; packed */
 	bool is_broken;    /* it failed and could not be undone: the transaction must be aborted */
+	bool keeps_bodies; /* they are copied: who commits frees them before they are written */
 };
 
 /* By how much segments' live bytes change: few, as bodies that are written together lie together.
@@ -155,7 +156,9 @@ struct store {
 	pthread_cond_t flush_over; /* those who wait for it: an attempt is over */
 	pthread_cond_t compact_wake;
 	struct request *queue_first, **queue_last;
-	bool is_committing; /* somebody changes the store: all that is named so below is his */
+	bool is_committing;  /* somebody changes the store: all that is named so below is his */
+	pthread_cond_t lead; /* groups that want to be next: nobody commits */
+	unsigned leaders_waiting;
 	uint64_t sleeps_until_ms; /* the committer; 0: it is awake, UINT64_MAX: until it is woken */
 	struct buffer heard;      /* keys fed and notes that listeners were not told of yet */
 	bool is_telling;          /* a thread tells them */
@@ -275,6 +278,34 @@ int live_changes_put(struct live_changes *changes, struct kv_txn *kv);
 int committer_start(struct store *store);
 void committer_stop(struct store *store);
 void listeners_call(struct store *store, struct bytes fed);
+/* Waits until nobody else changes the store. ERR_CLOSED. */
+int lead_begin(struct store *store);
+void lead_end(struct store *store);
+/* Opens the transaction; on failure *problem_r says what it is about. By who leads, as all below.
+ */
+int batch_begin(struct store *store, const char **problem_r);
+/* Runs commits until the batch is full, and cuts off those that are left. False when the
+ * transaction has to be given up. */
+bool batch_run(
+	struct store *store, struct request *first, uint64_t *sequence, struct request **left_r);
+/* Brings it to disk and shows it to readers; or gives it up, if it is not good or the log cannot be
+ * written, which is the error. */
+int batch_end(struct store *store, bool is_good, uint64_t sequence);
+/* What waits; with the lock. */
+struct request *queue_take(struct store *store);
+/* Commits and acknowledges these. */
+void queue_commit(struct store *store, struct request *first);
+void requests_fail(struct request *request, int code, const char *text);
+/* What was shown to readers is acknowledged to those (NULL: nobody) who asked for it, and listeners
+ * are to be told. */
+void requests_acknowledge(struct store *store, struct request *request);
+
+/* ---- store_group.c ---- */
+/* Whether the calling thread's commits are a group. */
+bool group_is_mine(const struct store *store);
+/* The transaction that its group has open, or NULL. */
+struct kv_txn *group_txn(void);
+int group_commit(struct store *store, struct request *request, uint64_t *position_r);
 
 /* ---- store_flush.c ---- */
 int flusher_start(struct store *store);

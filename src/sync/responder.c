@@ -466,6 +466,17 @@ static struct bytes unwrap(struct bytes request, struct arena *arena)
 	return whole->text;
 }
 
+bool sync_is_push(struct bytes request)
+{
+	struct bytes verb;
+
+	if (bytes_peek(request) == '{')
+		bytes_skip(&request, bytes_find(request, '\n'));
+	bytes_skip(&request, bytes_peek(request) == '\n' ? 1 : 0);
+	verb = bytes_take(&request, bytes_find(request, ' '));
+	return bytes_equal_string_nocase(verb, "PUT") || bytes_equal_string_nocase(verb, "APPLY");
+}
+
 static int respond(struct sync_session *session, struct bytes request, struct buffer *answer,
 	struct error *error)
 {

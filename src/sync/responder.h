@@ -73,6 +73,10 @@ struct sync_session *sync_session_new(struct mail *mail, const struct sync_right
 /* Sets *session to NULL. A NULL *session is allowed. */
 void sync_session_free(struct sync_session **session);
 
+/* Whether the request is PUT or APPLY, of which a peer sends many together: short commits of single
+ * accounts. */
+bool sync_is_push(struct bytes request);
+
 /*
  * Answers `request` (the arguments of one SYNC command: a verb, a blank, a dlist; literals
  * included). Exactly one answer without CRLF at its end is appended to *answer, also on errors

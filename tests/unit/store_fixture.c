@@ -24,6 +24,8 @@
 
 #include <cmocka.h>
 
+#define GROUP_SIZE 10 /* commits of every other writer that share a sync */
+
 int set_up(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
@@ -140,10 +142,15 @@ int read_body(
 void *write_for_ever(void *context)
 {
 	struct writer *writer = context;
+	struct store *store = writer->fixture->store;
 	struct buffer text = { 0 };
 
 	for (uint32_t i = 1;; i++) {
+		bool is_in_group = writer->number % 2 == 1;
 		char key[32];
+
+		if (is_in_group)
+			store_group_begin(store); /* or it is on already */
 		struct guid guid;
 
 		snprintf(key, sizeof(key), "w%d-%u", writer->number, i);
@@ -151,6 +158,9 @@ void *write_for_ever(void *context)
 		for (int line = 0; line < 40; line++)
 			buffer_printf(&text, "%s line %d\r\n", key, line);
 		add_body(writer->fixture, key, buffer_bytes(&text), &guid);
+		if (is_in_group && i % GROUP_SIZE != 0)
+			continue;
+		assert_int_equal(store_group_end(store, NULL), 0);
 		atomic_store(&writer->shared->acknowledged[writer->number], i);
 	}
 	return NULL;

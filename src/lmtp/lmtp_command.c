@@ -397,6 +397,19 @@ static enum net_result line_command(struct lmtp_session *session, struct bytes l
 	return bad(session, "500 5.5.1 unknown command");
 }
 
+bool lmtp_is_short(void *context, struct bytes unit)
+{
+	static const char *const names[] = { "MAIL ", "RCPT ", "DATA\r", "RSET\r", "NOOP\r" };
+	const struct lmtp_session *session = context;
+
+	if (session->is_data || session->is_overlong || unit.len < 5)
+		return false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (bytes_equal_string_nocase(bytes_of(unit.ptr, 5), names[i]))
+			return true;
+	return false;
+}
+
 enum net_result lmtp_command(void *context, struct bytes unit)
 {
 	struct lmtp_session *session = context;

@@ -47,6 +47,8 @@ size_t lmtp_wire_size_max(const struct lmtp_server *server);
 
 /* lmtp_command.c: the command() of net_protocol */
 enum net_result lmtp_command(void *context, struct bytes unit);
+/* What only looks into the index. */
+bool lmtp_is_short(void *context, struct bytes unit);
 /* As RSET: forgets sender and recipients. */
 void lmtp_transaction_reset(struct lmtp_session *session);
 void lmtp_reply(struct lmtp_session *session, const char *format, ...)

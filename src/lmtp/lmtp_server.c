@@ -80,6 +80,7 @@ struct lmtp_server *lmtp_server_new(const struct lmtp_options *options)
 		.session_new = session_new,
 		.frame = lmtp_frame,
 		.command = lmtp_command,
+		.is_short = lmtp_is_short,
 		.goodbye = goodbye,
 		.session_free = session_free,
 	};

@@ -309,6 +309,7 @@ static bool connection_read(struct net_connection *connection)
 	pthread_mutex_lock(&connection->mutex);
 	io = net_stream_read(&connection->stream, input->data + held, room, &n);
 	input->len = held + n;
+	connection->is_read_full = n == room;
 	if (io == NET_IO_OK)
 		connection->activity_ms = clock_monotonic_ms();
 	if (io == NET_IO_FAILED)
@@ -363,16 +364,46 @@ static struct look connection_look(struct net_connection *connection)
 	return look;
 }
 
+static bool is_short(struct net_connection *connection)
+{
+	struct bytes unit = connection_input(connection);
+
+	unit.len = connection->unit_len;
+	return connection->protocol->is_short != NULL &&
+	       connection->protocol->is_short(connection->session, unit);
+}
+
+/* Does what is short right here, and frames what follows. BAD: it is to be the end; SKIP: to be
+ * looked at anew. */
+static enum net_frame frame_next(struct net_connection *connection)
+{
+	enum net_frame frame = connection_frame(connection);
+
+	for (unsigned count = 0;
+		count < NET_ROUND_COUNT_MAX && frame == NET_FRAME_READY && is_short(connection);
+		count++) {
+		connection->work = WORK_COMMAND;
+		if (connection_do(connection) != NET_DONE)
+			return NET_FRAME_BAD;
+		if (connection->pause_ms != 0)
+			return NET_FRAME_SKIP;
+		frame = connection_frame(connection);
+	}
+	return frame;
+}
+
 static bool step_input(struct net_connection *connection)
 {
 	bool has_buffered;
 
-	switch (connection_frame(connection)) {
+	switch (frame_next(connection)) {
 	case NET_FRAME_READY:
 		dispatch(connection, WORK_COMMAND);
 		return false;
 	case NET_FRAME_MORE:
 		break;
+	case NET_FRAME_SKIP:
+		return true;
 	default:
 		drain_begin(connection);
 		return true;
@@ -391,7 +422,7 @@ static bool step_input(struct net_connection *connection)
 	has_buffered = net_stream_has_buffered(&connection->stream);
 	pthread_mutex_unlock(&connection->mutex);
 	read_arm(connection, true);
-	return has_buffered && connection_read(connection);
+	return (has_buffered || connection->is_read_full) && connection_read(connection);
 }
 
 /* The timer wakes it: see timer_arm(). */

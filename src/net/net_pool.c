@@ -29,7 +29,7 @@ static bool work_find(struct net_connection *connection)
 	return connection->framed == NET_FRAME_READY;
 }
 
-static enum net_result work_do(struct net_connection *connection)
+enum net_result connection_do(struct net_connection *connection)
 {
 	const struct net_protocol *protocol = connection->protocol;
 	enum net_result result;
@@ -102,7 +102,7 @@ static void connection_work(struct net_connection *connection)
 	enum net_result result;
 
 	do {
-		result = work_do(connection);
+		result = connection_do(connection);
 		/* Unknown until work_find() has looked: what remains has not been framed. */
 		connection->framed =
 			connection_input(connection).len == 0 ? NET_FRAME_MORE : NET_FRAME_SKIP;

@@ -95,7 +95,8 @@ struct net_connection {
 	enum connection_phase phase;
 	bool is_registered;
 	bool is_end_of_input;
-	bool is_too_much; /* input: see connection_count_input() */
+	bool is_too_much;  /* input: see connection_count_input() */
+	bool is_read_full; /* the last read took as much as it could: there may be more */
 	bool is_read_armed, is_write_armed;
 	bool needs_linger;
 	size_t linger_size;
@@ -124,8 +125,8 @@ struct net_connection {
 	struct net_stream stream;
 	struct buffer output;
 	size_t output_start;
-	bool is_held; /* output stays here ... */
-	size_t held_size; /* ... and what was put out before that is so much of it */
+	bool is_held;      /* output stays here ... */
+	size_t held_size;  /* ... and what was put out before that is so much of it */
 	bool busy;         /* belongs to a worker */
 	bool is_returned;  /* a worker has finished; `result` is its answer */
 	bool wants_return; /* the I/O thread must be told when the worker is done */
@@ -254,6 +255,8 @@ void connection_advance(struct net_connection *connection);
 void pool_init(struct pool *pool);
 int pool_start(struct pool *pool, unsigned thread_count);
 void pool_submit(struct pool *pool, struct net_connection *connection);
+/* For the owner: does what connection->work says, on this thread. */
+enum net_result connection_do(struct net_connection *connection);
 /* Ends the workers after the queue is empty. */
 void pool_stop(struct pool *pool);
 void pool_deinit(struct pool *pool);

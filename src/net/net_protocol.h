@@ -7,10 +7,10 @@
  * ones before it wrote: a session needs no lock of its own. Three rules make idle and slow clients
  * cheap:
  * (1) frame(), session_new() and goodbye() never block; they may run on an I/O thread.
- * (2) command(), resume() and wake() run on a worker and may wait for a disk, never for a client: a
- *     command with much output stops when net_connection_is_full() and returns NET_AGAIN.
- * (3) While a unit is being worked on, or output is above the high-water mark, nothing is read from
- *     the client: what he pipelines waits in the kernel, beyond one buffer.
+ * (2) command(), resume() and wake() run on a worker (but see is_short()) and may wait for a disk,
+ *     never for a client: a command with much output stops when net_connection_is_full() and
+ * returns NET_AGAIN. (3) While a unit is being worked on, or output is above the high-water mark,
+ * nothing is read from the client: what he pipelines waits in the kernel, beyond one buffer.
  */
 #ifndef CHAPAR_NET_PROTOCOL_H
 #define CHAPAR_NET_PROTOCOL_H
@@ -93,6 +93,13 @@ struct net_protocol {
 	 * NET_AGAIN and resume() until another answer is given.
 	 */
 	enum net_result (*command)(void *session, struct bytes unit);
+
+	/*
+	 * Whether the unit that frame() has just found takes microseconds and waits for nobody: its
+	 * command() may run on an I/O thread then, which spares two threads the change, and answers
+	 * NET_DONE or NET_CLOSE. May be NULL: none is such.
+	 */
+	bool (*is_short)(void *session, struct bytes unit);
 
 	/* Goes on after NET_AGAIN. May be NULL if the protocol never answers so. */
 	enum net_result (*resume)(void *session);

@@ -82,7 +82,8 @@ struct channel {
 	struct channel_status status;
 
 	struct channel_link *link;
-	uint64_t peer; /* node id; 0: never met */
+	uint64_t peer;    /* node id; 0: never met */
+	bool puts_packed; /* it takes bodies so */
 	/* Patterns of the mailboxes that the peer lets us see; "": all. Met, and as in the store.
 	 */
 	char limit[ACCOUNT_FILTER_SIZE_MAX + 1];

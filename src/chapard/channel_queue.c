@@ -345,6 +345,7 @@ void channel_meet(struct channel *channel, const struct sync_peer *peer)
 		channel->cursor = 0;
 		channel->backlog_end = 0;
 	}
+	channel->puts_packed = peer->takes_packed;
 	channel->filter = (struct view_filter){ channel->options.link.mailboxes, channel->limit };
 	/* Without it all goes in order, as one. */
 	if (channel->backlog_end == 0 && mail_read_begin(channel->mail, 0, &kv) == 0 &&

@@ -142,6 +142,8 @@ static void start(struct channel *channel, struct channel_account *account)
 	account->exchange =
 		exchange_new(channel->mail, account->number, channel->peer, &account->point);
 	exchange_set_filter(account->exchange, &channel->filter);
+	if (channel->puts_packed)
+		exchange_set_packed(account->exchange);
 	account->state = CHANNEL_ACCOUNT_ACTIVE;
 	account->sent_size = 0;
 	channel->bulk_active_count += account->is_backlog;

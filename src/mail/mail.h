@@ -118,6 +118,9 @@ int mailbox_name_check(struct bytes name, struct error *error);
 struct mail_body;
 /* `raw` stays borrowed until mail_body_free(). */
 int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **body_r);
+/* The same, if `raw` came compressed; see store_body_prepare_packed(). */
+int mail_body_prepare_packed(
+	struct mail *mail, struct bytes raw, struct bytes packed, struct mail_body **body_r);
 void mail_body_free(struct mail_body **body);
 const struct guid *mail_body_guid(const struct mail_body *body);
 uint64_t mail_body_size(const struct mail_body *body); /* bytes, as received */

@@ -19,8 +19,16 @@ struct mail_body {
 
 int mail_body_prepare(struct mail *mail, struct bytes raw, struct mail_body **body_r)
 {
+	return mail_body_prepare_packed(mail, raw, bytes_of(NULL, 0), body_r);
+}
+
+int mail_body_prepare_packed(
+	struct mail *mail, struct bytes raw, struct bytes packed, struct mail_body **body_r)
+{
 	struct mail_body *body = mem_zalloc(sizeof(*body));
-	int rc = store_body_prepare(mail_store(mail), raw, &body->stored);
+	int rc = packed.len > 0
+			 ? store_body_prepare_packed(mail_store(mail), raw, packed, &body->stored)
+			 : store_body_prepare(mail_store(mail), raw, &body->stored);
 
 	if (rc == 0)
 		mime_summary_make(raw, &body->summary);

@@ -143,6 +143,13 @@ uint64_t store_position(struct store *store);
 
 /* Hashes and compresses on the caller's thread. `raw` stays borrowed until store_body_free(). */
 int store_body_prepare(struct store *store, struct bytes raw, struct store_body **body_r);
+/*
+ * The same of a body that another store has compressed: `packed` was read by
+ * store_body_read_stored() there, and store_body_unpack() made `raw` of it. It is stored as it came
+ * if this store compresses, too, and could have made it; else it is made anew.
+ */
+int store_body_prepare_packed(
+	struct store *store, struct bytes raw, struct bytes packed, struct store_body **body_r);
 void store_body_free(struct store_body **body);
 const struct guid *store_body_guid(const struct store_body *body);
 /* Stores it if it is not there, and counts one reference. `body` must live until the commit
@@ -161,6 +168,14 @@ int store_body_exists(struct kv_txn *kv, const struct guid *guid, uint64_t *size
 /* Appends the body to *out. ERR_NOT_FOUND; ERR_CORRUPT: its checksum is wrong. */
 int store_body_read(
 	struct store *store, struct kv_txn *kv, const struct guid *guid, struct buffer *out);
+
+/* Appends the body as it is stored; *packed_size_r: the size of the body if that is compressed, or
+ * 0. Errors as of store_body_read(). */
+int store_body_read_stored(struct store *store, struct kv_txn *kv, const struct guid *guid,
+	struct buffer *out, uint64_t *packed_size_r);
+/* Appends the body of `size` bytes that such a one is of. ERR_CORRUPT: it is none; ERR_UNAVAILABLE.
+ */
+int store_body_unpack(struct store *store, struct bytes packed, uint64_t size, struct buffer *out);
 
 /*
  * Appends at least its head, which is what is before its first empty line (CRLF), with it; costs as

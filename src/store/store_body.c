@@ -149,6 +149,16 @@ static void body_pack(struct store *store, struct store_body *body)
 	body->flags = FRAME_ZSTD;
 }
 
+/* What does not depend on how it is stored, and the checksum of all. */
+static void body_seal(struct store_body *body)
+{
+	guid_of(body->raw, &body->guid);
+	memcpy(body->prefix, body->guid.bytes, sizeof(body->guid.bytes));
+	put_u64(body->prefix + 32, body->raw.len);
+	body->payload_crc =
+		crc32c(crc32c(0, bytes_of(body->prefix, sizeof(body->prefix))), body->stored);
+}
+
 int store_body_prepare(struct store *store, struct bytes raw, struct store_body **body_r)
 {
 	struct store_body *body;
@@ -157,13 +167,45 @@ int store_body_prepare(struct store *store, struct bytes raw, struct store_body 
 		return ERR_TOO_LARGE;
 	body = mem_zalloc(sizeof(*body));
 	body->raw = body->stored = raw;
-	guid_of(raw, &body->guid);
 	if (store->compression != 0 && raw.len >= COMPRESS_SIZE_MIN)
 		body_pack(store, body);
-	memcpy(body->prefix, body->guid.bytes, sizeof(body->guid.bytes));
-	put_u64(body->prefix + 32, raw.len);
-	body->payload_crc =
-		crc32c(crc32c(0, bytes_of(body->prefix, sizeof(body->prefix))), body->stored);
+	body_seal(body);
+	*body_r = body;
+	return 0;
+}
+
+/* One frame of all or, as body_pack() makes them, one of the head and one of the rest: what is read
+ * alone must be the head. */
+static bool is_well_packed(struct bytes packed, struct bytes raw)
+{
+	size_t head = head_size(raw);
+	size_t first = ZSTD_findFrameCompressedSize(packed.ptr, packed.len);
+
+	if (ZSTD_isError(first) || packed.len >= raw.len - raw.len / 16)
+		return false;
+	if (ZSTD_getFrameContentSize(packed.ptr, packed.len) == raw.len)
+		return first == packed.len;
+	if (head == 0 || ZSTD_getFrameContentSize(packed.ptr, packed.len) != head)
+		return false;
+	bytes_skip(&packed, first);
+	return ZSTD_getFrameContentSize(packed.ptr, packed.len) == raw.len - head &&
+	       ZSTD_findFrameCompressedSize(packed.ptr, packed.len) == packed.len;
+}
+
+int store_body_prepare_packed(
+	struct store *store, struct bytes raw, struct bytes packed, struct store_body **body_r)
+{
+	struct store_body *body;
+
+	if (store->compression == 0 || !is_well_packed(packed, raw) ||
+		raw.len > FRAME_PAYLOAD_SIZE_MAX - FRAME_BODY_PREFIX_SIZE)
+		return store_body_prepare(store, raw, body_r);
+	body = mem_zalloc(sizeof(*body));
+	body->raw = raw;
+	buffer_append_bytes(&body->packed, packed);
+	body->stored = buffer_bytes(&body->packed);
+	body->flags = FRAME_ZSTD;
+	body_seal(body);
 	*body_r = body;
 	return 0;
 }

@@ -220,3 +220,50 @@ int store_body_read_head(
 {
 	return body_read(store, kv, guid, true, out);
 }
+
+/* As it lies in the log. ERR_NOT_FOUND: it is not compressed, or was moved. */
+static int packed_read(struct store *store, const struct body_row *row, const struct guid *guid,
+	struct buffer *out)
+{
+	struct log_segment *segment = log_acquire(&store->log, row->segment);
+	struct buffer frame_bytes = { 0 };
+	struct frame frame;
+	struct bytes stored;
+	int rc = ERR_NOT_FOUND;
+
+	if (segment == NULL)
+		return rc;
+	if (row->stored_size >= FRAME_BODY_PREFIX_SIZE &&
+		row->stored_size <= FRAME_PAYLOAD_SIZE_MAX)
+		rc = segment_read_body(segment->fd, store->log.store, row->offset,
+			(uint32_t)row->stored_size, &frame, &frame_bytes, &stored);
+	log_release(&store->log, segment);
+	if (rc == 0 && ((frame.flags & FRAME_ZSTD) == 0 ||
+			       memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0))
+		rc = ERR_NOT_FOUND;
+	if (rc == 0) {
+		bytes_skip(&stored, FRAME_BODY_PREFIX_SIZE);
+		buffer_append_bytes(out, stored);
+	}
+	buffer_deinit(&frame_bytes);
+	return rc;
+}
+
+int store_body_read_stored(struct store *store, struct kv_txn *kv, const struct guid *guid,
+	struct buffer *out, uint64_t *packed_size_r)
+{
+	struct body_row row;
+
+	*packed_size_r = 0;
+	/* Whatever is amiss, reading it as ever finds out. */
+	if (store->is_memory || body_row_get(kv, guid_bytes(guid), &row) < 0 ||
+		packed_read(store, &row, guid, out) < 0)
+		return store_body_read(store, kv, guid, out);
+	*packed_size_r = row.size;
+	return 0;
+}
+
+int store_body_unpack(struct store *store, struct bytes packed, uint64_t size, struct buffer *out)
+{
+	return body_unpack(store, FRAME_ZSTD, packed, size, out);
+}

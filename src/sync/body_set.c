@@ -85,7 +85,7 @@ static int keep_in_memory(
 {
 	unsigned char *raw = mem_dup(item->raw.ptr, item->raw.len);
 	struct mail_body *body = NULL;
-	int rc = mail_body_prepare(mail, bytes_of(raw, item->raw.len), &body);
+	int rc = mail_body_prepare_packed(mail, bytes_of(raw, item->raw.len), item->packed, &body);
 
 	if (rc < 0)
 		error_set(error, rc, "a message's body cannot be made ready");
@@ -130,7 +130,10 @@ static void prepare_one(void *context, size_t index)
 {
 	struct hold *hold = context;
 	const struct body_item *item = &hold->items[index];
-	int rc = store_body_prepare(hold->store, item->raw, &hold->bodies[index]);
+	int rc = item->packed.len > 0
+			 ? store_body_prepare_packed(
+				   hold->store, item->raw, item->packed, &hold->bodies[index])
+			 : store_body_prepare(hold->store, item->raw, &hold->bodies[index]);
 
 	if (rc == 0)
 		rc = check_guid(&item->guid, store_body_guid(hold->bodies[index]), NULL);

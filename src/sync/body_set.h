@@ -13,6 +13,7 @@
 struct body_item {
 	struct guid guid; /* as the peer names it */
 	struct bytes raw;
+	struct bytes packed; /* as it came, if it came compressed (store_body_prepare_packed()) */
 };
 
 struct waiting_body;

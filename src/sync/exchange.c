@@ -43,6 +43,11 @@ void exchange_set_lossy(struct exchange *exchange)
 	exchange->is_lossy = true;
 }
 
+void exchange_set_packed(struct exchange *exchange)
+{
+	exchange->puts_packed = true;
+}
+
 void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter)
 {
 	exchange->filter = filter;

@@ -92,6 +92,8 @@ void exchange_set_anew(struct exchange *exchange);
  * there any more for deleted (its tombstone may have expired).
  */
 void exchange_set_lossy(struct exchange *exchange);
+/* Before the first step: the peer takes bodies compressed, as they are stored (sync_peer). */
+void exchange_set_packed(struct exchange *exchange);
 /* Before the first step, for tests: a first copy comes in parts of so many records (fill.h). */
 void exchange_set_part_size(struct exchange *exchange, size_t record_count);
 /* Frees it, at any step. Sets *exchange to NULL. A NULL *exchange is allowed. */

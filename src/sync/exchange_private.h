@@ -99,6 +99,7 @@ struct exchange {
 	bool is_restricted; /* the peer does not merge for us */
 	bool is_anew;       /* no common point is looked for */
 	bool is_lossy;      /* what a repair finds missing was lost, not deleted */
+	bool puts_packed;   /* bodies go as they are stored */
 	struct exchange_progress progress;
 
 	struct queued_answer *answers, **answers_end;

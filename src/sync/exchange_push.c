@@ -20,10 +20,15 @@ static int put_body(struct exchange *exchange, struct kv_txn *kv, const struct p
 	struct bytes key = bytes_of(body->guid.bytes, sizeof(body->guid.bytes));
 	struct message_record message;
 	struct buffer raw = { 0 };
-	int rc = message_body(exchange->mail, kv, &body->guid, &raw);
+	uint64_t packed_size = 0;
+	int rc = exchange->puts_packed ? store_body_read_stored(mail_store(exchange->mail), kv,
+						 &body->guid, &raw, &packed_size)
+				       : message_body(exchange->mail, kv, &body->guid, &raw);
 
 	if (rc == 0) {
 		dlist_put_hex(writer, key);
+		if (exchange->puts_packed)
+			dlist_put_number(writer, packed_size);
 		dlist_put_literal(writer, buffer_bytes(&raw));
 		exchange->result.sent_body_count++;
 		exchange->progress.body_count++;
@@ -47,18 +52,20 @@ static int put_send(struct exchange *exchange, struct buffer *request)
 	struct exchange_push *push = &exchange->push;
 	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "PUT");
 	struct stamp damaged[EXCHANGE_GET_BATCH];
-	size_t damaged_count = 0;
+	size_t damaged_count = 0, size = 0;
 	struct kv_txn *kv = NULL;
 	int rc = mail_read_begin(exchange->mail, exchange->position, &kv);
 
-	dlist_put_atom(&writer, "BODIES");
+	dlist_put_atom(&writer, exchange->puts_packed ? "PACKED" : "BODIES");
 	dlist_begin_list(&writer);
 	for (size_t count = 0; rc == 0 && count < EXCHANGE_GET_BATCH; count++) {
 		const struct push_body *next = &push->bodies[push->body_next];
 
 		if (push->body_next == push->body_count ||
-			(count > 0 && request->len + next->size > SYNC_BATCH_SIZE))
+			(count > 0 && (request->len > size ? request->len : size) + next->size >
+					      SYNC_BATCH_SIZE))
 			break;
+		size += next->size;
 		push->body_next++;
 		rc = put_body(exchange, kv, next, &writer);
 		if (rc == ERR_CORRUPT) {

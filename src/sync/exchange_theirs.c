@@ -205,6 +205,7 @@ static int get_take(
 		return error_set(error, ERR_INVALID, "GET was not answered");
 	items = arena_alloc(exchange->scratch, (list->count + 1) * sizeof(*items));
 	for (const struct dlist *at = list->first; at != NULL; at = at->next->next) {
+		items[count].packed = bytes_of(NULL, 0);
 		if (at->next == NULL || wire_guid(at, &items[count].guid) < 0 ||
 			dlist_text(at->next, &items[count].raw) < 0)
 			return error_set(error, ERR_INVALID, "bad body in an answer");

@@ -277,7 +277,7 @@ static void name_read(const struct dlist *map, const char *key, char *text, size
 static int hello_read(
 	const struct dlist *map, uint64_t node, struct sync_peer *peer_r, struct error *error)
 {
-	uint64_t version, is_full = 0;
+	uint64_t version, is_full = 0, takes_packed = 0;
 
 	*peer_r = (struct sync_peer){ 0 };
 	if (dlist_get_number(map, "VERSION", UINT32_MAX, &version) < 0 ||
@@ -285,6 +285,8 @@ static int hello_read(
 		return error_set(error, ERR_INVALID, "bad or missing NODE or VERSION");
 	(void)dlist_get_number(map, "FULL", 1, &is_full);
 	peer_r->is_full = is_full != 0;
+	(void)dlist_get_number(map, "PACKED", 1, &takes_packed);
+	peer_r->takes_packed = takes_packed != 0;
 	name_read(map, "NAME", peer_r->name.name, sizeof(peer_r->name.name));
 	name_read(map, "HOST", peer_r->name.host, sizeof(peer_r->name.host));
 	if (version != SYNC_VERSION)
@@ -345,6 +347,8 @@ static int respond_hello(struct sync_call *call)
 	dlist_put_text_of(&writer, "SOFTWARE", BYTES_LITERAL(SOFTWARE));
 	dlist_put_number_of(&writer, "BODYMAX", SYNC_BODY_SIZE_MAX);
 	dlist_put_number_of(&writer, "FULL", session->rights.is_full ? 1 : 0);
+	if (session->rights.is_full)
+		dlist_put_number_of(&writer, "PACKED", 1);
 	put_name(&writer, mail_node_name(session->mail));
 	put_patterns(&writer, "VIEW", session->filter.theirs);
 	put_patterns(&writer, "LIMIT", session->filter.mine);

@@ -60,6 +60,7 @@ struct sync_peer {
 	uint64_t node;
 	struct node_name name; /* so far as it told */
 	bool is_full;          /* it takes us for a peer node */
+	bool takes_packed;     /* PUT may bring bodies compressed, as they are stored */
 	/* Of a responder: the mailboxes that it lets us see: a part of what we asked for; "": all.
 	 */
 	char mailboxes[ACCOUNT_FILTER_SIZE_MAX + 1];

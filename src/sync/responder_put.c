@@ -7,29 +7,79 @@ static int read_body(const struct dlist **at, struct body_item *item_r)
 {
 	const struct dlist *guid = *at, *raw = guid->next;
 
+	*item_r = (struct body_item){ .packed = { NULL, 0 } };
 	if (raw == NULL || wire_guid(guid, &item_r->guid) < 0)
 		return ERR_INVALID;
 	*at = raw->next;
 	return dlist_text(raw, &item_r->raw);
 }
 
+/* Nothing more is unpacked than could have come as it is. */
+static int read_packed_body(struct sync_call *call, const struct dlist **at, uint64_t *size,
+	struct buffer *unpacked, struct body_item *item_r)
+{
+	const struct dlist *guid = *at, *number = guid->next;
+	const struct dlist *text = number != NULL ? number->next : NULL;
+	uint64_t raw_size;
+	int rc;
+
+	*item_r = (struct body_item){ .packed = { NULL, 0 } };
+	if (text == NULL || wire_guid(guid, &item_r->guid) < 0 ||
+		dlist_number(number, SYNC_BODY_SIZE_MAX, &raw_size) < 0 ||
+		dlist_text(text, &item_r->raw) < 0)
+		return ERR_INVALID;
+	*at = text->next;
+	if (raw_size == 0)
+		return 0;
+	*size += raw_size;
+	if (*size > SYNC_BODY_SIZE_MAX)
+		return ERR_TOO_LARGE;
+	item_r->packed = item_r->raw;
+	buffer_clear(unpacked);
+	rc = store_body_unpack(mail_store(call->session->mail), item_r->packed, raw_size, unpacked);
+	item_r->raw = arena_copy(call->arena, buffer_bytes(unpacked));
+	return rc == ERR_CORRUPT ? ERR_INVALID : rc;
+}
+
+/* PACKED, of full peers only: what they send little of may be much. */
+static int read_bodies(struct sync_call *call, struct body_item **items_r, size_t *count_r)
+{
+	const struct dlist *list, *at;
+	struct buffer unpacked = { 0 };
+	struct body_item *items;
+	bool is_packed = false;
+	uint64_t size = 0;
+	int rc = dlist_get_list(call->map, "BODIES", &list);
+
+	if (rc < 0 && call->session->rights.is_full) {
+		rc = dlist_get_list(call->map, "PACKED", &list);
+		is_packed = true;
+	}
+	if (rc < 0)
+		return error_set(call->error, ERR_INVALID, "bad or missing BODIES");
+	*count_r = list->count / (is_packed ? 3 : 2);
+	items = arena_alloc(call->arena, (*count_r + 1) * sizeof(*items));
+	at = list->first;
+	for (size_t i = 0; i < *count_r && rc == 0; i++)
+		rc = is_packed ? read_packed_body(call, &at, &size, &unpacked, &items[i])
+			       : read_body(&at, &items[i]);
+	buffer_deinit(&unpacked);
+	*items_r = items;
+	if (rc == ERR_TOO_LARGE)
+		return error_set(call->error, rc, "too many bodies in one request");
+	return rc < 0 ? error_set(call->error, ERR_INVALID, "bad GUID or body") : 0;
+}
+
 int respond_put(struct sync_call *call)
 {
 	struct sync_session *session = call->session;
 	struct body_item *items;
-	const struct dlist *list, *at;
 	struct dlist_writer writer;
 	size_t count;
-	int rc = dlist_get_list(call->map, "BODIES", &list);
+	int rc = read_bodies(call, &items, &count);
 
 	if (rc < 0)
-		return error_set(call->error, ERR_INVALID, "bad or missing BODIES");
-	count = list->count / 2;
-	items = arena_alloc(call->arena, (count + 1) * sizeof(*items));
-	at = list->first;
-	for (size_t i = 0; i < count; i++)
-		if (read_body(&at, &items[i]) < 0)
-			return error_set(call->error, ERR_INVALID, "bad GUID or body");
+		return rc;
 	/* Those on disk outlive the session: who is no node cannot fill it. */
 	for (size_t i = 0; i < count; i++)
 		session->put_size += items[i].raw.len;

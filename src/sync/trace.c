@@ -83,6 +83,7 @@ static const struct known_key {
 	{ "NODE", FORM_HEX },
 	{ "NONE", FORM_NUMBER },
 	{ "OFFSET", FORM_NUMBER },
+	{ "PACKED", FORM_NUMBER },
 	{ "PART", FORM_NUMBER },
 	{ "PARTS", FORM_NUMBER },
 	{ "RECORDS", FORM_NUMBER },

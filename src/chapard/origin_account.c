@@ -77,6 +77,12 @@ static int foreign_start(struct origin *origin, struct error *error)
 
 	foreign = foreign_of(origin);
 	if (rc == 0)
+		rc = origin_arrange_waits(origin, origin->number);
+	if (rc > 0) { /* what comes from there would meet what is not there yet */
+		origin->account_next++;
+		return ORIGIN_MORE;
+	}
+	if (rc == 0)
 		rc = origin_foreign_prepare(origin, &foreign, &is_anew, error);
 	if (rc == 0)
 		rc = local_read(origin, &local);

@@ -8,9 +8,10 @@
 
 /* An account-level register, which no exchange of such an account tells. */
 #define FOREIGN_KEY BYTES_LITERAL("foreign")
-/* What can be done off line. To arrange the owner's folders takes the origin. */
+/* What can be done off line. Who else has which rights is not known here: that takes the origin. */
 #define FOREIGN_RIGHTS                                                                             \
-	(ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE | ACL_INSERT | ACL_MARK | ACL_EXPUNGE)
+	(ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE | ACL_INSERT | ACL_CREATE | ACL_DELETE |     \
+		ACL_MARK | ACL_EXPUNGE)
 
 int origin_is_foreign(struct kv_txn *kv, uint32_t account, bool *is_foreign_r)
 {
@@ -91,6 +92,7 @@ struct looking {
 	struct arena *arena;
 	struct id_list *unseen;
 	size_t seen_count;
+	uint64_t writer;
 };
 
 /* What the user may do with it here, 0 if nothing was granted yet. */
@@ -117,6 +119,8 @@ static int look_at_mailbox(void *context, const struct mailbox_record *mailbox)
 		return rc;
 	if (foreign_rights(looking->foreign->mailboxes, 0, mailbox->id) != 0)
 		looking->seen_count += rights != 0;
+	else if (origin_arrange_is_pending(looking->writer, mailbox))
+		return 0; /* the origin has not heard of it */
 	else if (rights != 0 || mailbox->message_count > 0 ||
 		 !bytes_equal_string(mailbox->name, "INBOX"))
 		add_id(looking->unseen, mailbox->id);
@@ -143,8 +147,12 @@ int origin_foreign_prepare(struct origin *origin, const struct origin_foreign *f
 	struct mail *mail = origin->mail;
 	struct id_list unseen = { 0 };
 	struct looking looking = { .foreign = foreign, .arena = arena_new(), .unseen = &unseen };
+	struct account_header header;
 	int rc = mail_read_begin(mail, mail_position(mail), &looking.kv);
 
+	if (rc == 0)
+		rc = account_load(looking.kv, foreign->number, &header);
+	looking.writer = rc == 0 ? header.writer : 0;
 	if (rc == 0)
 		rc = account_each_mailbox(
 			looking.kv, foreign->number, looking.arena, look_at_mailbox, &looking);

@@ -20,6 +20,7 @@ void origin_hand_begin(struct origin *origin)
 
 	hand->account = (struct account_header){ 0 };
 	hand->count = hand->next = 0;
+	hand->act_count = hand->act_next = hand->united_count = 0;
 	map_clear(&hand->told);
 	arena_free(&hand->arena);
 	hand->arena = arena_new();
@@ -28,6 +29,8 @@ void origin_hand_begin(struct origin *origin)
 void origin_hand_deinit(struct origin *origin)
 {
 	map_deinit(&origin->hand.told);
+	free(origin->hand.acts);
+	free(origin->hand.united);
 	arena_free(&origin->hand.arena);
 }
 
@@ -110,6 +113,7 @@ static int account_advance(struct origin_hand *hand, struct kv_txn *kv)
 		rc = account_next(kv, hand->account.number, &hand->account);
 	while (rc == 0 && hand->account.writer == 0);
 	hand->after = 0;
+	hand->has_acts = false;
 	return rc;
 }
 
@@ -147,10 +151,16 @@ static int batch_read(struct origin *origin)
 	if (rc == 0 && hand->account.number == 0)
 		rc = account_advance(hand, kv);
 	while (rc == 0) {
-		if (hand->after != UINT64_MAX)
+		if (!hand->has_acts) {
+			rc = origin_arrange_list(origin, kv);
+			hand->has_acts = true;
+		} else if (hand->after != UINT64_MAX) {
 			rc = list_some(origin, kv);
-		if (rc < 0 || hand->count > 0)
+		}
+		if (rc < 0 || hand->count > 0 || hand->act_next < hand->act_count)
 			break;
+		if (hand->after != UINT64_MAX)
+			continue;
 		rc = account_advance(hand, kv);
 	}
 	mail_read_end(&kv);
@@ -280,6 +290,8 @@ static int request_make(struct origin *origin, struct stamp instance)
 	mail_read_end(&kv);
 	buffer_clear(&origin->request);
 	if (rc == 0)
+		message.mailbox = message.placed_in = origin_arrange_home(hand, message.mailbox);
+	if (rc == 0)
 		guest_append_request(
 			hand->account.name, &message, buffer_bytes(&raw), &origin->request);
 	buffer_deinit(&raw);
@@ -288,7 +300,7 @@ static int request_make(struct origin *origin, struct stamp instance)
 }
 
 /* It stays here, and so does what else was appended to this account, for the next time. */
-static void put_off(struct origin *origin, int rc, struct error *why)
+void origin_hand_put_off(struct origin *origin, int rc, struct error *why)
 {
 	struct exchange_result result = { 0 };
 	struct origin_hand *hand = &origin->hand;
@@ -303,7 +315,7 @@ static void put_off(struct origin *origin, int rc, struct error *why)
 		origin->first_error = *why;
 		error_prefix(&origin->first_error, "%s", hand->account.name);
 	}
-	hand->count = hand->next = 0;
+	hand->count = hand->next = hand->act_count = hand->act_next = 0;
 	hand->after = UINT64_MAX;
 }
 
@@ -329,7 +341,7 @@ static int answer_take(
 		why = kept;
 	}
 	if (rc < 0)
-		put_off(origin, rc, &why);
+		origin_hand_put_off(origin, rc, &why);
 	return 0;
 }
 
@@ -341,6 +353,8 @@ int origin_hand_step(struct origin *origin, struct error *error)
 	struct bytes answer;
 	int rc;
 
+	if (hand->act_next < hand->act_count)
+		return origin_arrange_step(origin, error);
 	if (hand->next == hand->count) {
 		hand->count = hand->next = 0;
 		rc = batch_read(origin);
@@ -353,7 +367,7 @@ int origin_hand_step(struct origin *origin, struct error *error)
 	if (rc == ERR_CHANGED)
 		return ORIGIN_MORE; /* it went meanwhile */
 	if (rc < 0) {
-		put_off(origin, rc, &why);
+		origin_hand_put_off(origin, rc, &why);
 		return ORIGIN_MORE;
 	}
 	rc = origin_ask(origin, &answer, error);

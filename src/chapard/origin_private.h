@@ -35,12 +35,25 @@ enum foreign_try { FOREIGN_FIRST, FOREIGN_LISTED, FOREIGN_BEGUN_ANEW };
 
 #define HAND_COUNT_MAX 100 /* messages looked up at once */
 
+struct origin_act { /* a mailbox made, renamed or deleted here */
+	struct stamp stamp;
+	struct id128 mailbox;
+};
+struct origin_united { /* made here, under a name that another has there */
+	struct id128 from, to;
+};
+
 /* What is on its way to others' mailboxes (origin_hand.c). */
 struct origin_hand {
 	struct account_header account; /* the one whose turn it is; number 0: none yet */
 	uint64_t after;                /* our sequence, up to which it was looked through */
 	struct stamp instances[HAND_COUNT_MAX]; /* to be told next */
 	size_t count, next;
+	bool has_acts; /* those of this account are listed */
+	struct origin_act *acts;
+	size_t act_count, act_next, act_room;
+	struct origin_united *united;
+	size_t united_count, united_room;
 	struct map told; /* instances that the origin has, of this round */
 	struct arena *arena;
 };
@@ -98,6 +111,22 @@ void origin_hand_deinit(struct origin *origin);
  * account's sequence up to which nothing of it is left here alone. */
 int origin_hand_keep_all(struct origin *origin, uint32_t account, struct id128 mailbox,
 	uint64_t *until_r, struct error *error);
+
+/* What is left of this account's waits; told as an error. */
+void origin_hand_put_off(struct origin *origin, int rc, struct error *why);
+
+/* ---- origin_arrange.c ---- */
+
+/* Whether the origin is to hear of its name, or that it is deleted. */
+bool origin_arrange_is_pending(uint64_t writer, const struct mailbox_record *mailbox);
+/* The acts of hand->account. Errors of reading. */
+int origin_arrange_list(struct origin *origin, struct kv_txn *kv);
+/* Tells the next of them. */
+int origin_arrange_step(struct origin *origin, struct error *error);
+/* 1 if an account has such acts, 0 if not, or an error of reading. */
+int origin_arrange_waits(struct origin *origin, uint32_t account);
+/* Where what is in a mailbox here goes there. */
+struct id128 origin_arrange_home(const struct origin_hand *hand, struct id128 mailbox);
 
 /* origin.c: one request, and its answer, which is borrowed until the next. */
 int origin_ask(struct origin *origin, struct bytes *answer_r, struct error *error);

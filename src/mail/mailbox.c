@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "mail/acl.h"
 #include "mail/annotation.h"
+#include "mail/create_as.h"
 #include "mail/mail_private.h"
 
 #include <stdlib.h>
@@ -100,11 +101,14 @@ int mailbox_make_as(struct account_write *write, struct mailbox_record *mailbox)
 	return rc < 0 ? rc : rights_inherit(write, mailbox);
 }
 
+/* *id_r: that it is to have; none: a fresh one. */
 static int mailbox_make(struct account_write *write, struct bytes name, struct bytes special_use,
 	struct id128 *id_r)
 {
-	struct mailbox_record mailbox = { .id = id128_random(), .name = name, .uidnext = 1 };
+	struct mailbox_record mailbox = { .id = *id_r, .name = name, .uidnext = 1 };
 
+	if (id128_is_none(mailbox.id))
+		mailbox.id = id128_random();
 	mailbox.name_stamp = account_stamp(write);
 	if (special_use.len > 0) {
 		mailbox.special_use = special_use;
@@ -118,10 +122,10 @@ static int mailbox_make(struct account_write *write, struct bytes name, struct b
 static int parents_make(struct account_write *write, struct bytes name)
 {
 	struct mailbox_record found;
-	struct id128 id;
 
 	for (size_t i = 0; i < name.len; i++) {
 		struct bytes parent = bytes_of(name.ptr, i);
+		struct id128 id = { { 0 } };
 		int rc;
 
 		if (name.ptr[i] != HIERARCHY_SEPARATOR)
@@ -141,6 +145,7 @@ int mailbox_make_path(struct account_write *write, struct bytes name, struct byt
 {
 	int rc = parents_make(write, name);
 
+	*id_r = (struct id128){ { 0 } };
 	return rc < 0 ? rc : mailbox_make(write, name, special_use, id_r);
 }
 
@@ -174,6 +179,41 @@ int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struc
 	if (rc < 0)
 		return rc;
 	rc = mail_commit(mail, account, create_run, &create, error, position_r);
+	if (rc == ERR_EXISTS)
+		return error_set(error, rc, "a mailbox of that name exists already");
+	if (rc == 0)
+		*id_r = create.id;
+	return rc;
+}
+
+static int create_as_run(struct account_write *write, void *context)
+{
+	struct mailbox_context *create = context;
+	struct mailbox_record found;
+	int rc = write->header.is_deleted ? ERR_REFUSED
+					  : account_find_mailbox(write->kv, write->header.number,
+						    create->name, write->arena, &found);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc < 0 ? rc : ERR_EXISTS;
+	rc = account_get_mailbox(write->kv, write->header.number, create->id, write->arena, &found);
+	if (rc == 0)
+		create->id = (struct id128){ { 0 } };
+	else if (rc != ERR_NOT_FOUND)
+		return rc;
+	rc = parents_make(write, create->name);
+	return rc < 0 ? rc : mailbox_make(write, create->name, create->to, &create->id);
+}
+
+int mailbox_create_as(struct mail *mail, uint32_t account, struct id128 id, struct bytes name,
+	struct error *error, struct id128 *id_r, uint64_t *position_r)
+{
+	struct mailbox_context create = { .name = name, .id = id };
+	int rc = mailbox_name_check(name, error);
+
+	if (rc < 0)
+		return rc;
+	rc = mail_commit(mail, account, create_as_run, &create, error, position_r);
 	if (rc == ERR_EXISTS)
 		return error_set(error, rc, "a mailbox of that name exists already");
 	if (rc == 0)
@@ -383,7 +423,7 @@ static int rename_run(struct account_write *write, void *context)
 {
 	struct mailbox_context *rename = context;
 	struct mailbox_record mailbox, found;
-	struct id128 made;
+	struct id128 made = { { 0 } };
 	bool is_level;
 	int rc = account_find_mailbox(
 		write->kv, write->header.number, rename->name, write->arena, &mailbox);

@@ -417,6 +417,7 @@ static const struct sync_verb {
 	{ "PUT", true, false, true, respond_put },
 	{ "STAGE", true, false, true, respond_stage },
 	{ "APPEND", true, false, true, respond_append },
+	{ "ARRANGE", true, false, true, respond_arrange },
 	{ "APPLY", true, false, true, respond_apply },
 	{ "FILL", true, true, true, respond_fill },
 	{ "INTEGRATE", true, true, true, respond_integrate },

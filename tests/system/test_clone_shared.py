@@ -100,17 +100,96 @@ class SharedClone(chapar.TestCase):
                                stdout=subprocess.PIPE, encoding="utf-8", check=False).stdout
         self.assertEqual(set(found.split()), {"work"})
 
-    def test_what_arranges_folders_is_refused_off_line_whatever_the_rights(self):
+    def test_who_has_which_rights_is_arranged_at_the_server_only(self):
         self.grant("lrswipkxtea")
         copy = self.cloned()
         with self.served(copy) as here:
-            for parts in (['CREATE "%s/x"' % WORK], ['DELETE "%s"' % WORK],
-                          ['SETACL "%s" carol lr' % WORK]):
-                status, text = here.try_command(*parts)
-                self.assertEqual((status, text[:8]), ("NO", "[NOPERM]"), parts[0])
+            status, text = here.try_command('SETACL "%s" carol lr' % WORK)
+            self.assertEqual((status, text[:8]), ("NO", "[NOPERM]"))
         copy.end()
         self.assertNotRegex(copy.sync("sync")[1], "refused|failed")
         self.assert_same(copy)
+
+    def theirs(self):
+        with self.origin.imap("bob") as bob:
+            return bob.mailboxes()
+
+    def test_mailboxes_made_renamed_and_deleted_off_line(self):
+        with self.origin.imap("bob") as bob:
+            bob.command("CREATE work/old")
+            bob.command("CREATE work/more")
+            bob.append("work/old", message("gone"))
+            bob.append("work/more", message("kept"))
+        for mailbox in ("work", "work/old", "work/more"):
+            self.grant("lrswikxte", mailbox)
+            self.grant("lrs", mailbox, "carol")
+        copy = self.cloned()
+        with self.served(copy) as here:
+            here.command('CREATE "%s/new/deep"' % WORK)
+            here.append(WORK + "/new/deep", message("first"), "\\Flagged")
+            here.command('DELETE "%s/old"' % WORK)
+            here.command('RENAME "%s/more" "%s/most"' % (WORK, WORK))
+            here.command('RENAME "%s/new" "%s/next"' % (WORK, WORK))
+            here.command('CREATE "%s/brief"' % WORK)
+            here.command('DELETE "%s/brief"' % WORK)
+            here.append(WORK + "/most", message("more"))
+        copy.end()
+        # Nothing of it is lost or undone by a pull.
+        copy.sync("pull")
+        with self.served(copy) as here:
+            names = [name for name in here.mailboxes() if name.startswith(WORK)]
+            self.assertEqual(names, [WORK, WORK + "/most", WORK + "/next", WORK + "/next/deep"])
+        copy.end()
+        copy.sync()
+        copy.sync()
+        self.assertEqual(self.theirs(), ["INBOX", "private", "work", "work/most", "work/next",
+                                         "work/next/deep"])
+        self.assertEqual(self.subjects(self.owners("work/most")), ["kept", "more"])
+        self.assertEqual(self.owners("work/next/deep"), {1: ("first", ["\\Flagged"])})
+        for mailbox in ("", "/most", "/next", "/next/deep"):
+            self.assert_same(copy, WORK + mailbox)
+        # Others see it with the rights to what it is below.
+        with self.origin.imap("carol") as carol:
+            self.assertIn(WORK + "/next/deep", carol.mailboxes())
+        self.assertIn("nothing new", copy.sync()[1])
+
+    def test_what_she_may_not_arrange_any_more_is_as_it_was_and_told(self):
+        with self.origin.imap("bob") as bob:
+            bob.command("CREATE work/old")
+            bob.command("CREATE work/taken")
+            bob.append("work/old", message("stays"))
+        for mailbox in ("work", "work/old", "work/taken"):
+            self.grant("lrswikxte", mailbox)
+        copy = self.cloned()
+        with self.served(copy) as here, self.origin.imap("bob") as bob:
+            here.command('DELETE "%s/old"' % WORK)
+            here.command('RENAME "%s/taken" "%s/mine"' % (WORK, WORK))
+            here.command('CREATE "%s/both"' % WORK)
+            here.append(WORK + "/both", message("of both"))
+            here.command('CREATE "%s/no"' % WORK)
+            here.append(WORK + "/no", message("to nowhere"))
+            bob.append("work/old", message("came meanwhile"))
+            bob.command("CREATE work/both")
+            bob.append("work/both", message("his"))
+        copy.end()
+        for mailbox in ("work/both", "work/old"):
+            self.grant("lrswikxte", mailbox)
+        for mailbox in ("work", "work/taken"):
+            self.grant("lrswite", mailbox)
+        status, text = copy.sync(check=False)
+        self.assertNotEqual(status, 0)
+        for words in ('"work/old" is not deleted there: .*came there', '"work/mine" is not made',
+                      '"work/no" is not made', 'kept in your own mailbox "Kept/bob/work/no"'):
+            self.assertRegex(text, words)
+        copy.sync()
+        self.assertEqual(self.theirs(), ["INBOX", "private", "work", "work/both", "work/old",
+                                         "work/taken"])
+        self.assertEqual(self.subjects(self.owners("work/both")), ["his", "of both"])
+        for mailbox in ("", "/both", "/old", "/taken"):
+            self.assert_same(copy, WORK + mailbox)
+        with self.origin.imap("alice") as there:
+            self.assertEqual(self.subjects(self.look(there, "Kept/bob/work/no")), ["to nowhere"])
+        self.assertIn("nothing new", copy.sync()[1])
 
     def owners(self, mailbox="work"):
         with self.origin.imap("bob") as bob:

@@ -347,6 +347,93 @@ class HostileGuest(chapar.TestCase):
         self.refused("no rights at all", self.append(message("gone"), INSTANCE=mine))
         self.verify_clean(self.server)
 
+    def arrange(self, mailbox, more, account=VICTIM):
+        return self.me.ask("ARRANGE %%(ACCOUNT %s MAILBOX %s %s)" % (account, mailbox, more))
+
+    def called(self, mailbox, name, named=None):
+        return self.arrange(mailbox, "NAME %s NAMED %d.%s" % (
+            name, int(time.time() * 1000) * 1024 if named is None else named, self.writer()))
+
+    def names(self):
+        with self.server.imap(VICTIM) as client:
+            return client.mailboxes()
+
+    def test_he_arranges_folders_with_the_rights_to_and_no_others(self):
+        everything = "lrswipkxtean"
+        shared, private = self.boxes["Shared"]["ID"], self.boxes["Private"]["ID"]
+        inbox, new, other = self.boxes["INBOX"]["ID"], "7" * 32, "8" * 32
+        far = 9007199254740990
+        self.grant(everything.replace("k", ""))
+        self.before = self.state()
+        self.refused("made without k", self.called(new, "Shared/new"))
+        self.refused("renamed without k above", self.called(shared, "Shared2"))
+        self.grant(everything.replace("x", ""))
+        self.before = self.state()
+        self.refused("deleted without x", self.arrange(shared, "COMMON %d" % far))
+        self.refused("renamed without x", self.called(shared, "Shared2"))
+        self.grant(everything)
+        self.before = self.state()
+        for name, answer, codes in (
+            ("at the top", self.called(new, "Top"), "REFUSED"),
+            ("below what he does not see", self.called(new, "Private/new"), "REFUSED"),
+            ("below what is not there", self.called(new, "Nothing/new"), "REFUSED"),
+            ("below INBOX", self.called(new, "INBOX/new"), "REFUSED"),
+            ("the name of one that he does not see", self.called(new, "Private"), "REFUSED"),
+            ("INBOX", self.called(new, "INBOX"), "REFUSED"),
+            ("renamed to the top", self.called(shared, "Top"), "REFUSED"),
+            ("renamed onto what he does not see", self.called(shared, "Private"), "REFUSED"),
+            ("renamed below itself", self.called(shared, "Shared/below"), "INVALID"),
+            ("another's, by id", self.called(private, "Private2"), "REFUSED"),
+            ("INBOX renamed", self.called(inbox, "Mine"), "REFUSED"),
+            ("with messages that he did not see", self.arrange(shared, "COMMON 0"), "EXISTS"),
+            ("no name", self.called(new, '""'), "INVALID"),
+            ("a bad name", self.called(new, "Shared//x"), "INVALID"),
+            ("a control character", self.called(new, '"Shared/\x07"'), "INVALID"),
+            ("a name too long", self.called(new, "Shared/" + "x" * 400), "INVALID"),
+            ("no stamp", self.arrange(new, "NAME Shared/x"), "INVALID"),
+            ("a bad id", self.called("7" * 31, "Shared/x"), "INVALID"),
+            ("no id", self.called("0" * 32, "Shared/x"), "INVALID"),
+            ("in his own account", self.arrange(new, "COMMON 0", ME), "REFUSED"),
+            ("in nobody's", self.arrange(new, "COMMON 0", "nobody"), "REFUSED"),
+        ):
+            self.refused(name, answer, codes, ".")
+        # What is not there for him is gone already, whether it is there or not.
+        for mailbox in (private, inbox, new):
+            self.assertEqual(self.arrange(mailbox, "COMMON %d" % far)[0], "ARRANGED")
+        # An older name than the present one is none.
+        self.assertEqual(self.called(shared, "Shared/old", 5)[0], "ARRANGED")
+        self.assertEqual(self.state(), self.before)
+        # An id that is another's, in or out of his sight, stays that one's.
+        text = self.called(private, "Shared/new")[1]
+        made = re.search(r"MAILBOX ([0-9a-f]{32})", text).group(1)
+        self.assertNotIn(made, (private, shared))
+        self.assertEqual(self.names(), ["INBOX", "Private", "Shared", "Shared/new"])
+        self.before = self.state()
+        self.assertEqual(self.called(private, "Shared/new")[1], text)
+        self.assertEqual(self.called(new, "Shared/new")[1], text)
+        self.assertEqual(self.state(), self.before)
+        # One that is free is kept; the rights are those of the mailbox above; the stamp is ours.
+        self.assertIn("MAILBOX " + other, self.called(other, "Shared/other", far)[1])
+        self.assertLess(self.peer.point(VICTIM)[1], int((time.time() + 60) * 1000) * 1024)
+        self.assertNotIn(str(far), self.peer.ask("CHANGES %%(ACCOUNT %s SINCE 0)" % VICTIM)[1])
+        with self.server.imap(VICTIM) as client:
+            client.command("GETACL Shared/other")
+            self.assertIn(ME.encode(), b" ".join(client.untagged))
+        # With its name and id he may do what is his, once.
+        self.assertEqual(self.called(other, "Shared/another")[0], "ARRANGED")
+        self.assertEqual(self.names()[-2:], ["Shared/another", "Shared/new"])
+        self.before = self.state()
+        self.refused("onto one that is there", self.called(other, "Shared/new"), "EXISTS", ".")
+        self.server.tool("quota", VICTIM, "--mailboxes", "1")
+        self.before = self.state()
+        self.refused("over quota", self.called("9" * 32, "Shared/much"), "OVERQUOTA", ".")
+        for _ in range(2):
+            self.assertEqual(self.arrange(other, "COMMON %d" % far)[0], "ARRANGED")
+        self.before = self.state()
+        self.refused("one that was deleted", self.called(other, "Shared/back"), "NOTFOUND", ".")
+        self.assertEqual(self.names(), ["INBOX", "Private", "Shared", "Shared/new"])
+        self.verify_clean(self.server)
+
     def result_of(self, act):
         """The digest of what he sees after an act of the owner's, which is undone."""
         with self.server.imap(VICTIM) as client:

@@ -1,0 +1,248 @@
+#include "sync/guest_arrange.h"
+
+#include "mail/create_as.h"
+#include "sync/responder_private.h"
+
+/* ---- the copy that asks ---- */
+
+void guest_arrange_request(const char *account, const struct mailbox_record *mailbox,
+	uint64_t common, struct buffer *request)
+{
+	struct dlist_writer writer = wire_begin(request, DLIST_REQUEST, "ARRANGE");
+
+	dlist_put_text_of(&writer, "ACCOUNT", bytes_of_string(account));
+	wire_put_id_of(&writer, "MAILBOX", mailbox->id);
+	if (mailbox_is_live(mailbox)) {
+		dlist_put_text_of(&writer, "NAME", mailbox->name);
+		wire_put_stamp_of(&writer, "NAMED", mailbox->name_stamp);
+	} else {
+		dlist_put_number_of(&writer, "COMMON", common);
+	}
+	dlist_end_map(&writer);
+}
+
+int guest_arrange_answer(struct bytes answer, struct id128 *id_r, struct error *error)
+{
+	struct arena *arena = arena_new();
+	const struct dlist *map;
+	struct bytes verb;
+	int rc = wire_parse(answer, arena, &verb, &map, error);
+
+	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
+		rc = wire_error(map, error);
+	else if (rc == 0 &&
+		 (!bytes_equal_string(verb, "ARRANGED") || wire_get_id(map, "MAILBOX", id_r) < 0))
+		rc = error_set(error, ERR_INVALID, "ARRANGE was not answered");
+	arena_free(&arena);
+	return rc;
+}
+
+/* ---- the node that is asked ---- */
+
+struct arrange {
+	struct sync_call *call;
+	uint32_t account;
+	struct id128 id;
+	struct bytes name; /* empty: it is to be deleted ... */
+	uint64_t common;   /* ... if nothing came there after our sequence `common` */
+	struct stamp named;
+	struct foreign_list list;   /* what he sees */
+	struct mailbox_record mine; /* of that id; valid if `exists` */
+	bool exists;
+	bool is_done; /* nothing is left to do */
+};
+
+static int refuse(const struct arrange *arrange)
+{
+	return error_set(arrange->call->error, ERR_REFUSED,
+		"your rights do not let you arrange this mailbox so");
+}
+
+static bool has_rights(const struct arrange *arrange, struct id128 id, unsigned needs)
+{
+	unsigned rights = foreign_rights(&arrange->list, arrange->account, id);
+
+	return rights != 0 && (rights & needs) == needs;
+}
+
+/* "k" is needed of the nearest mailbox above the name (in a shared account INBOX is above all). */
+static int check_above(const struct arrange *arrange, struct kv_txn *kv)
+{
+	struct arena *arena = arrange->call->arena;
+	struct bytes above = arrange->name;
+	struct mailbox_record mailbox;
+	bool is_shared;
+	int rc = ERR_NOT_FOUND;
+
+	while (rc == ERR_NOT_FOUND && above.len > 0) {
+		above.len--;
+		if (above.ptr[above.len] == '/')
+			rc = account_find_mailbox(kv, arrange->account, above, arena, &mailbox);
+	}
+	if (rc == ERR_NOT_FOUND) {
+		rc = account_is_shared(kv, arrange->account, &is_shared);
+		if (rc == 0)
+			rc = is_shared ? account_find_mailbox(kv, arrange->account,
+						 BYTES_LITERAL("INBOX"), arena, &mailbox)
+				       : ERR_NOT_FOUND;
+	}
+	if (rc == ERR_NOT_FOUND || (rc == 0 && !has_rights(arrange, mailbox.id, ACL_CREATE)))
+		return refuse(arrange);
+	return rc;
+}
+
+/* A mailbox that he sees has the name already: it is the one. Of others nothing is told. */
+static int take_named(struct arrange *arrange, const struct mailbox_record *named, bool is_rename)
+{
+	if (!has_rights(arrange, named->id, 0))
+		return refuse(arrange);
+	if (is_rename && !id128_equal(named->id, arrange->id))
+		return error_set(arrange->call->error, ERR_EXISTS,
+			"a mailbox of the new name exists already");
+	arrange->id = named->id;
+	arrange->is_done = true;
+	return 0;
+}
+
+static int look_name(struct arrange *arrange, struct kv_txn *kv)
+{
+	bool is_seen = arrange->exists && has_rights(arrange, arrange->id, 0);
+	struct error *error = arrange->call->error;
+	struct mailbox_record named;
+	int rc = mailbox_name_check(arrange->name, error);
+
+	if (rc == 0 && arrange->exists && !mailbox_is_live(&arrange->mine))
+		rc = error_set(error, ERR_NOT_FOUND, "the mailbox was deleted");
+	if (rc < 0)
+		return rc;
+	/* It was renamed here later. */
+	if (is_seen && stamp_compare(arrange->named, arrange->mine.name_stamp) < 0) {
+		arrange->is_done = true;
+		return 0;
+	}
+	rc = account_find_mailbox(
+		kv, arrange->account, arrange->name, arrange->call->arena, &named);
+	if (rc != ERR_NOT_FOUND)
+		return rc < 0 ? rc : take_named(arrange, &named, is_seen);
+	if (is_seen && (!has_rights(arrange, arrange->id, ACL_DELETE) ||
+			       bytes_equal_string(arrange->mine.name, "INBOX")))
+		return refuse(arrange);
+	arrange->exists = is_seen;
+	return check_above(arrange, kv);
+}
+
+struct newcomer {
+	uint64_t common, writer;
+};
+
+static int find_newcomer(void *context, const struct message_record *message)
+{
+	const struct newcomer *newcomer = context;
+
+	return message->placed_sequence > newcomer->common &&
+	       message->instance.node != newcomer->writer;
+}
+
+/* A delete expunges what its issuer saw, and no more. */
+static int look_delete(struct arrange *arrange, struct kv_txn *kv)
+{
+	const struct sync_session *session = arrange->call->session;
+	struct newcomer newcomer = { arrange->common,
+		foreign_writer(session->rights.account, session->peer) };
+	int rc;
+
+	/* What he cannot see is as what is not there. */
+	if (!arrange->exists || !has_rights(arrange, arrange->id, 0)) {
+		arrange->is_done = true;
+		return 0;
+	}
+	if (!has_rights(arrange, arrange->id, ACL_DELETE) ||
+		bytes_equal_string(arrange->mine.name, "INBOX"))
+		return refuse(arrange);
+	rc = account_each_message(kv, arrange->account, arrange->id, 1, UINT32_MAX,
+		arrange->call->arena, find_newcomer, &newcomer);
+	return rc <= 0 ? rc
+		       : error_set(arrange->call->error, ERR_EXISTS,
+				 "messages came there that were not seen");
+}
+
+static int look(struct arrange *arrange)
+{
+	struct sync_call *call = arrange->call;
+	struct account_header header;
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(call->session->mail, 0, &kv);
+
+	if (rc == 0)
+		rc = call_account(call, kv, &header);
+	if (rc == 0)
+		rc = session_is_foreign(call->session, kv, header.number);
+	if (rc == 0)
+		rc = error_set(call->error, ERR_REFUSED, "ARRANGE is for mailboxes of others");
+	if (rc > 0)
+		rc = session_foreign(call->session, kv, header.number, &arrange->list);
+	if (rc == 0) {
+		arrange->account = header.number;
+		rc = account_get_mailbox(
+			kv, header.number, arrange->id, call->arena, &arrange->mine);
+		arrange->exists = rc == 0;
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+	}
+	if (rc == 0)
+		rc = arrange->name.len > 0 ? look_name(arrange, kv) : look_delete(arrange, kv);
+	mail_read_end(&kv);
+	return rc;
+}
+
+static int act(struct arrange *arrange)
+{
+	struct mail *mail = arrange->call->session->mail;
+	struct error *error = arrange->call->error;
+	uint64_t position;
+
+	if (arrange->name.len == 0)
+		return mailbox_delete(mail, arrange->account, arrange->mine.name, error, &position);
+	if (arrange->exists)
+		return mailbox_rename(mail, arrange->account, arrange->mine.name, arrange->name,
+			error, &position);
+	return mailbox_create_as(
+		mail, arrange->account, arrange->id, arrange->name, error, &arrange->id, &position);
+}
+
+static int read_arrange(struct arrange *arrange)
+{
+	const struct dlist *map = arrange->call->map;
+	struct error *error = arrange->call->error;
+	const struct dlist *named;
+	int rc;
+
+	if (wire_get_id(map, "MAILBOX", &arrange->id) < 0 || id128_is_none(arrange->id))
+		return error_set(error, ERR_INVALID, "bad or missing MAILBOX");
+	rc = dlist_get_text(map, "NAME", &arrange->name);
+	if (rc == ERR_NOT_FOUND)
+		return call_number(arrange->call, "COMMON", UINT64_MAX, &arrange->common);
+	named = dlist_get(map, "NAMED");
+	if (rc < 0 || arrange->name.len == 0 || named == NULL ||
+		wire_stamp(named, &arrange->named) < 0)
+		return error_set(error, ERR_INVALID, "bad NAME, or bad or missing NAMED");
+	return 0;
+}
+
+int respond_arrange(struct sync_call *call)
+{
+	struct arrange arrange = { .call = call };
+	struct dlist_writer writer;
+	int rc = read_arrange(&arrange);
+
+	if (rc == 0)
+		rc = look(&arrange);
+	if (rc == 0 && !arrange.is_done)
+		rc = act(&arrange);
+	foreign_list_deinit(&arrange.list);
+	if (rc < 0)
+		return rc;
+	writer = wire_begin(call->answer, DLIST_ANSWER, "ARRANGED");
+	wire_put_id_of(&writer, "MAILBOX", arrange.id);
+	dlist_end_map(&writer);
+	return 0;
+}

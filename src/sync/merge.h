@@ -132,6 +132,12 @@ bool merge_register_follows(
 	const struct register_record *mine, const struct register_record *theirs);
 
 /*
+ * Whether this only keeps mailboxes from a UIDVALIDITY that one had and gave up: a deleted mailbox
+ * with an id and a name that follow from it. It is in every view (view.h).
+ */
+bool merge_is_retired(const struct mailbox_record *mailbox);
+
+/*
  * Legality of a change before it replaces `mine` (NULL: new here): ERR_ILLEGAL with the reason if a
  * modseq or UIDVALIDITY decreases, a flag or placement stamp goes back, a modseq is over
  * `modseq_limit` (the skew allowed), a name or value is malformed.

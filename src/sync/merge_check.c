@@ -127,7 +127,7 @@ static int check_mailbox_form(
 		return illegal(error, "a mailbox forwards to itself");
 	if (mailbox->special_use.len > FLAG_NAME_SIZE_MAX)
 		return illegal(error, "a mailbox's special use is too long");
-	rc = mailbox_name_check(mailbox->name, error);
+	rc = merge_is_retired(mailbox) ? 0 : mailbox_name_check(mailbox->name, error);
 	return rc < 0 ? ERR_ILLEGAL : 0;
 }
 

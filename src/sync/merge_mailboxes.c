@@ -13,6 +13,10 @@
 #include "base/pack.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* No mailbox can be called so (mailbox_name_check()). */
+#define RETIRED_NAME "/uidvalidity"
 
 static int compare_rank(const struct work_mailbox *a, const struct work_mailbox *b)
 {
@@ -118,29 +122,49 @@ static int compare_rank_falling(const void *a, const void *b)
 	return compare_rank(*mailbox_b, *mailbox_a);
 }
 
-/* A UIDVALIDITY that no mailbox has had. */
-static uint32_t uidvalidity_new(struct merge_state *state)
+/*
+ * A UIDVALIDITY that no mailbox here has had, for this one. Not simply the next: a partial copy may
+ * have given that to a mailbox that is not told of. Two that took the next one in turn would run
+ * into one another for ever.
+ */
+static uint32_t uidvalidity_new(struct merge_state *state, struct id128 id)
 {
-	if (state->uidvalidity_last < UINT32_MAX)
-		state->uidvalidity_last++;
+	unsigned char of[sizeof(id.bytes) + 4];
+	uint32_t step, room = UINT32_MAX - state->uidvalidity_last;
+
+	memcpy(of, id.bytes, sizeof(id.bytes));
+	put_u32(of + sizeof(id.bytes), state->uidvalidity_last);
+	step = 1u + id128_derive("next uidvalidity", bytes_of(of, sizeof(of))).bytes[0];
+	state->uidvalidity_last += step < room ? step : room;
 	return state->uidvalidity_last;
 }
 
-/* A deleted mailbox, known to all copies, keeps others from this UIDVALIDITY. */
-static int retire_uidvalidity(
-	struct merge_state *state, const struct mailbox_record *had_it, uint32_t uidvalidity)
+static struct id128 retired_id(uint32_t uidvalidity)
 {
-	struct mailbox_record marker = { .name = had_it->name,
-		.name_stamp = had_it->name_stamp,
+	unsigned char number[4];
+
+	put_u32(number, uidvalidity);
+	return id128_derive("uidvalidity", bytes_of(number, sizeof(number)));
+}
+
+bool merge_is_retired(const struct mailbox_record *mailbox)
+{
+	return bytes_equal_string(mailbox->name, RETIRED_NAME) && !mailbox_is_live(mailbox) &&
+	       id128_is_none(mailbox->forward) &&
+	       id128_equal(mailbox->id, retired_id(mailbox->uidvalidity));
+}
+
+/* A deleted mailbox, known to all copies, keeps others from this UIDVALIDITY. It is called the same
+ * wherever it is made, and by no name that a mailbox had: not all who are told may know that. */
+static int retire_uidvalidity(struct merge_state *state, uint32_t uidvalidity)
+{
+	struct mailbox_record marker = { .id = retired_id(uidvalidity),
+		.name = bytes_of_string(RETIRED_NAME),
 		.uidvalidity = uidvalidity,
 		.uidnext = 1 };
 	struct work_mailbox *known;
-	unsigned char number[4];
-	int rc;
+	int rc = merge_find_mailbox(state, marker.id, &known);
 
-	put_u32(number, uidvalidity);
-	marker.id = id128_derive("uidvalidity", bytes_of(number, sizeof(number)));
-	rc = merge_find_mailbox(state, marker.id, &known);
 	if (rc != ERR_NOT_FOUND)
 		return rc;
 	marker.deleted = merge_act(state);
@@ -158,13 +182,11 @@ static int separate_group(struct merge_state *state, size_t begin, size_t count)
 		struct mailbox_record *mailbox = &state->mailbox_list[i]->joined;
 
 		if (mailbox_is_live(mailbox))
-			mailbox->uidvalidity = uidvalidity_new(state);
+			mailbox->uidvalidity = uidvalidity_new(state, mailbox->id);
 		else
 			is_retired = true;
 	}
-	return is_retired ? 0
-			  : retire_uidvalidity(
-				    state, &state->mailbox_list[begin]->joined, uidvalidity);
+	return is_retired ? 0 : retire_uidvalidity(state, uidvalidity);
 }
 
 /*
@@ -204,11 +226,10 @@ static int retire_outdone(struct merge_state *state)
 		uint32_t uidvalidity = mailbox->joined.uidvalidity;
 
 		if (mailbox->has_mine && mailbox->mine.uidvalidity != uidvalidity)
-			rc = retire_uidvalidity(state, &mailbox->mine, mailbox->mine.uidvalidity);
+			rc = retire_uidvalidity(state, mailbox->mine.uidvalidity);
 		if (rc == 0 && mailbox->theirs != NULL &&
 			mailbox->theirs->uidvalidity != uidvalidity)
-			rc = retire_uidvalidity(
-				state, mailbox->theirs, mailbox->theirs->uidvalidity);
+			rc = retire_uidvalidity(state, mailbox->theirs->uidvalidity);
 	}
 	return rc;
 }
@@ -262,7 +283,7 @@ static struct work_mailbox *make_successor(
 		.name = deleted->joined.name,
 		.special_use_stamp = deleted->joined.special_use_stamp,
 		.special_use = deleted->joined.special_use,
-		.uidvalidity = uidvalidity_new(state),
+		.uidvalidity = uidvalidity_new(state, id),
 		.uidnext = 1,
 	};
 

@@ -101,9 +101,8 @@ static int apply_checked(struct apply *apply, struct account_write *write)
 	if (rc == 0 && !apply->view.is_foreign)
 		rc = withheld_drop(
 			write, session_withheld_as(apply->call->session), &apply->changes);
-	/* Names may be others now. */
 	if (rc == 0)
-		rc = apply_open_view(apply, write);
+		rc = apply_open_view_again(apply, write);
 	if (rc == 0)
 		rc = view_digest(write->kv, &write->header, &apply->view, &digest);
 	if (rc < 0)

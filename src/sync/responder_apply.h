@@ -59,8 +59,11 @@ void apply_put_outcome(struct apply *apply);
 
 /* ---- within a commit ---- */
 
-/* As we are, with what the peer told of; again after names may have changed. */
+/* As we are, with what the peer told of. ERR_REFUSED: it may not change that. */
 int apply_open_view(struct apply *apply, struct account_write *write);
+/* After the changes were made: names may be others now, but what the peer might tell of stays in
+ * the view. */
+int apply_open_view_again(struct apply *apply, struct account_write *write);
 /* Sets the outcome to MISSING if bodies are. */
 int apply_find_missing(struct apply *apply, struct account_write *write);
 /* What we had in common with a copy that was restored since is true no more. */

@@ -1,6 +1,7 @@
 /* The records of an APPLY, checked one by one and written as they are. */
 #include "sync/responder_apply.h"
 
+#include "base/map.h"
 #include "sync/integrate.h"
 #include "sync/merge.h"
 
@@ -39,37 +40,26 @@ static int of_register(struct apply *apply, const struct register_record *record
 }
 
 struct uidvalidity_search {
-	const struct view *view;
-	const struct mailbox_record *mailbox;
+	const struct change_set *changes;
+	struct map by_uidvalidity; /* those told of that have one that they had not here */
 };
 
 static int find_uidvalidity(void *context, const struct mailbox_record *mine)
 {
 	const struct uidvalidity_search *search = context;
+	const struct mailbox_record *told = map_get(
+		&search->by_uidvalidity, bytes_of(&mine->uidvalidity, sizeof(mine->uidvalidity)));
 
-	return mine->uidvalidity == search->mailbox->uidvalidity &&
-			       !id128_equal(mine->id, search->mailbox->id) &&
-			       !view_has(search->view, mine->id)
-		       ? ERR_ILLEGAL
-		       : 0;
-}
-
-/* Who pushes does not know what has, or had, the mailbox's UIDVALIDITY outside of the view: two of
- * one need a merge (P2). */
-static int check_uidvalidity(const struct apply *apply, struct account_write *write,
-	const struct mailbox_record *mine, const struct mailbox_record *mailbox)
-{
-	struct uidvalidity_search search = { &apply->view, mailbox };
-
-	if (apply->view.is_whole || (mine != NULL && mine->uidvalidity == mailbox->uidvalidity))
+	if (told == NULL || (!mailbox_is_live(told) && !mailbox_is_live(mine)) ||
+		change_set_mailbox(search->changes, mine->id) != NULL)
 		return 0;
-	return account_each_mailbox(
-		write->kv, write->header.number, write->arena, find_uidvalidity, &search);
+	return ERR_ILLEGAL;
 }
 
 static int apply_mailbox(struct apply *apply, struct account_write *write,
-	const struct mailbox_record *mailbox, uint64_t limit)
+	struct mailbox_record *mailbox, uint64_t limit, struct map *by_uidvalidity)
 {
+	struct bytes key = bytes_of(&mailbox->uidvalidity, sizeof(mailbox->uidvalidity));
 	struct mailbox_record mine;
 	int rc = account_get_mailbox(
 		write->kv, write->header.number, mailbox->id, write->arena, &mine);
@@ -79,14 +69,37 @@ static int apply_mailbox(struct apply *apply, struct account_write *write,
 		return rc;
 	if (exists && mailbox_same(&mine, mailbox) && mine.modseq == mailbox->modseq)
 		return account_raise_uidnext(write, mailbox->id, mailbox->uidnext);
-	rc = check_uidvalidity(apply, write, exists ? &mine : NULL, mailbox);
-	if (rc < 0)
-		return rc;
+	if ((!exists || mine.uidvalidity != mailbox->uidvalidity) &&
+		(mailbox_is_live(mailbox) || map_get(by_uidvalidity, key) == NULL))
+		map_put(by_uidvalidity, key, mailbox);
 	rc = merge_check_mailbox(exists ? &mine : NULL, mailbox, limit, &apply->checked);
 	if (rc == 0)
 		rc = rights_check_mailbox(&apply->call->session->rights, exists ? &mine : NULL,
 			mailbox, &apply->checked);
 	return rc < 0 ? of_mailbox(apply, mailbox, rc) : account_put_mailbox(write, mailbox);
+}
+
+/*
+ * Deleted ones come first, to give up their names. Who pushes may not know what has, or had, the
+ * UIDVALIDITY of a mailbox of his: it is outside of the view, or was deleted while that was another
+ * one, and is in no digest. Two of one need a merge (P2).
+ */
+static int apply_mailboxes(struct apply *apply, struct account_write *write, uint64_t limit)
+{
+	const struct change_set *changes = &apply->changes;
+	struct uidvalidity_search search = { changes, { 0 } };
+	int rc = 0;
+
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < changes->mailbox_count && rc == 0; i++)
+			if (mailbox_is_live(&changes->mailboxes[i]) == (pass == 1))
+				rc = apply_mailbox(apply, write, &changes->mailboxes[i], limit,
+					&search.by_uidvalidity);
+	if (rc == 0 && search.by_uidvalidity.count > 0)
+		rc = account_each_mailbox(
+			write->kv, write->header.number, write->arena, find_uidvalidity, &search);
+	map_deinit(&search.by_uidvalidity);
+	return rc;
 }
 
 /*
@@ -185,13 +198,13 @@ static int apply_messages(struct apply *apply, struct account_write *write, uint
 	return rc;
 }
 
-/* (4) Deleted mailboxes come first, to give up their names. */
+/* (4) */
 int apply_changes(struct apply *apply, struct account_write *write)
 {
 	const struct change_set *changes = &apply->changes;
 	uint64_t limit =
 		integrate_modseq_limit(write->now_ms, apply->call->session->rights.skew_ms);
-	int rc = 0;
+	int rc;
 
 	if (apply->view.is_foreign)
 		return foreign_apply(
@@ -199,10 +212,7 @@ int apply_changes(struct apply *apply, struct account_write *write)
 	if (changes->highest > limit)
 		return error_set(
 			&apply->checked, ERR_ILLEGAL, "the peer's clock is too far in the future");
-	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < changes->mailbox_count && rc == 0; i++)
-			if (mailbox_is_live(&changes->mailboxes[i]) == (pass == 1))
-				rc = apply_mailbox(apply, write, &changes->mailboxes[i], limit);
+	rc = apply_mailboxes(apply, write, limit);
 	if (rc == 0)
 		rc = apply_messages(apply, write, limit);
 	for (size_t i = 0; i < changes->register_count && rc == 0; i++)

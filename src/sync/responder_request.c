@@ -3,6 +3,7 @@
 
 #include "mail/deletion.h"
 #include "sync/conflict.h"
+#include "sync/integrate.h"
 #include "sync/point.h"
 
 /*
@@ -104,6 +105,17 @@ int apply_open_view(struct apply *apply, struct account_write *write)
 	view_close(&apply->view);
 	return call_view_told(apply->call, write->kv, write->header.number, &apply->changes,
 		&apply->view, &apply->checked);
+}
+
+int apply_open_view_again(struct apply *apply, struct account_write *write)
+{
+	int rc;
+
+	view_close(&apply->view);
+	rc = call_view(apply->call, write->kv, write->header.number, &apply->view);
+	return rc < 0 || apply->view.is_foreign
+		       ? rc
+		       : integrate_tell(write->kv, &apply->changes, &apply->view);
 }
 
 /* Lists the shown messages whose bodies nobody has brought. */

@@ -2,6 +2,7 @@
 #include "sync/responder_private.h"
 
 #include "sync/integrate.h"
+#include "sync/merge.h"
 
 #include "base/mem.h"
 #include "base/pack.h"
@@ -169,7 +170,27 @@ static int check_registers(
 	return 0;
 }
 
-/* A mailbox that is new here must be named as the peer may name it. */
+/* It would be united with the one that has the name, and let the peer see that. */
+static int check_name(struct kv_txn *kv, const struct mailbox_record *mailbox,
+	const struct view *view, struct arena *arena, struct error *error)
+{
+	struct mailbox_record named;
+	int rc;
+
+	if (!mailbox_is_live(mailbox))
+		return 0;
+	rc = account_find_mailbox(kv, view->account, mailbox->name, arena, &named);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	return view_has(view, named.id)
+		       ? 0
+		       : error_set(error, ERR_REFUSED,
+				 "a mailbox has the name of another that this peer may not see "
+				 "(mailboxes); rename one of them");
+}
+
+/* A mailbox that is new here must be named as the peer may name it, and none as another is that it
+ * may not see. */
 static int check_limit(const struct sync_session *session, struct kv_txn *kv,
 	struct change_set *changes, struct view *view, struct error *error)
 {
@@ -180,11 +201,14 @@ static int check_limit(const struct sync_session *session, struct kv_txn *kv,
 		const struct mailbox_record *mailbox = &changes->mailboxes[i];
 		struct mailbox_record mine;
 
-		if (view_has(view, mailbox->id))
+		if (view_has(view, mailbox->id)) {
+			rc = check_name(kv, mailbox, view, arena, error);
 			continue;
+		}
 		rc = account_get_mailbox(kv, view->account, mailbox->id, arena, &mine);
 		if (rc == ERR_NOT_FOUND)
-			rc = mailbox_filter_passes(session->filter.mine, mailbox->name)
+			rc = mailbox_filter_passes(session->filter.mine, mailbox->name) ||
+					     merge_is_retired(mailbox)
 				     ? view_tell(kv, view, &mailbox->id, 1)
 				     : ERR_REFUSED;
 		else if (rc == 0)
@@ -199,9 +223,10 @@ static int check_limit(const struct sync_session *session, struct kv_txn *kv,
 	if (rc == 0)
 		rc = check_registers(kv, changes, view, arena);
 	arena_free(&arena);
-	return rc == ERR_REFUSED ? error_set(error, rc,
-					   "this peer may not change these mailboxes (mailboxes)")
-				 : rc;
+	return rc == ERR_REFUSED && error->code == 0
+		       ? error_set(
+				 error, rc, "this peer may not change these mailboxes (mailboxes)")
+		       : rc;
 }
 
 int call_view_told(const struct sync_call *call, struct kv_txn *kv, uint32_t account,

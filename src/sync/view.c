@@ -1,6 +1,7 @@
 #include "sync/view.h"
 
 #include "sync/account_filter.h"
+#include "sync/merge.h"
 
 #include "base/error.h"
 #include "base/mem.h"
@@ -129,7 +130,7 @@ static int note_mailbox(void *context, const struct mailbox_record *mailbox)
 {
 	struct forwards *forwards = context;
 
-	if (passes(forwards->filter, mailbox->name))
+	if (passes(forwards->filter, mailbox->name) || merge_is_retired(mailbox))
 		add_id(forwards->view, mailbox->id);
 	if (id128_is_none(mailbox->forward))
 		return 0;

@@ -74,7 +74,10 @@ partial: what forwards into the view is not in it|src/sync/view.c|s/if (has_from
 partial: what was elsewhere and appears counts as known|src/mail/account_put_message.c|s/write->counts_as_placed || appears ||/write->counts_as_placed ||/
 partial: what is hidden from both goes round|src/sync/responder_records.c|s/if (mine == NULL || !message_is_shown(mine))/if (false)/
 partial: what the peer is not shown is restamped for it|src/sync/merge.c|s/changes_theirs = !is_told_same(state, joined, /changes_theirs = !message_same(joined, /
-partial: a UIDVALIDITY that is taken outside of the view is taken again|src/sync/responder_records.c|s/if (apply->view.is_whole || (mine != NULL/if (true || (mine != NULL/
+partial: a UIDVALIDITY that is taken outside of the view is taken again|src/sync/responder_records.c|s/if (rc == 0 \&\& search.by_uidvalidity.count > 0)/if (false)/
+partial: a new UIDVALIDITY is the next one|src/sync/merge_mailboxes.c|s/step = 1u + id128_derive.*/step = 1u;/
+partial: what keeps from a UIDVALIDITY is not in the view|src/sync/view.c|s/ || merge_is_retired(mailbox))/)/
+partial: a rename out of the limit is refused when it was made|src/sync/responder_apply.c|s/rc = apply_open_view_again/rc = apply_open_view/
 partial: what a union brings into the view is not told|src/sync/view_changes.c|s/note_entered(read, mailbox->forward);/(void)0;/
 every UID is good for me|src/sync/merge_place.c|s/!is_good_for_me(message, home, uid) ||/false ||/
 every UID is good for them|src/sync/merge_place.c|s/!is_good_for_them(state, message, home, uid)/false/

@@ -291,6 +291,38 @@ static void a_limited_peer_sees_and_changes_no_other_mailbox(void **state)
 	buffer_deinit(&answer);
 }
 
+/* Begun by B, which may see what the patterns name. */
+static int exchange_limited(struct pair *pair)
+{
+	static const struct sync_rights rights = { .is_full = true, .mailboxes = PATTERNS };
+
+	nodes_connect(pair->b, pair->a, &rights);
+	return nodes_try_exchange(pair->b, pair->a, NULL).error.code;
+}
+
+/* United with one that it may not see, its mailbox would show that. */
+static void a_limited_peer_may_rename_but_not_onto_what_it_may_not_see(void **state)
+{
+	struct pair *pair = *state;
+
+	node_append(pair->a, "Work/2026", "two");
+	node_append(pair->a, "Work/2027", "three");
+	node_append(pair->a, "Private", "four");
+	sync_pair(pair);
+	node_rename(pair->b, "Work/2026", "Other");
+	assert_int_equal(exchange_limited(pair), 0);
+	assert_int_equal(node_count(pair->a, "Other"), 1);
+	node_rename(pair->b, "Work/2027", "Private");
+	assert_int_equal(exchange_limited(pair), ERR_REFUSED);
+	assert_int_equal(node_count(pair->a, "Private"), 1);
+	assert_int_equal(node_count(pair->b, "Private"), 1);
+	node_rename(pair->a, "Private", "Hidden");
+	assert_int_equal(exchange_limited(pair), 0);
+	assert_int_equal(node_count(pair->a, "Private"), 1);
+	assert_int_equal(node_count(pair->a, "Hidden"), 1);
+	check(pair);
+}
+
 /* ---- at random ---- */
 
 static const char *const mailboxes[] = { "INBOX", "Work", "Work/2026", "Work/secret", "Private",
@@ -464,6 +496,9 @@ int main(void)
 			another_filter_brings_more_or_leaves_what_is_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_limited_peer_sees_and_changes_no_other_mailbox, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_limited_peer_may_rename_but_not_onto_what_it_may_not_see, setup,
+			teardown),
 		cmocka_unit_test(at_random_nothing_is_lost_and_both_agree),
 	};
 

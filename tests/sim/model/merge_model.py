@@ -173,12 +173,12 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
         return i
     uvlast = [max(b.uv for b in box.values())]
     def next_uv(): uvlast[0] += 1; return uvlast[0]
-    def retire(b, uv):                   # a deleted mailbox keeps others from this UIDVALIDITY
+    def retire(uv):                      # a deleted mailbox keeps others from this UIDVALIDITY
         i = retired(uv); touched_b.add(i)
-        if i not in box: box[i] = Box(b.name, uv, 0, act()); nxt[i] = 1
+        if i not in box: box[i] = Box(((0, 0), '/uidvalidity'), uv, 0, act()); nxt[i] = 1
     for i in list(box):                  # given up by one side for the other's greater one
         for x in (A.box.get(i), tb.get(i)):
-            if x and x.uv != box[i].uv: retire(x, x.uv)
+            if x and x.uv != box[i].uv: retire(x.uv)
     changed = True
     while changed:                       # mailbox level: unite equal names, revive what mail arrived in
         changed = False
@@ -197,7 +197,7 @@ def integrate(A, theirs, T_uidnext, T_top, M, side='mine', known=(), full=False)
             old, free = box[group[0]].uv, not any(box[i].dead for i in group)
             for i in group:
                 if not box[i].dead: box[i].uv = next_uv(); touched_b.add(i)
-            if free: retire(box[group[0]], old)
+            if free: retire(old)
         for i, m in msg.items():
             if m.loc[1]:
                 d = home(m.loc[1])

@@ -189,31 +189,74 @@ static int check_name(struct kv_txn *kv, const struct mailbox_record *mailbox,
 				 "(mailboxes); rename one of them");
 }
 
-/* A mailbox that is new here must be named as the peer may name it, and none as another is that it
- * may not see. */
+static int is_new_here(
+	struct kv_txn *kv, const struct view *view, struct id128 id, struct arena *arena)
+{
+	struct mailbox_record mine;
+	int rc = account_get_mailbox(kv, view->account, id, arena, &mine);
+
+	return rc < 0 && rc != ERR_NOT_FOUND ? rc : rc == ERR_NOT_FOUND;
+}
+
+/* A mailbox that is new here must be named as the peer may name it. */
+static int tell_new(const struct sync_session *session, struct kv_txn *kv,
+	const struct change_set *changes, struct view *view, struct arena *arena)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < changes->mailbox_count && rc >= 0; i++) {
+		const struct mailbox_record *mailbox = &changes->mailboxes[i];
+
+		if (view_has(view, mailbox->id) ||
+			(!mailbox_filter_passes(session->filter.mine, mailbox->name) &&
+				!merge_is_retired(mailbox)))
+			continue;
+		rc = is_new_here(kv, view, mailbox->id, arena);
+		if (rc > 0)
+			rc = view_tell(kv, view, &mailbox->id, 1);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+/* Or what it made in place of one that it may see: renamed first, that may be called anything. What
+ * is here cannot be got hold of so. */
+static int tell_forwards(
+	struct kv_txn *kv, const struct change_set *changes, struct view *view, struct arena *arena)
+{
+	size_t told_before;
+	int rc = 0;
+
+	do {
+		told_before = view->told_count;
+		for (size_t i = 0; i < changes->mailbox_count && rc >= 0; i++) {
+			const struct mailbox_record *mailbox = &changes->mailboxes[i];
+
+			if (id128_is_none(mailbox->forward) || !view_has(view, mailbox->id) ||
+				view_has(view, mailbox->forward))
+				continue;
+			rc = is_new_here(kv, view, mailbox->forward, arena);
+			if (rc == 0)
+				return ERR_REFUSED;
+			if (rc > 0)
+				rc = view_tell(kv, view, &mailbox->forward, 1);
+		}
+	} while (rc >= 0 && view->told_count > told_before &&
+		 view->told_count <= VIEW_ALSO_COUNT_MAX);
+	return rc < 0 ? rc : 0;
+}
+
 static int check_limit(const struct sync_session *session, struct kv_txn *kv,
 	struct change_set *changes, struct view *view, struct error *error)
 {
 	struct arena *arena = arena_new();
-	int rc = 0;
+	int rc = tell_new(session, kv, changes, view, arena);
 
-	for (size_t i = 0; i < changes->mailbox_count && rc == 0; i++) {
-		const struct mailbox_record *mailbox = &changes->mailboxes[i];
-		struct mailbox_record mine;
-
-		if (view_has(view, mailbox->id)) {
-			rc = check_name(kv, mailbox, view, arena, error);
-			continue;
-		}
-		rc = account_get_mailbox(kv, view->account, mailbox->id, arena, &mine);
-		if (rc == ERR_NOT_FOUND)
-			rc = mailbox_filter_passes(session->filter.mine, mailbox->name) ||
-					     merge_is_retired(mailbox)
-				     ? view_tell(kv, view, &mailbox->id, 1)
-				     : ERR_REFUSED;
-		else if (rc == 0)
-			rc = ERR_REFUSED;
-	}
+	if (rc == 0)
+		rc = tell_forwards(kv, changes, view, arena);
+	for (size_t i = 0; i < changes->mailbox_count && rc == 0; i++)
+		rc = view_has(view, changes->mailboxes[i].id)
+			     ? check_name(kv, &changes->mailboxes[i], view, arena, error)
+			     : ERR_REFUSED;
 	for (size_t i = 0; i < changes->message_count && rc == 0; i++) {
 		const struct message_record *message = &changes->messages[i].record;
 

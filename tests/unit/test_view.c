@@ -259,35 +259,61 @@ static void another_filter_brings_more_or_leaves_what_is_there(void **state)
 	assert_int_equal(node_count(pair->b, "Work/2026"), 2);
 }
 
+static void put_id(struct id128 id, char text_r[2 * sizeof(id.bytes) + 1])
+{
+	for (size_t i = 0; i < sizeof(id.bytes); i++)
+		snprintf(text_r + 2 * i, 3, "%02x", id.bytes[i]);
+}
+
+/* What A answers to a push of the mailboxes. */
+static int push_mailboxes(struct pair *pair, const char *list)
+{
+	struct buffer answer = { 0 };
+	char request[800];
+	int rc;
+
+	snprintf(request, sizeof(request),
+		"APPLY %%(ACCOUNT anna EXPECT %llu SINCE 0 SEQUENCE 1 HIGHEST 1 RESULT "
+		"00000000000000000000000000000000 MAILBOXES (%s))",
+		(unsigned long long)node_header(pair->a).sequence, list);
+	rc = node_ask(pair->a, request, &answer);
+	buffer_deinit(&answer);
+	return rc;
+}
+
 static void a_limited_peer_sees_and_changes_no_other_mailbox(void **state)
 {
 	static const struct sync_rights rights = { .is_full = true, .mailboxes = PATTERNS };
 	struct pair *pair = *state;
 	struct buffer answer = { 0 };
-	char request[300];
-	struct id128 id;
+	char request[600], private[33], work[33];
 
 	pair->a->mailboxes = pair->b->mailboxes = NULL;
 	node_append(pair->a, "INBOX", "one");
-	id = node_mailbox(pair->a, "Private");
+	node_append(pair->a, "Work", "two");
+	put_id(node_mailbox(pair->a, "Private"), private);
+	put_id(node_mailbox(pair->a, "Work"), work);
 	node_append(pair->a, "Private", "four");
 	nodes_connect(pair->b, pair->a, &rights);
 	assert_int_equal(node_ask(pair->a, "CHANGES %(ACCOUNT anna SINCE 0)", &answer), 0);
 	assert_null(memmem(answer.data, answer.len, "Private", 7));
 	snprintf(request, sizeof(request),
-		"RECORDS %%(ACCOUNT anna SINCE 0 MAILBOX %02x%02x%02x%02x%02x%02x%02x%02x"
-		"%02x%02x%02x%02x%02x%02x%02x%02x RANGES (1 10))",
-		id.bytes[0], id.bytes[1], id.bytes[2], id.bytes[3], id.bytes[4], id.bytes[5],
-		id.bytes[6], id.bytes[7], id.bytes[8], id.bytes[9], id.bytes[10], id.bytes[11],
-		id.bytes[12], id.bytes[13], id.bytes[14], id.bytes[15]);
+		"RECORDS %%(ACCOUNT anna SINCE 0 MAILBOX %s RANGES (1 10))", private);
 	assert_int_equal(node_ask(pair->a, request, &answer), 0);
 	assert_null(memmem(answer.data, answer.len, "INSTANCE", 8));
+	assert_int_equal(push_mailboxes(pair,
+				 "%(ID 0123456789abcdef0123456789abcdef NAME Other UIDVALIDITY 7 "
+				 "UIDNEXT 1 MODSEQ 1)"),
+		ERR_REFUSED);
 	snprintf(request, sizeof(request),
-		"APPLY %%(ACCOUNT anna EXPECT %llu SINCE 0 SEQUENCE 1 HIGHEST 1 RESULT "
-		"00000000000000000000000000000000 MAILBOXES (%%(ID "
-		"0123456789abcdef0123456789abcdef NAME Other UIDVALIDITY 7 UIDNEXT 1 MODSEQ 1)))",
-		(unsigned long long)node_header(pair->a).sequence);
-	assert_int_equal(node_ask(pair->a, request, &answer), ERR_REFUSED);
+		"%%(ID %s NAME Private UIDVALIDITY 9 UIDNEXT 9 MODSEQ 9)", private);
+	assert_int_equal(push_mailboxes(pair, request), ERR_REFUSED);
+	/* Mail of its own that is to go there: it would see what else does. */
+	snprintf(request, sizeof(request),
+		"%%(ID %s NAME Work UIDVALIDITY 4000000000 UIDNEXT 9 MODSEQ 1900000000000000 "
+		"DELETED 1900000000000000.0000000000000001 FORWARD %s)",
+		work, private);
+	assert_int_equal(push_mailboxes(pair, request), ERR_REFUSED);
 	buffer_deinit(&answer);
 }
 

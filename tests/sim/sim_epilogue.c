@@ -139,6 +139,35 @@ static int look_at_live(void *context, const struct mailbox_record *mailbox)
 	return 0;
 }
 
+/* Copies of which some exchange a part only may have mail beside that part, of which nobody could
+ * tell the others that its deleter had seen it: then the account lives on, with that, everywhere.
+ */
+static void check_deletion(struct scene *scene, bool has_mail)
+{
+	bool is_deleted = account_is_deleted(&scene->sim->nodes[0]);
+	bool may_differ = scene->sim->is_filtered && scene->sim->node_count > 2;
+
+	for (size_t i = 0; i < scene->sim->node_count; i++) {
+		struct sim_node *node = &scene->sim->nodes[i];
+
+		if (account_is_deleted(node) != (may_differ ? is_deleted : !has_mail) ||
+			(has_mail && is_deleted))
+			sim_fail(scene->sim, "scene: the account %s on node %llu",
+				has_mail ? "is deleted, with mail," : "was deleted, and lives on",
+				(unsigned long long)node->id);
+	}
+	for (size_t i = 0; i < scene->sim->node_count; i++) {
+		struct sim_node *node = &scene->sim->nodes[i];
+		struct kv_txn *kv = node_read(node);
+		unsigned count = 0;
+
+		account_each_mailbox(kv, node->account, scene->arena, look_at_live, &count);
+		mail_read_end(&kv);
+		if (count > 0 && (is_deleted || !may_differ))
+			sim_fail(scene->sim, "scene: mailboxes of a deleted account live on");
+	}
+}
+
 /* The account is deleted here, and changed there: only mail makes it live on. */
 static void play_deletion(struct scene *scene)
 {
@@ -162,21 +191,7 @@ static void play_deletion(struct scene *scene)
 	converge(scene->sim);
 	if (has_mail)
 		scene_expect_shown(scene, &guid, 1, "mail that came to a deleted account");
-	for (size_t i = 0; i < scene->sim->node_count; i++)
-		if (account_is_deleted(&scene->sim->nodes[i]) == has_mail)
-			sim_fail(scene->sim, "scene: the account %s on node %llu",
-				has_mail ? "is deleted, with mail," : "was deleted, and lives on",
-				(unsigned long long)scene->sim->nodes[i].id);
-	for (size_t i = 0; i < scene->sim->node_count; i++) {
-		struct sim_node *node = &scene->sim->nodes[i];
-		struct kv_txn *kv = node_read(node);
-		unsigned count = 0;
-
-		account_each_mailbox(kv, node->account, scene->arena, look_at_live, &count);
-		mail_read_end(&kv);
-		if (count > 0)
-			sim_fail(scene->sim, "scene: mailboxes of a deleted account live on");
-	}
+	check_deletion(scene, has_mail);
 }
 
 struct scripts {

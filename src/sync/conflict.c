@@ -223,6 +223,8 @@ const char *conflict_text(enum merge_conflict_kind kind)
 		return "a script was edited on both sides: the earlier is kept under this name";
 	case MERGE_ACCOUNT_REVIVED:
 		return "mail arrived in an account deleted elsewhere: the account lives on";
+	case MERGE_NAME_TAKEN:
+		return "a mailbox got the name of one that the peer may not see: it has another";
 	case MERGE_REPLICA_CHANGED:
 		return "a replica was changed all the same: its changes were taken in";
 	case MERGE_GUEST_KEPT:
@@ -245,6 +247,7 @@ static const char *const kind_words[] = {
 	[MERGE_SET_TWICE] = "SETTWICE",
 	[MERGE_SCRIPT_KEPT] = "SCRIPTKEPT",
 	[MERGE_ACCOUNT_REVIVED] = "ACCOUNTREVIVED",
+	[MERGE_NAME_TAKEN] = "NAMETAKEN",
 	[MERGE_REPLICA_CHANGED] = "REPLICACHANGED",
 	[MERGE_GUEST_KEPT] = "GUESTKEPT",
 };

@@ -314,9 +314,10 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 	if (rc == 0)
 		rc = view_open(
 			write->kv, write->header.number, integrate->filter, integrate->peer, &view);
+	view.is_limited = integrate->is_limited;
 	if (rc == 0)
 		rc = view_withhold(write->kv, &view, integrate->peer);
-	if (rc == 0)
+	if (rc == 0 && !view.is_limited)
 		rc = view_tell(write->kv, &view, integrate->also.ids, integrate->also.count);
 	if (rc == 0)
 		rc = integrate_tell(write->kv, integrate->theirs, &view);

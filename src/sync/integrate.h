@@ -20,6 +20,7 @@ struct integrate {
 	uint64_t skew_ms;
 	const struct body_set *bodies;
 	const struct view_filter *filter; /* NULL: the whole account is exchanged */
+	bool is_limited;                  /* the peer may be told of nothing else (view.h) */
 	struct view_also also;            /* mailboxes that the peer told of before; borrowed */
 	/*
 	 * A repair: our records of the compared ranges, as of our sequence `expect`; if we are

@@ -88,7 +88,8 @@ enum merge_conflict_kind {
 	MERGE_SCRIPT_KEPT, /* a script edited on both sides: the earlier has a name of its own */
 	MERGE_ACCOUNT_REVIVED, /* mail arrived in an account deleted elsewhere */
 	MERGE_REPLICA_CHANGED, /* users changed a copy that had a master elsewhere (replica.h) */
-	MERGE_GUEST_KEPT       /* appended off line to another's mailbox, which did not take it */
+	MERGE_GUEST_KEPT,      /* appended off line to another's mailbox, which did not take it */
+	MERGE_NAME_TAKEN       /* by a mailbox that the peer may not see: this has another now */
 };
 
 struct merge_conflict {

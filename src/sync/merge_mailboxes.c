@@ -17,6 +17,7 @@
 
 /* No mailbox can be called so (mailbox_name_check()). */
 #define RETIRED_NAME "/uidvalidity"
+#define NAME_BASE_SIZE_MAX (MAILBOX_NAME_SIZE_MAX - 80) /* room for what a conflict adds */
 
 static int compare_rank(const struct work_mailbox *a, const struct work_mailbox *b)
 {
@@ -234,6 +235,36 @@ static int retire_outdone(struct merge_state *state)
 	return rc;
 }
 
+/* United with one that it may not see, what the peer sees would show it that. */
+static bool is_kept_apart(const struct merge_state *state, struct id128 a, struct id128 b)
+{
+	const struct view *view = state->input->view;
+
+	return view != NULL && view->is_limited && view_has(view, a) != view_has(view, b);
+}
+
+/* Of two of one name, which the peer may not both see, what it sees gets another. */
+static int keep_apart(
+	struct merge_state *state, struct work_mailbox *mailbox, struct work_mailbox *stays)
+{
+	bool is_seen = view_has(state->input->view, mailbox->joined.id);
+	struct mailbox_record *seen = is_seen ? &mailbox->joined : &stays->joined;
+	struct bytes name = seen->name, base = name;
+
+	while (base.len > NAME_BASE_SIZE_MAX ||
+		(base.len < name.len && base.len > 0 && (base.ptr[base.len] & 0xc0) == 0x80))
+		base.len--;
+	if (!is_seen)
+		map_put(&state->names, name, mailbox);
+	seen->name_stamp = merge_act(state);
+	seen->name = merge_conflict_name(state, base, seen->name_stamp);
+	merge_note_named(state, MERGE_NAME_TAKEN, seen->id, name);
+	if (map_get(&state->names, seen->name) != NULL)
+		return error_set(state->error, ERR_ILLEGAL, "a mailbox has a conflict's name");
+	map_put(&state->names, seen->name, is_seen ? mailbox : stays);
+	return 0;
+}
+
 /* Reads all mailboxes of mine and unites those of one name. */
 static int unite_names(struct merge_state *state)
 {
@@ -246,7 +277,7 @@ static int unite_names(struct merge_state *state)
 		return rc;
 	qsort(state->mailbox_list, state->mailbox_count, sizeof(struct work_mailbox *),
 		compare_rank_falling);
-	for (size_t i = 0; i < state->mailbox_count; i++) {
+	for (size_t i = 0; i < state->mailbox_count && rc == 0; i++) {
 		struct work_mailbox *mailbox = state->mailbox_list[i], *stays;
 
 		if (!mailbox_is_live(&mailbox->joined))
@@ -256,13 +287,17 @@ static int unite_names(struct merge_state *state)
 			map_put(&state->names, mailbox->joined.name, mailbox);
 			continue;
 		}
+		if (is_kept_apart(state, mailbox->joined.id, stays->joined.id)) {
+			rc = keep_apart(state, mailbox, stays);
+			continue;
+		}
 		mailbox->joined.deleted = merge_act(state);
 		mailbox->joined.forward = stays->joined.id;
 		merge_note_conflict(
 			state, MERGE_MAILBOXES_UNITED, mailbox->joined.id, (struct stamp){ 0 }, 0);
 	}
 	state->has_names = true;
-	return separate_uidvalidities(state);
+	return rc < 0 ? rc : separate_uidvalidities(state);
 }
 
 static bool is_name_in_question(const struct work_mailbox *mailbox)

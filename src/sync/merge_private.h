@@ -113,6 +113,8 @@ int merge_home(struct merge_state *state, const struct message_record *message,
 /* The same of what was in that mailbox; it may not be live. Errors of reading. */
 int merge_follow_forwards(
 	struct merge_state *state, struct work_mailbox *at, struct work_mailbox **home_r);
+/* "NAME (conflict DATE NODE)": a name that every copy gives the same version, and no other. */
+struct bytes merge_conflict_name(struct merge_state *state, struct bytes name, struct stamp stamp);
 /* The id of the mailbox that takes the mail of a deleted one, where none of its name is there. */
 struct id128 merge_successor_id(struct id128 deleted);
 /* See view.h; true for all mailboxes where the whole account is exchanged. */

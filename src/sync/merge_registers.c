@@ -76,13 +76,12 @@ static void clear_register(struct merge_state *state, struct register_record *re
 	record->stamp = merge_act(state);
 }
 
-/* A name that every copy gives the same version, and no other: where a node's clock was behind, all
- * that it did had one millisecond. */
-static struct bytes loser_name(struct merge_state *state, const struct register_record *loser)
+/* Where a node's clock was behind, all that it did had one millisecond. */
+struct bytes merge_conflict_name(struct merge_state *state, struct bytes name, struct stamp stamp)
 {
-	time_t seconds = (time_t)(loser->stamp.modseq / 1024 / 1000);
-	unsigned ms = (unsigned)(loser->stamp.modseq / 1024 % 1000);
-	unsigned counter = (unsigned)(loser->stamp.modseq % 1024);
+	time_t seconds = (time_t)(stamp.modseq / 1024 / 1000);
+	unsigned ms = (unsigned)(stamp.modseq / 1024 % 1000);
+	unsigned counter = (unsigned)(stamp.modseq % 1024);
 	struct tm parts = { 0 };
 	char when[32], nth[16] = "";
 
@@ -92,7 +91,7 @@ static struct bytes loser_name(struct merge_state *state, const struct register_
 	if (counter > 0)
 		snprintf(nth, sizeof(nth), "+%u", counter);
 	return bytes_of_string(arena_printf(state->arena, "%.*s (conflict %s.%03uZ%s %016llx)",
-		BYTES_ARGS(loser->key), when, ms, nth, (unsigned long long)loser->stamp.node));
+		BYTES_ARGS(name), when, ms, nth, (unsigned long long)stamp.node));
 }
 
 /* That very version is here under its new name already, or comes with their changes. */
@@ -128,7 +127,7 @@ static int keep_script(struct merge_state *state, const struct register_record *
 		(winner->is_set &&
 			bytes_equal(script_text(winner->value), script_text(loser->value))))
 		return 0;
-	copy.key = loser_name(state, loser);
+	copy.key = merge_conflict_name(state, loser->key, loser->stamp);
 	if (copy.key.len > REGISTER_KEY_SIZE_MAX)
 		return 0;
 	rc = is_kept(state, &copy);

@@ -30,6 +30,7 @@ static int integrate_request_run(struct account_write *write, void *context)
 		.skew_ms = apply->call->session->rights.skew_ms,
 		.bodies = &apply->call->session->bodies,
 		.filter = &apply->call->session->filter,
+		.is_limited = session_is_limited(apply->call->session),
 		.also = apply->call->also };
 	int rc = apply_open_view(apply, write); /* refuses what the peer may not see */
 

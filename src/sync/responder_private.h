@@ -155,6 +155,8 @@ int call_view_told(const struct sync_call *call, struct kv_txn *kv, uint32_t acc
 	struct change_set *changes, struct view *view_r, struct error *error);
 /* Reads ALSO. ERR_INVALID, ERR_TOO_LARGE. */
 int call_read_also(struct sync_call *call);
+/* Whether the peer may be told of nothing outside of what our configuration lets it see. */
+bool session_is_limited(const struct sync_session *session);
 /* Whether the peer may see the mailbox; what he does not look at, he may ask for. */
 bool session_may_see(
 	const struct sync_session *session, const struct view *view, struct id128 mailbox);

@@ -12,7 +12,7 @@
 
 #define WITHHELD_USER_SEED 0x7573657273u
 
-static bool is_limited(const struct sync_session *session)
+bool session_is_limited(const struct sync_session *session)
 {
 	return session->filter.mine != NULL && session->filter.mine[0] != '\0';
 }
@@ -100,7 +100,7 @@ int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t
 	if (rc != 0)
 		return rc < 0 ? rc : foreign_view(session, kv, account, view_r);
 	rc = view_open(kv, account, &session->filter, session->peer, view_r);
-	view_r->is_limited = is_limited(session);
+	view_r->is_limited = session_is_limited(session);
 
 	return rc < 0 ? rc : view_withhold(kv, view_r, session_withheld_as(session));
 }
@@ -108,7 +108,7 @@ int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t
 bool session_may_see(
 	const struct sync_session *session, const struct view *view, struct id128 mailbox)
 {
-	return (!is_limited(session) && !view->is_foreign) || view_has(view, mailbox);
+	return (!session_is_limited(session) && !view->is_foreign) || view_has(view, mailbox);
 }
 
 int call_read_also(struct sync_call *call)
@@ -132,7 +132,7 @@ int call_view(
 {
 	int rc = session_view(call->session, kv, account, view_r);
 
-	return rc < 0 || is_limited(call->session) || view_r->is_foreign
+	return rc < 0 || session_is_limited(call->session) || view_r->is_foreign
 		       ? rc
 		       : view_tell(kv, view_r, call->also.ids, call->also.count);
 }
@@ -142,7 +142,7 @@ int call_view_of(const struct sync_call *call, struct kv_txn *kv, uint32_t accou
 {
 	int rc = call_view(call, kv, account, view_r);
 
-	return rc < 0 || is_limited(call->session) || view_r->is_foreign
+	return rc < 0 || session_is_limited(call->session) || view_r->is_foreign
 		       ? rc
 		       : view_tell(kv, view_r, &mailbox, 1);
 }
@@ -168,25 +168,6 @@ static int check_registers(
 	}
 	changes->register_count = kept;
 	return 0;
-}
-
-/* It would be united with the one that has the name, and let the peer see that. */
-static int check_name(struct kv_txn *kv, const struct mailbox_record *mailbox,
-	const struct view *view, struct arena *arena, struct error *error)
-{
-	struct mailbox_record named;
-	int rc;
-
-	if (!mailbox_is_live(mailbox))
-		return 0;
-	rc = account_find_mailbox(kv, view->account, mailbox->name, arena, &named);
-	if (rc < 0)
-		return rc == ERR_NOT_FOUND ? 0 : rc;
-	return view_has(view, named.id)
-		       ? 0
-		       : error_set(error, ERR_REFUSED,
-				 "a mailbox has the name of another that this peer may not see "
-				 "(mailboxes); rename one of them");
 }
 
 static int is_new_here(
@@ -254,9 +235,7 @@ static int check_limit(const struct sync_session *session, struct kv_txn *kv,
 	if (rc == 0)
 		rc = tell_forwards(kv, changes, view, arena);
 	for (size_t i = 0; i < changes->mailbox_count && rc == 0; i++)
-		rc = view_has(view, changes->mailboxes[i].id)
-			     ? check_name(kv, &changes->mailboxes[i], view, arena, error)
-			     : ERR_REFUSED;
+		rc = view_has(view, changes->mailboxes[i].id) ? 0 : ERR_REFUSED;
 	for (size_t i = 0; i < changes->message_count && rc == 0; i++) {
 		const struct message_record *message = &changes->messages[i].record;
 
@@ -280,6 +259,7 @@ int call_view_told(const struct sync_call *call, struct kv_txn *kv, uint32_t acc
 	/* What he sees of another's account he does not widen by telling of it. */
 	if (rc < 0 || view_r->is_foreign)
 		return rc;
-	return is_limited(call->session) ? check_limit(call->session, kv, changes, view_r, error)
-					 : integrate_tell(kv, changes, view_r);
+	return session_is_limited(call->session)
+		       ? check_limit(call->session, kv, changes, view_r, error)
+		       : integrate_tell(kv, changes, view_r);
 }

@@ -75,6 +75,8 @@ partial: what was elsewhere and appears counts as known|src/mail/account_put_mes
 partial: what is hidden from both goes round|src/sync/responder_records.c|s/if (mine == NULL || !message_is_shown(mine))/if (false)/
 partial: what the peer is not shown is restamped for it|src/sync/merge.c|s/changes_theirs = !is_told_same(state, joined, /changes_theirs = !message_same(joined, /
 partial: a UIDVALIDITY that is taken outside of the view is taken again|src/sync/responder_records.c|s/if (rc == 0 \&\& search.by_uidvalidity.count > 0)/if (false)/
+test_view: a limited peer's mailbox is united with one that it may not see|src/sync/merge_mailboxes.c|s/return view != NULL \&\& view->is_limited \&\&/return false \&\&/
+test_view: mailboxes that a limited peer claims are in its view|src/sync/integrate.c|s/rc == 0 \&\& !view.is_limited)/rc == 0)/
 partial: a new UIDVALIDITY is the next one|src/sync/merge_mailboxes.c|s/step = 1u + id128_derive.*/step = 1u;/
 partial: what keeps from a UIDVALIDITY is not in the view|src/sync/view.c|s/ || merge_is_retired(mailbox))/)/
 partial: a rename out of the limit is refused when it was made|src/sync/responder_apply.c|s/rc = apply_open_view_again/rc = apply_open_view/

@@ -86,7 +86,8 @@ static int copy_one(struct copy_context *copy, const struct message_record *mess
 	if (rc == 0 && copy->own != NULL && message_has_flag(&shown, SEEN_FLAG) &&
 		shared_may_set(copy->to, SEEN_FLAG))
 		rc = seen_put(copy->own, target->header.id, copied.instance, true, copied.placed);
-	if (rc == 0)
+	/* No guest tells of annotations off line (sync/foreign.h). */
+	if (rc == 0 && target->header.writer == 0)
 		rc = annotations_copy(target, copy->source->header.number, message, &copied);
 	if (rc == 0 && copy->user != NULL)
 		rc = annotations_copy_privately(

@@ -272,6 +272,7 @@ class SharedClone(chapar.TestCase):
         with self.served(copy) as here:
             here.append("INBOX", message("mine"))
             here.select()
+            here.command('UID STORE 1 ANNOTATION (/comment (value.shared "x"))')  # stays behind
             here.command('UID MOVE 1 "%s"' % WORK)
             here.select(WORK)
             here.command("UID MOVE 2 INBOX")

@@ -216,15 +216,12 @@ void imap_column_add_flags(struct imap_column *column, const struct message_reco
 	buffer_append_byte(&column->octets, (int)bits);
 }
 
-bool imap_column_add_field(struct imap_column *column, uint32_t uid, struct bytes message,
-	const struct mime_needle *needle)
+/* What was appended from `before` on is the message's text. */
+static bool end_text(
+	struct imap_column *column, uint32_t uid, size_t before, const struct mime_needle *needle)
 {
-	size_t before = column->octets.len, size;
+	size_t size = column->octets.len - before;
 
-	if (!has_room(column))
-		return true;
-	mime_search_fold(message, bytes_of_string(column->name), &column->octets);
-	size = column->octets.len - before;
 	if (size > FIELD_SIZE_MAX) {
 		buffer_truncate(&column->octets, before);
 		return true;
@@ -234,6 +231,28 @@ bool imap_column_add_field(struct imap_column *column, uint32_t uid, struct byte
 	column->ends[column->count - 1] = (uint32_t)column->octets.len;
 	return needle == NULL ||
 	       mime_needle_in_folded(needle, bytes_of(column->octets.data + before, size));
+}
+
+bool imap_column_add_field(struct imap_column *column, uint32_t uid, struct bytes message,
+	const struct mime_needle *needle)
+{
+	size_t before = column->octets.len;
+
+	if (!has_room(column))
+		return true;
+	mime_search_fold(message, bytes_of_string(column->name), &column->octets);
+	return end_text(column, uid, before, needle);
+}
+
+bool imap_column_add_folded(struct imap_column *column, uint32_t uid, struct bytes folded,
+	const struct mime_needle *needle)
+{
+	size_t before = column->octets.len;
+
+	if (!has_room(column))
+		return true;
+	buffer_append_bytes(&column->octets, folded);
+	return end_text(column, uid, before, needle);
 }
 
 /* ---- reading ---- */

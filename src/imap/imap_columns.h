@@ -55,6 +55,10 @@ void imap_column_add_flags(struct imap_column *column, const struct message_reco
 bool imap_column_add_field(struct imap_column *column, uint32_t uid, struct bytes message,
 	const struct mime_needle *needle);
 
+/* The same with what mime_search_fold() made of the field. */
+bool imap_column_add_folded(struct imap_column *column, uint32_t uid, struct bytes folded,
+	const struct mime_needle *needle);
+
 uint64_t imap_column_modseq(const struct imap_column *column);
 size_t imap_column_count(const struct imap_column *column);
 /* The UIDs that it has, ascending. */

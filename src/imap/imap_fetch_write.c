@@ -449,9 +449,15 @@ static int put_items(struct fetched *fetched, const struct imap_fetch *fetch, bo
 /* What is told of a surrogate is not what searches look in. */
 static void note_subject(const struct fetched *fetched, struct imap_column *subjects)
 {
-	if (fetched->summary.has_fields && !fetched->is_surrogate)
-		(void)imap_column_add_field(
-			subjects, fetched->message->uid, fetched->summary.fields, NULL);
+	const struct mime_summary *summary = &fetched->summary;
+
+	if (fetched->is_surrogate)
+		return;
+	if (summary->subject.len > 0)
+		(void)imap_column_add_folded(
+			subjects, fetched->message->uid, summary->subject, NULL);
+	else if (summary->has_fields)
+		(void)imap_column_add_field(subjects, fetched->message->uid, summary->fields, NULL);
 }
 
 int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetch,

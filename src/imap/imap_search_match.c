@@ -66,13 +66,33 @@ static int load_header(const struct candidate *candidate, struct buffer *header)
 	return rc;
 }
 
+/* The subject as it is compared, if the summary has that; else an empty run. */
+static struct bytes folded_of(const struct candidate *candidate, const struct imap_search_key *key)
+{
+	if (!candidate->has_summary || !bytes_equal_string_nocase(key->text, "subject"))
+		return bytes_of(NULL, 0);
+	return candidate->summary.subject;
+}
+
+/* False if it surely does not have it, of which a column takes note. */
+static bool header_may_have(
+	const struct candidate *candidate, const struct imap_search_key *key, struct bytes header)
+{
+	struct bytes folded = folded_of(candidate, key);
+	uint32_t uid = candidate->message->uid;
+
+	if (key->column == NULL || candidate->mode == BODY_WAS_ASKED)
+		return folded.len == 0 || mime_needle_in_folded(&key->needle, folded);
+	if (folded.len > 0)
+		return imap_column_add_folded(key->column, uid, folded, &key->needle);
+	return imap_column_add_field(key->column, uid, header, &key->needle);
+}
+
 static int header_has(
 	const struct candidate *candidate, const struct imap_search_key *key, struct bytes header)
 {
-	if (key->column != NULL && candidate->mode != BODY_WAS_ASKED &&
-		!imap_column_add_field(key->column, candidate->message->uid, header, &key->needle))
-		return 0;
-	return mime_search_header(header, key->text, &key->needle);
+	return header_may_have(candidate, key, header) &&
+	       mime_search_header(header, key->text, &key->needle);
 }
 
 /* From the summary if it knows the field, else from the message. */

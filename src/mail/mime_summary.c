@@ -10,6 +10,7 @@
 #include "mail/mime_preview.h"
 #include "mail/mime_section.h"
 #include "mail/mime_sort.h"
+#include "mail/mime_text.h"
 
 #define SUMMARY_MAGIC 'M'
 #define DAY_SECONDS 86400
@@ -89,6 +90,7 @@ static void summary_pack(const struct mime_summary *summary, struct buffer *out)
 	pack_bytes(out, summary->fields);
 	pack_bytes(out, summary->sort);
 	pack_bytes(out, summary->preview);
+	pack_bytes(out, summary->subject);
 	pack_u32(out, crc32c(0, bytes_of(out->data + before, out->len - before)));
 }
 
@@ -109,7 +111,7 @@ void mime_summary_make(struct bytes message, struct buffer *out)
 	struct mime_part *root = mime_structure_parse(message, arena);
 	struct bytes header = mime_part_header(root, message);
 	struct buffer envelope = { 0 }, body = { 0 }, bodystructure = { 0 }, fields = { 0 };
-	struct buffer sort = { 0 }, preview = { 0 };
+	struct buffer sort = { 0 }, preview = { 0 }, subject = { 0 };
 	struct mime_summary summary = { .message_size = message.len,
 		.surrogate_size = surrogate_size(message, root),
 		.header_size = root->header_size,
@@ -122,6 +124,9 @@ void mime_summary_make(struct bytes message, struct buffer *out)
 	mime_bodystructure_write(message, root, true, &bodystructure);
 	mime_sort_make(header, &sort);
 	mime_preview_make(message, root, &preview);
+	mime_search_fold(header, BYTES_LITERAL("Subject"), &subject);
+	if (subject.len > MIME_SUMMARY_SUBJECT_SIZE_MAX)
+		buffer_clear(&subject);
 	summary.has_fields = fields_collect(header, &fields);
 	summary.envelope = buffer_bytes(&envelope);
 	summary.body = buffer_bytes(&body);
@@ -129,6 +134,7 @@ void mime_summary_make(struct bytes message, struct buffer *out)
 	summary.fields = buffer_bytes(&fields);
 	summary.sort = buffer_bytes(&sort);
 	summary.preview = buffer_bytes(&preview);
+	summary.subject = buffer_bytes(&subject);
 	summary_pack(&summary, out);
 	buffer_deinit(&envelope);
 	buffer_deinit(&body);
@@ -136,6 +142,7 @@ void mime_summary_make(struct bytes message, struct buffer *out)
 	buffer_deinit(&fields);
 	buffer_deinit(&sort);
 	buffer_deinit(&preview);
+	buffer_deinit(&subject);
 	arena_free(&arena);
 }
 
@@ -147,7 +154,7 @@ static bool sizes_unpack(struct bytes *in, struct mime_summary *view)
 	       unpack_varint(in, &view->body_lines) == 0 && view->header_size <= view->message_size;
 }
 
-static bool contents_unpack(struct bytes *in, struct mime_summary *view)
+static bool contents_unpack(struct bytes *in, unsigned version, struct mime_summary *view)
 {
 	uint64_t date, day;
 	uint8_t flags;
@@ -163,22 +170,25 @@ static bool contents_unpack(struct bytes *in, struct mime_summary *view)
 	return unpack_bytes(in, &view->envelope) == 0 && unpack_bytes(in, &view->body) == 0 &&
 	       unpack_bytes(in, &view->bodystructure) == 0 &&
 	       unpack_bytes(in, &view->fields) == 0 && unpack_bytes(in, &view->sort) == 0 &&
-	       unpack_bytes(in, &view->preview) == 0 && in->len == 0;
+	       unpack_bytes(in, &view->preview) == 0 &&
+	       (version < 4 || unpack_bytes(in, &view->subject) == 0) && in->len == 0;
 }
 
 int mime_summary_open(struct bytes blob, struct mime_summary *view_r)
 {
 	struct mime_summary view = { 0 };
+	unsigned version;
 
 	if (blob.len < 6 || blob.ptr[0] != SUMMARY_MAGIC)
 		return ERR_CORRUPT;
-	if (blob.ptr[1] != MIME_SUMMARY_VERSION)
+	version = blob.ptr[1];
+	if (version < MIME_SUMMARY_VERSION_MIN || version > MIME_SUMMARY_VERSION)
 		return ERR_VERSION;
 	blob.len -= 4;
 	if (get_u32(blob.ptr + blob.len) != crc32c(0, blob))
 		return ERR_CORRUPT;
 	bytes_skip(&blob, 2);
-	if (!sizes_unpack(&blob, &view) || !contents_unpack(&blob, &view))
+	if (!sizes_unpack(&blob, &view) || !contents_unpack(&blob, version, &view))
 		return ERR_CORRUPT;
 	*view_r = view;
 	return 0;

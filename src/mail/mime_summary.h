@@ -7,7 +7,8 @@
  * size, header lines, body lines (varints), a byte of flags, the surrogate's size (varint), the
  * sent date and day (u64 each), ENVELOPE, BODY and BODYSTRUCTURE (byte strings), the known header
  * fields (a byte string: whole raw fields in the message's order), the sort keys (a byte string,
- * see mime_sort.h), the preview (a byte string), and a CRC32C of all before (u32).
+ * see mime_sort.h), the preview (a byte string), the subject as searches compare it (a byte string,
+ * from version 4 on), and a CRC32C of all before (u32). Version 3 is read as well.
  *
  * Pure; any thread.
  */
@@ -18,7 +19,9 @@
 
 #include <stdint.h>
 
-#define MIME_SUMMARY_VERSION 3
+#define MIME_SUMMARY_VERSION 4
+#define MIME_SUMMARY_VERSION_MIN 3         /* that is read */
+#define MIME_SUMMARY_SUBJECT_SIZE_MAX 2048 /* bytes of a folded subject that is kept */
 #define MIME_SUMMARY_FIELDS_SIZE_MAX                                                               \
 	65536 /* bytes of known fields that are kept; beyond: none are */
 
@@ -39,6 +42,8 @@ struct mime_summary {            /* all borrowed from the blob */
 	struct bytes fields;
 	struct bytes sort;    /* for mime_sort_open() */
 	struct bytes preview; /* UTF-8, one line */
+	struct bytes subject; /* mime_search_fold()'s; empty: not there (too long, or an older
+				 version) */
 };
 
 /* Appends the blob of `message` to *out. Any bytes are a message. */

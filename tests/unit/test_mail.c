@@ -531,7 +531,7 @@ static int summary_age(struct store_write *write, void *context)
 	int rc = kv_get(store_write_kv(write), MAIL_TABLE_SUMMARY, key, &value);
 
 	buffer_append_bytes(&old, value);
-	old.data[1] = MIME_SUMMARY_VERSION - 1;
+	old.data[1] = MIME_SUMMARY_VERSION_MIN - 1;
 	if (rc == 0)
 		rc = store_put_unlogged(write, MAIL_TABLE_SUMMARY, key, buffer_bytes(&old));
 	buffer_deinit(&old);

@@ -1,5 +1,7 @@
 /* Structure, sections and summaries of messages. */
 #include "base/error.h"
+#include "base/hash.h"
+#include "base/pack.h"
 #include "mail/mime_binary.h"
 #include "mail/mime_bodystructure.h"
 #include "mail/mime_envelope.h"
@@ -360,6 +362,30 @@ static void a_damaged_summary_is_refused(void **state)
 	buffer_deinit(&blob);
 }
 
+/* One that an older version left: the same without the subject. */
+static void a_summary_without_a_subject_is_read(void **state)
+{
+	struct bytes message = BYTES_LITERAL("Subject: =?utf-8?q?=C3=A9?=a\r\n\r\nbody\r\n");
+	struct mime_summary summary, older;
+	struct buffer blob = { 0 }, old = { 0 };
+
+	(void)state;
+	mime_summary_make(message, &blob);
+	assert_int_equal(mime_summary_open(buffer_bytes(&blob), &summary), 0);
+	assert_true(bytes_equal_string(summary.subject, "E\xcc\x81"
+							"A\n"));
+	/* Before the subject is its size, behind it the checksum. */
+	buffer_append(&old, blob.data, (size_t)(summary.subject.ptr - blob.data) - 1);
+	old.data[1] = 3;
+	pack_u32(&old, crc32c(0, buffer_bytes(&old)));
+	assert_int_equal(mime_summary_open(buffer_bytes(&old), &older), 0);
+	assert_int_equal(older.subject.len, 0);
+	assert_true(bytes_equal(older.preview, summary.preview));
+	assert_true(bytes_equal(older.fields, summary.fields));
+	buffer_deinit(&blob);
+	buffer_deinit(&old);
+}
+
 static void a_summary_answers_for_the_fields_it_knows_only(void **state)
 {
 	struct bytes message = BYTES_LITERAL("Subject: a\r\n b\r\nX-Other: c\r\nsubject: d");
@@ -484,6 +510,7 @@ int main(void)
 		cmocka_unit_test(strings_are_valid_whatever_a_header_holds),
 		cmocka_unit_test(dates_are_read_with_their_zones),
 		cmocka_unit_test(a_damaged_summary_is_refused),
+		cmocka_unit_test(a_summary_without_a_subject_is_read),
 		cmocka_unit_test(a_summary_answers_for_the_fields_it_knows_only),
 		cmocka_unit_test(binary_contents_survive_in_base64),
 		cmocka_unit_test(nul_outside_of_contents_is_refused),

@@ -28,7 +28,8 @@
 #define PIECE_SHARE 8 /* of index_lag_max is written at a time: some milliseconds of a disk */
 /* Who wrote LAG_BYTES_MAX waits so long when twice index_lag_max waits in memory. */
 #define BRAKE_US 1000000
-#define BRAKE_US_MIN 1000 /* less is not worth a sleep */
+#define BRAKE_US_MIN 1000  /* less is not worth a sleep */
+#define BRAKE_US_MAX 20000 /* in one: a channel that waits holds up other accounts' changes */
 
 static struct timespec monotonic_time(uint64_t at_ms)
 {
@@ -144,11 +145,12 @@ void flush_note_waiting(struct store *store)
 static uint64_t brake_us(const struct store *store, size_t bytes)
 {
 	uint64_t waiting = atomic_load_explicit(&store->waiting_bytes, memory_order_relaxed);
-	double over = (double)waiting / (double)store->index_lag_max - 1.0;
+	double over = (double)waiting / (double)store->index_lag_max - 1.0, us;
 
 	if (over <= 0.0)
 		return 0;
-	return (uint64_t)(BRAKE_US * over * over * (double)bytes / (double)LAG_BYTES_MAX);
+	us = BRAKE_US * over * over * (double)bytes / (double)LAG_BYTES_MAX;
+	return us < BRAKE_US_MAX ? (uint64_t)us : BRAKE_US_MAX;
 }
 
 void flush_brake(struct store *store, size_t bytes)

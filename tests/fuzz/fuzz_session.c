@@ -17,6 +17,9 @@ struct net_connection {
 	struct buffer output;
 	bool is_woken;
 	bool is_compressed;
+	bool has_more; /* input behind the unit that is looked at */
+	bool is_held;
+	size_t held_size;
 	unsigned slow; /* every so many looks the client is slow; 0: never */
 	unsigned look_count;
 };
@@ -45,6 +48,25 @@ void net_connection_write(struct net_connection *connection, struct bytes bytes)
 void net_connection_write_string(struct net_connection *connection, const char *text)
 {
 	buffer_append_string(&connection->output, text);
+}
+
+bool net_connection_has_more(const struct net_connection *connection)
+{
+	return connection->has_more;
+}
+
+void net_connection_hold(struct net_connection *connection)
+{
+	if (!connection->is_held)
+		connection->held_size = connection->output.len;
+	connection->is_held = true;
+}
+
+void net_connection_release(struct net_connection *connection, bool keeps)
+{
+	if (connection->is_held && !keeps)
+		buffer_truncate(&connection->output, connection->held_size);
+	connection->is_held = false;
 }
 
 bool net_connection_is_full(struct net_connection *connection)
@@ -297,6 +319,7 @@ static bool run_step(struct fuzz_session *session)
 	FUZZ_CHECK(frame == NET_FRAME_MORE || frame == NET_FRAME_BAD ||
 		   (unit.len > 0 && unit.len <= len));
 	buffer_append_bytes(&session->connection.output, unit.reply);
+	session->connection.has_more = len > unit.len;
 	if (frame == NET_FRAME_READY)
 		result = finish(session,
 			session->protocol->command(session->session, bytes_of(exact, unit.len)));
@@ -304,6 +327,10 @@ static bool run_step(struct fuzz_session *session)
 	if (result == NET_DONE && session->connection.is_woken) {
 		session->connection.is_woken = false;
 		result = finish(session, session->protocol->wake(session->session));
+	}
+	if (frame != NET_FRAME_READY || !session->connection.has_more || result == NET_CLOSE) {
+		result = session->protocol->round_end(session->session, result);
+		FUZZ_CHECK(!session->connection.is_held);
 	}
 	if (frame == NET_FRAME_READY || frame == NET_FRAME_SKIP)
 		buffer_consume(&session->input, unit.len);

@@ -32,7 +32,9 @@ int account_fill_get(struct kv_txn *kv, uint32_t account, struct account_fill *f
 		return ERR_VERSION;
 	if (unpack_u64(&value, &fill.source) < 0 || unpack_varint(&value, &fill.reached) < 0 ||
 		unpack_varint(&value, &fill.at_ms) < 0 || unpack_u8(&value, &is_pulled) < 0 ||
-		unpack_u8(&value, &is_mixed) < 0 || value.len != 0)
+		unpack_u8(&value, &is_mixed) < 0)
+		return ERR_CORRUPT;
+	if (value.len > 0 && (unpack_u64(&value, &fill.view) < 0 || value.len > 0))
 		return ERR_CORRUPT;
 	fill.is_pulled = is_pulled != 0;
 	fill.is_mixed = is_mixed != 0;
@@ -52,6 +54,8 @@ int account_fill_put(struct account_write *write, const struct account_fill *fil
 	pack_varint(&value, fill->at_ms);
 	pack_u8(&value, fill->is_pulled);
 	pack_u8(&value, fill->is_mixed);
+	if (fill->view != 0)
+		pack_u64(&value, fill->view);
 	rc = store_put(write->store, MAIL_TABLE_COMMON, fill_key(key, write->header.number),
 		buffer_bytes(&value));
 	buffer_deinit(&value);

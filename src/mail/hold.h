@@ -26,6 +26,7 @@ struct account_fill {
 	uint64_t at_ms;   /* when the last part came, since 1970 */
 	bool is_pulled;   /* this node asks for it; else the source sends it */
 	bool is_mixed;    /* parts of another source came before */
+	uint64_t view;    /* of some mailboxes only: which (sync/view.h), or 0 */
 };
 
 /* ERR_NOT_FOUND: the account is not being filled. ERR_CORRUPT, ERR_VERSION. */

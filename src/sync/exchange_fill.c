@@ -28,8 +28,8 @@ static int read_part(struct exchange *exchange)
 
 	push->is_fill = true;
 	if (rc == 0)
-		rc = fill_read(kv, &push->header, fill->reached, fill->mailboxes, fill->part_size,
-			push->arena, &push->changes);
+		rc = fill_read(kv, &push->header, &push->view, fill->reached, fill->mailboxes,
+			fill->part_size, push->arena, &push->changes);
 	mail_read_end(&kv);
 	if (rc == 0)
 		view_leave_out(&push->view, &push->changes);
@@ -90,7 +90,9 @@ static int begin_push(struct exchange *exchange)
 
 static int begin_pull(struct exchange *exchange)
 {
-	struct fill_driver driver = { .source = exchange->peer, .is_pulled = true };
+	struct fill_driver driver = { .source = exchange->peer,
+		.is_pulled = true,
+		.view = view_filter_key(exchange->filter) };
 	uint64_t reached = 0, other = 0;
 	struct kv_txn *kv = NULL;
 	int rc = 0;
@@ -196,12 +198,16 @@ static int go_on(struct exchange *exchange, const struct taking *taking)
 
 int exchange_fill_take(struct exchange *exchange)
 {
-	struct taking taking = { .part = { .driver = { exchange->peer, true },
-					 .since = exchange->fill.reached,
-					 .changes = &exchange->theirs,
-					 .is_last = !exchange->has_more,
-					 .result = exchange->their_digest,
-					 .bodies = &exchange->bodies } };
+	struct taking taking = {
+		.part = { .driver = { exchange->peer, true, view_filter_key(exchange->filter) },
+			.since = exchange->fill.reached,
+			.changes = &exchange->theirs,
+			.is_last = !exchange->has_more,
+			.result = exchange->their_digest,
+			.bodies = &exchange->bodies,
+			.filter = exchange->filter,
+			.also = exchange->also }
+	};
 	int rc = mail_node_commit(exchange->mail, exchange->account, take_run, &taking,
 		&exchange->result.error, &exchange->position);
 
@@ -278,7 +284,7 @@ static int read_own(struct exchange *exchange)
 int exchange_fill_begin(struct exchange *exchange)
 {
 	const struct survey_account *theirs = &exchange->their_survey;
-	bool is_whole = view_filter_is_whole(exchange->filter), is_filling;
+	bool is_foreign = exchange->filter != NULL && exchange->filter->foreign != NULL, is_filling;
 	int rc = read_own(exchange);
 
 	if (rc < 0)
@@ -287,15 +293,15 @@ int exchange_fill_begin(struct exchange *exchange)
 
 	if (theirs->filling != 0 && !theirs->may_fill)
 		return postpone(exchange, theirs->filling);
-	if (is_filling && (!is_whole || !theirs->exists)) {
+	if (is_filling && (is_foreign || !theirs->exists)) {
 		exchange->result.is_postponed = true;
 		return error_set(&exchange->result.error, ERR_UNAVAILABLE,
 			"the account is being filled from another node");
 	}
-	if (is_filling || (is_whole && fill_is_pristine(&exchange->own) && theirs->exists &&
+	if (is_filling || (!is_foreign && fill_is_pristine(&exchange->own) && theirs->exists &&
 				  theirs->highest > 1))
 		return begin_pull(exchange);
-	if (is_whole && theirs->may_fill && !exchange->is_pull && !exchange->is_restricted)
+	if (!is_foreign && theirs->may_fill && !exchange->is_pull && !exchange->is_restricted)
 		return begin_push(exchange);
 	return 0;
 }

@@ -141,6 +141,7 @@ static void put_fill_keys(const struct exchange *exchange, struct dlist_writer *
 {
 	const struct exchange_push *push = &exchange->push;
 
+	exchange_put_also(exchange, writer);
 	dlist_put_number_of(writer, "SINCE", exchange->fill.reached);
 	dlist_put_number_of(writer, "SEQUENCE", push->changes.sequence);
 	dlist_put_number_of(writer, "HIGHEST", push->header.highest);

@@ -25,14 +25,48 @@ void exchange_forget_theirs(struct exchange *exchange)
 		exchange->fill.is_pull ? exchange->fill.reached : exchange->point.theirs;
 }
 
+static bool was_told(const struct exchange *exchange, struct id128 id)
+{
+	for (size_t i = exchange->told_count; i > 0; i--)
+		if (id128_equal(exchange->told[i - 1], id))
+			return true;
+	return false;
+}
+
+/* The next request tells the peer of it. */
+static void add_also(struct exchange *exchange, struct id128 id)
+{
+	struct view_also *also = &exchange->also;
+
+	for (size_t i = 0; i < also->count; i++)
+		if (id128_equal(also->ids[i], id))
+			return;
+	if (also->count == VIEW_ALSO_COUNT_MAX)
+		return;
+	mem_grow((void **)&also->ids, &also->room, also->count + 1, sizeof(*also->ids));
+	also->ids[also->count++] = id;
+}
+
 void exchange_note_told(struct exchange *exchange, const struct change_set *theirs)
 {
+	struct id128 last = { { 0 } };
+
 	if (view_filter_is_whole(exchange->filter))
 		return;
 	for (size_t i = 0; i < theirs->mailbox_count; i++) {
 		mem_grow((void **)&exchange->told, &exchange->told_room, exchange->told_count + 1,
 			sizeof(*exchange->told));
 		exchange->told[exchange->told_count++] = theirs->mailboxes[i].id;
+	}
+	/* A mailbox may leave the view between the part that has its mail and its own. */
+	for (size_t i = 0; i < theirs->message_count; i++) {
+		const struct message_record *message = &theirs->messages[i].record;
+
+		if (!message_is_shown(message) || id128_equal(message->mailbox, last))
+			continue;
+		last = message->mailbox;
+		if (!was_told(exchange, last))
+			add_also(exchange, last);
 	}
 }
 

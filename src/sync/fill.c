@@ -40,9 +40,11 @@ int fill_may_go_on(struct kv_txn *kv, uint32_t account, struct fill_driver drive
 	if (rc < 0)
 		return rc;
 	*other_r = fill.source;
+	if (driver.view != fill.view && driver.view != 0)
+		return ERR_UNAVAILABLE;
 	if (!is_driver(&fill, driver) && !is_idle(&fill, now_ms))
 		return ERR_UNAVAILABLE;
-	*reached_r = fill.source == driver.source ? fill.reached : 0;
+	*reached_r = fill.source == driver.source && fill.view == driver.view ? fill.reached : 0;
 	return 0;
 }
 
@@ -56,7 +58,8 @@ static int marker_find(struct account_write *write, const struct fill_part *part
 
 	*fill = (struct account_fill){ .source = part->driver.source,
 		.is_pulled = part->driver.is_pulled,
-		.at_ms = write->now_ms };
+		.at_ms = write->now_ms,
+		.view = part->driver.view };
 	if (rc == ERR_NOT_FOUND)
 		return fill_is_pristine(&write->header)
 			       ? 0
@@ -71,7 +74,8 @@ static int marker_find(struct account_write *write, const struct fill_part *part
 		rc = account_fill_get(write->kv, write->header.number, &before);
 		fill->reached = reached;
 		fill->is_mixed =
-			rc == 0 && (before.is_mixed || before.source != part->driver.source);
+			rc == 0 && (before.is_mixed || before.source != part->driver.source ||
+					   before.view != part->driver.view);
 	}
 	return rc;
 }
@@ -165,19 +169,38 @@ static int take_records(
 	return account_write_flush(write);
 }
 
-static int end_if_whole(struct account_write *write, struct fill_part *part)
+static int end_in_view(struct account_write *write, struct fill_part *part, const struct view *view)
 {
 	struct common_point point;
+	int rc = view_digest(write->kv, &write->header, view, &part->digest);
+
+	if (rc < 0 || !digest_equal(part->digest, part->result))
+		return rc;
+	rc = account_hold_end(write);
+	if (rc < 0)
+		return rc;
+	part->is_whole = true;
+	point = (struct common_point){ write->header.sequence, part->reached };
+	return view_save(write->store, part->driver.source, part->filter, view, point);
+}
+
+static int end_if_whole(struct account_write *write, struct fill_part *part)
+{
+	struct view view;
 	int rc;
 
 	part->digest = write->header.digest;
-	if (!part->is_last || !digest_equal(part->digest, part->result))
+	if (!part->is_last)
 		return 0;
-	rc = account_hold_end(write);
-	point = (struct common_point){ write->header.sequence, part->reached };
-	part->is_whole = rc == 0;
-	return rc < 0 ? rc
-		      : point_put(write->store, write->header.number, part->driver.source, point);
+	rc = view_open(write->kv, write->header.number, part->filter, part->driver.source, &view);
+	if (rc == 0)
+		rc = view_tell(write->kv, &view, part->also.ids, part->also.count);
+	if (rc == 0)
+		rc = integrate_tell(write->kv, part->changes, &view);
+	if (rc == 0)
+		rc = end_in_view(write, part, &view);
+	view_close(&view);
+	return rc;
 }
 
 int fill_take(struct account_write *write, struct fill_part *part, struct error *error)
@@ -262,27 +285,58 @@ static int read_mailbox(void *context, const struct mailbox_record *mailbox)
 	return 0;
 }
 
-int fill_read(struct kv_txn *kv, const struct account_header *header, uint64_t since,
-	uint64_t mailboxes_since, size_t count_max, struct arena *arena, struct change_set *set_r)
+/* What changed in the view since there, and nothing else that was: all of it came before. */
+static int read_view(struct kv_txn *kv, const struct account_header *header,
+	const struct view *view, uint64_t since, size_t count_max, struct arena *arena,
+	struct fill_reading *reading)
+{
+	struct change_set *set = reading->set;
+	struct view in_parts = *view;
+	int rc;
+
+	in_parts.is_in_parts = true;
+	rc = view_changes(kv, header, &in_parts, since, since, count_max, arena, set);
+
+	for (size_t i = 0; i < view->id_count && rc == 0; i++) {
+		struct mailbox_record mailbox;
+
+		rc = account_get_mailbox(kv, header->number, view->ids[i], arena, &mailbox);
+		if (rc == 0)
+			rc = read_mailbox(reading, &mailbox);
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+	}
+	return rc;
+}
+
+static int read_whole(struct kv_txn *kv, const struct account_header *header, uint64_t since,
+	struct arena *arena, struct fill_reading *reading)
 {
 	static const struct account_change_functions functions = { pass_mailbox, read_message,
 		read_register };
-	struct fill_reading reading = {
-		.set = set_r, .mailboxes_since = mailboxes_since, .room = count_max
-	};
 	int rc;
 
-	*set_r = (struct change_set){ .account = header->id,
+	*reading->set = (struct change_set){ .account = header->id,
 		.since = since,
 		.sequence = header->sequence,
 		.highest = header->highest };
-	rc = account_each_change(kv, header->number, since, arena, &functions, &reading);
+	rc = account_each_change(kv, header->number, since, arena, &functions, reading);
 	if (rc == READ_STOP) {
-		set_r->sequence = reading.reached;
+		reading->set->sequence = reading->reached;
 		rc = 0;
 	}
-	if (rc == 0)
-		rc = account_each_mailbox(kv, header->number, arena, read_mailbox, &reading);
+	return rc < 0 ? rc : account_each_mailbox(kv, header->number, arena, read_mailbox, reading);
+}
+
+int fill_read(struct kv_txn *kv, const struct account_header *header, const struct view *view,
+	uint64_t since, uint64_t mailboxes_since, size_t count_max, struct arena *arena,
+	struct change_set *set_r)
+{
+	struct fill_reading reading = {
+		.set = set_r, .mailboxes_since = mailboxes_since, .room = count_max
+	};
+	int rc = view->is_whole ? read_whole(kv, header, since, arena, &reading)
+				: read_view(kv, header, view, since, count_max, arena, &reading);
+
 	if (rc < 0) {
 		change_set_deinit(set_r);
 		return rc;

@@ -14,13 +14,15 @@
  * (3) Where another source goes on, records are joined (merge.h), a message whose UID is another's
  *     there gets another, and two mailboxes may have one name for a while. At the end the copies
  *     differ, and a repair brings to the source what only the first one had. Nothing is lost.
+ * (4) The copy may be of some mailboxes only (view.h). What leaves them meanwhile is told as placed
+ *     elsewhere; a mailbox that comes among them is brought by a repair at the end.
  */
 #ifndef CHAPAR_SYNC_FILL_H
 #define CHAPAR_SYNC_FILL_H
 
 #include "mail/hold.h"
 #include "sync/body_set.h"
-#include "sync/changes.h"
+#include "sync/view.h"
 
 #include "base/error.h"
 
@@ -34,6 +36,7 @@
 struct fill_driver {
 	uint64_t source; /* the node whose copy it is */
 	bool is_pulled;  /* we ask for it; else the source sends it */
+	uint64_t view;   /* view_filter_key() of what is copied */
 };
 
 struct fill_part {
@@ -43,6 +46,8 @@ struct fill_part {
 	bool is_last;                     /* ... which is where the source is, ... */
 	struct digest result;             /* ... with this digest */
 	const struct body_set *bodies;
+	const struct view_filter *filter; /* NULL: of the whole account */
+	struct view_also also;            /* mailboxes that the source told of; borrowed */
 	uint64_t skew_ms;
 
 	/* Results. `reached`: where the copy is now. If that is not changes->sequence, another was
@@ -56,8 +61,9 @@ struct fill_part {
 bool fill_is_pristine(const struct account_header *header);
 /*
  * Whether this driver may go on with a copy that is being filled; *reached_r is where. It is not
- * for now if another is at it: ERR_UNAVAILABLE, and *other_r is that one's source. ERR_NOT_FOUND:
- * it is not being filled.
+ * for now if another is at it: ERR_UNAVAILABLE, and *other_r is that one's source. Nor is it ever
+ * if it would copy some mailboxes only, and others than the one before: nobody could tell when the
+ * copy is whole. ERR_NOT_FOUND: it is not being filled.
  */
 int fill_may_go_on(struct kv_txn *kv, uint32_t account, struct fill_driver driver, uint64_t now_ms,
 	uint64_t *reached_r, uint64_t *other_r);
@@ -70,11 +76,13 @@ int fill_may_go_on(struct kv_txn *kv, uint32_t account, struct fill_driver drive
 int fill_take(struct account_write *write, struct fill_part *part, struct error *error);
 
 /*
- * Reads a part of our copy: at most `count_max` records written after `since`, and all mailboxes
- * written after `mailboxes_since`. If set_r->sequence is the header's, it is the last. The set is
+ * Reads a part of our copy, of what is in the view: at most `count_max` records written after
+ * `since`, and all mailboxes written after `mailboxes_since`. If set_r->sequence is the header's,
+ * it is the last. What has left the view since `since` is told as placed elsewhere. The set is
  * normalized; records borrow from `arena`. On errors *set_r is empty.
  */
-int fill_read(struct kv_txn *kv, const struct account_header *header, uint64_t since,
-	uint64_t mailboxes_since, size_t count_max, struct arena *arena, struct change_set *set_r);
+int fill_read(struct kv_txn *kv, const struct account_header *header, const struct view *view,
+	uint64_t since, uint64_t mailboxes_since, size_t count_max, struct arena *arena,
+	struct change_set *set_r);
 
 #endif

@@ -40,13 +40,13 @@ static int integrate_request_run(struct account_write *write, void *context)
 	apply->missing_count = 0;
 	apply->outcome = OUTCOME_INTEGRATED;
 	apply->header = write->header;
-	if (write->header.hold == ACCOUNT_AWAY)
-		return account_away_refuse(write->kv, &write->header, &apply->checked);
+	/* Who fills it may have to, where another source has brought what he cannot see. */
+	rc = session_check_fill(apply->call->session, write->kv, &write->header, &apply->checked);
+	if (rc < 0)
+		return rc;
 	rc = is_outdated(apply, write);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	if (write->header.hold == ACCOUNT_FILLING)
-		return error_set(&apply->checked, ERR_UNAVAILABLE, "the account is being filled");
 	if (apply->since != 0 && apply->since < write->header.begun)
 		return error_set(&apply->checked, ERR_UNAVAILABLE,
 			"the account has begun anew since the copies were equal");
@@ -123,12 +123,16 @@ static int read_part(struct apply *apply)
 
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return error_set(call->error, ERR_INVALID, "bad RESULT");
-	if (!view_filter_is_whole(&session->filter))
-		return error_set(call->error, ERR_REFUSED, "FILL is for whole accounts");
-	apply->part = (struct fill_part){ .driver.source = session->peer,
+	if (session_is_limited(session))
+		return error_set(call->error, ERR_REFUSED,
+			"FILL is not for peers that may see some mailboxes only");
+	apply->part = (struct fill_part){ .driver = { session->peer, false,
+						  view_filter_key(&session->filter) },
 		.is_last = rc == 0,
 		.result = apply->result,
 		.bodies = &session->bodies,
+		.filter = &session->filter,
+		.also = call->also,
 		.skew_ms = session->rights.skew_ms };
 	return 0;
 }

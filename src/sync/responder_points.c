@@ -18,13 +18,13 @@
 static int put_fill(const struct sync_session *session, struct kv_txn *kv,
 	struct dlist_writer *writer, const struct account_header *header)
 {
-	struct fill_driver driver = { .source = session->peer };
+	struct fill_driver driver = { .source = session->peer,
+		.view = view_filter_key(&session->filter) };
 	uint64_t reached = 0, other = 0;
 	int rc = 0;
 
 	if (!session->rights.is_full || session->rights.is_read_only ||
-		!view_filter_is_whole(&session->filter) ||
-		(header != NULL && header->hold == ACCOUNT_AWAY))
+		session_is_limited(session) || (header != NULL && header->hold == ACCOUNT_AWAY))
 		return 0;
 	if (header != NULL && header->hold == ACCOUNT_FILLING)
 		rc = fill_may_go_on(kv, header->number, driver,

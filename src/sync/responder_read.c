@@ -56,10 +56,10 @@ int respond_changes(struct sync_call *call)
 		rc = call_view(call, kv, header.number, &view);
 	if (rc == 0)
 		rc = session_highest(kv, &view, call->arena, &header);
-	wanted.is_part = wanted.is_part && view.is_whole && !is_reset;
+	wanted.is_part = wanted.is_part && !view.is_foreign && !is_reset;
 	if (rc == 0 && wanted.is_part)
-		rc = fill_read(
-			kv, &header, since, wanted.mailboxes, wanted.count, call->arena, &set);
+		rc = fill_read(kv, &header, &view, since, wanted.mailboxes, wanted.count,
+			call->arena, &set);
 	else if (rc == 0)
 		rc = view_changes(kv, &header, &view, is_reset ? 0 : since, is_reset ? 0 : common,
 			CHANGES_COUNT_MAX, call->arena, &set);

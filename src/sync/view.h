@@ -74,6 +74,9 @@ struct view {
 	/* Nothing is said of messages that were moved out of it; digests tell. Of a foreign one,
 	 * at the owner's: \Seen, which is the owner's, is not told. */
 	bool is_discreet;
+	/* A first copy in parts (fill.h): no mailbox is told whole, and if one came into the view
+	 * meanwhile, the comparison at the end brings it. */
+	bool is_in_parts;
 	uint32_t account;
 	struct id128 *ids; /* sorted, each once; deleted ones too */
 	size_t id_count, id_room;

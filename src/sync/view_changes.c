@@ -278,7 +278,7 @@ int view_changes(struct kv_txn *kv, const struct account_header *header, const s
 	read.reached = set_r->sequence;
 	if (rc == READ_STOP)
 		rc = 0;
-	if (rc == 0 && since != 0) /* else all of them was read */
+	if (rc == 0 && since != 0 && !view->is_in_parts) /* else all of them was read */
 		rc = add_fresh_mailboxes(&read);
 	if (rc == 0)
 		rc = add_annotations_of_moved(&read);

@@ -278,6 +278,9 @@ static void check_mailbox(struct sim *sim, struct sim_node *node, struct kv_txn 
 	if (!own->is_deleted && !mailbox_is_live(&found) && id128_is_none(found.forward))
 		sim_fail(sim, "P1: mailbox %.*s, which nobody deleted, is gone on node %llu",
 			(int)own->name.len, own->name.text, (unsigned long long)node->id);
+	/* Tombstones are in no digest: how it was called last, a partial copy need not hear. */
+	if (own->is_deleted && sim->is_filtered)
+		return;
 	if (!is_latest(more, &own->name, true, found.name_stamp, found.name) &&
 		!is_conflict_name(sim, &own->name, found.name))
 		sim_fail(sim, "P7: the name of a mailbox is not the latest (%.*s) on node %llu",

@@ -50,9 +50,11 @@ static void question_free(struct channel_question *question)
 }
 
 /* Under the lock. */
+/* A connection that has ended is told of a little later. */
 static bool is_up(const struct channel *channel)
 {
-	return channel->status.is_connected && !channel->is_stopping && !channel->is_paused;
+	return channel->status.is_connected && channel->client != NULL && !channel->is_stopping &&
+	       !channel->is_paused;
 }
 
 /* ---- for other threads ---- */

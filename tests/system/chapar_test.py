@@ -752,8 +752,13 @@ class TestCase(unittest.TestCase):
             node.kill()
             if failed:
                 print("---- log of node %s\n%s" % (node.name, node.log()[-6000:]))
-            elif "Sanitizer" in node.log() or "runtime error" in node.log():
-                raise AssertionError("a sanitizer reports:\n" + node.log()[-8000:])
+            else:
+                log = node.log()
+                at = [log.find(sign) for sign in ("Sanitizer", "runtime error") if sign in log]
+                if at:
+                    raise AssertionError(
+                        "a sanitizer reports:\n" + log[max(0, min(at) - 500) : min(at) + 8000]
+                    )
 
     def verify_clean(self, node):
         status, text = node.tool("verify", check=False)

@@ -30,6 +30,7 @@ struct own_script {
 	struct own_text name; /* with the stamp of the version */
 	struct buffer text;
 	bool is_replaced; /* by a client that knew it */
+	bool may_be_lost; /* with the only node that had it */
 };
 
 struct ledger_more {
@@ -46,16 +47,10 @@ struct ledger_more *ledger_more_new(void)
 	return mem_zalloc(sizeof(struct ledger_more));
 }
 
-static void forget_scripts(struct ledger_more *more)
-{
-	for (size_t i = 0; i < more->script_count; i++)
-		buffer_deinit(&more->scripts[i].text);
-	more->script_count = 0;
-}
-
 void ledger_more_free(struct ledger_more **more)
 {
-	forget_scripts(*more);
+	for (size_t i = 0; i < (*more)->script_count; i++)
+		buffer_deinit(&(*more)->scripts[i].text);
 	free((*more)->scripts);
 	free((*more)->names);
 	free((*more)->mailboxes);
@@ -195,7 +190,7 @@ static void check_script(struct sim *sim, struct sim_node *node, struct kv_txn *
 {
 	struct script_search search = { .own = own };
 
-	if (own->is_replaced)
+	if (own->is_replaced || own->may_be_lost)
 		return;
 	account_each_register(kv, node->account, RECORD_SCRIPT, arena, find_script, &search);
 	if (!search.is_found)
@@ -316,7 +311,8 @@ void ledger_more_lose(struct sim *sim, struct ledger_more *more)
 	struct arena *arena = arena_new();
 	size_t kept = 0;
 
-	forget_scripts(more);
+	for (size_t i = 0; i < more->script_count; i++)
+		more->scripts[i].may_be_lost = true;
 	for (size_t i = 0; i < more->mailbox_count; i++) {
 		lose_mailbox(sim, &more->mailboxes[i], arena);
 		if (more->mailboxes[i].name.len > 0)

@@ -5,17 +5,14 @@
 int backup_ask_any(struct backup_source *source, struct bytes request, struct arena *arena,
 	struct bytes *verb_r, const struct dlist **map_r, struct error *error)
 {
-	struct bytes answer;
+	struct bytes answer, verb = { 0 };
 	int rc = source->ask(source->context, request, &answer, error);
 
 	source->request_count++;
-	source->is_refusal = false;
 	if (rc == 0)
-		rc = wire_parse(arena_copy(arena, answer), arena, verb_r, map_r, error);
-	if (rc == 0 && bytes_equal_string(*verb_r, "ERROR")) {
-		source->is_refusal = true;
-		rc = wire_error(*map_r, error);
-	}
+		rc = wire_answer(arena_copy(arena, answer), arena, &verb, map_r, error);
+	source->is_refusal = bytes_equal_string(verb, "ERROR");
+	*verb_r = verb;
 	return rc;
 }
 

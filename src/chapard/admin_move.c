@@ -108,7 +108,7 @@ static int admit_ask(
 	struct buffer request = { 0 }, answer = { 0 };
 	struct dlist_writer writer = wire_begin(&request, DLIST_REQUEST, "ADMIT");
 	const struct dlist *map;
-	struct bytes verb;
+	struct bytes verb = { 0 };
 	uint64_t more = 0;
 	int rc;
 
@@ -117,13 +117,15 @@ static int admit_ask(
 	rc = live->peer_ask(
 		live->context, call->arguments[1], buffer_bytes(&request), &answer, error);
 	if (rc == 0)
-		rc = wire_parse(buffer_bytes(&answer), arena, &verb, &map, error);
-	if (rc == 0 && bytes_equal_string(verb, "ERROR")) {
-		rc = wire_error(map, error);
-		/* A node that does not know the request never gives an account up. */
-		rc = rc == ERR_INVALID ? 0 : rc;
-	} else if (rc == 0) {
+		rc = wire_answer(buffer_bytes(&answer), arena, &verb, &map, error);
+	if (rc == 0 && bytes_equal_string(verb, "ADMITTED")) {
 		(void)dlist_get_number(map, "MORE", 1, &more);
+	} else if (rc == 0) {
+		rc = wire_unanswered("ADMIT", error);
+	} else if (rc == ERR_INVALID && bytes_equal_string(verb, "ERROR")) {
+		/* A node that does not know the request never gives an account up. */
+		*error = (struct error){ 0 };
+		rc = 0;
 	}
 	*has_more_r = more != 0;
 	buffer_deinit(&request);

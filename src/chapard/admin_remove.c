@@ -168,14 +168,10 @@ static int lacks_read(struct bytes answer, struct error *error)
 {
 	struct arena *arena = arena_new();
 	const struct dlist *map, *list;
-	struct bytes verb;
-	int rc = wire_parse(answer, arena, &verb, &map, error);
+	int rc = wire_answer_as(answer, "LACKS", "LACKS", arena, &map, error);
 
-	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-		rc = wire_error(map, error);
-	else if (rc == 0 &&
-		 (!bytes_equal_string(verb, "LACKS") || dlist_get_list(map, "GUIDS", &list) < 0))
-		rc = error_set(error, ERR_INVALID, "LACKS was not answered");
+	if (rc == 0 && dlist_get_list(map, "GUIDS", &list) < 0)
+		rc = wire_unanswered("LACKS", error);
 	else if (rc == 0 && list->count > 0)
 		rc = error_set(error, ERR_CORRUPT,
 			"the node lacks the bytes of %zu messages that it shows; the copy here "

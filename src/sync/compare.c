@@ -110,7 +110,7 @@ struct search {
 static int range_ask(
 	struct search *search, const struct dlist **map_r, const char *wanted, struct error *error)
 {
-	struct bytes verb, text;
+	struct bytes text;
 	int rc;
 
 	buffer_clear(&search->answer);
@@ -119,12 +119,7 @@ static int range_ask(
 	if (rc < 0)
 		return rc;
 	text = arena_copy(search->arena, buffer_bytes(&search->answer));
-	rc = wire_parse(text, search->arena, &verb, map_r, error);
-	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-		rc = wire_error(*map_r, error);
-	else if (rc == 0 && !bytes_equal_string(verb, wanted))
-		rc = error_set(error, ERR_INVALID, "%s was not answered", wanted);
-	return rc;
+	return wire_answer_as(text, wanted, wanted, search->arena, map_r, error);
 }
 
 static int their_mailboxes(struct search *search, struct digest *registers_r, struct error *error)

@@ -393,29 +393,24 @@ int exchange_finish_pull(struct exchange *exchange)
 
 /* ---- the steps ---- */
 
-static int refused_by_peer(struct exchange *exchange, const struct dlist *map)
-{
-	exchange->is_refused_by_peer = true;
-	(void)wire_get_node(map, "AWAY", &exchange->result.away_to);
-	return wire_error(map, &exchange->result.error);
-}
-
 static int take_next(struct exchange *exchange)
 {
 	struct bytes text = buffer_bytes(&exchange->answers->text);
 	struct error *error = &exchange->result.error;
 	const struct dlist *map;
-	struct bytes verb;
+	struct bytes verb = { 0 };
 	int rc = 0;
 
 	exchange->awaiting--;
 	if (error->code == 0) {
 		arena_reset(exchange->scratch);
-		rc = wire_parse(text, exchange->scratch, &verb, &map, error);
-		if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-			rc = refused_by_peer(exchange, map);
-		else if (rc == 0)
+		rc = wire_answer(text, exchange->scratch, &verb, &map, error);
+		if (rc == 0) {
 			rc = exchange->phase->take(exchange, verb, map, text);
+		} else if (bytes_equal_string(verb, "ERROR")) {
+			exchange->is_refused_by_peer = true;
+			(void)wire_get_node(map, "AWAY", &exchange->result.away_to);
+		}
 	}
 	drop_answer(exchange);
 	return rc;

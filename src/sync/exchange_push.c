@@ -342,7 +342,7 @@ static int push_take(
 		return take_differs(exchange, map);
 	if ((!push->has_applied && !push->has_integrated && !push->has_filled) ||
 		dlist_get_number(map, "SEQUENCE", UINT64_MAX, &push->sequence) < 0)
-		return error_set(error, ERR_INVALID, "%s was not answered", verb_of(push));
+		return wire_unanswered(verb_of(push), error);
 	if (push->has_integrated) {
 		exchange->conflicts_since = 0; /* the peer has heard of them */
 		return note_conflicts(exchange, map);

@@ -206,7 +206,7 @@ static int lacks_take(
 	(void)text;
 	if (!bytes_equal_string(verb, "LACKS") || dlist_get_list(map, "GUIDS", &list) < 0 ||
 		dlist_get_number(map, "SEQUENCE", UINT64_MAX, &sequence) < 0)
-		return error_set(error, ERR_INVALID, "LACKS was not answered");
+		return wire_unanswered("LACKS", error);
 	for (const struct dlist *at = list->first; at != NULL; at = at->next) {
 		struct guid *guid = arena_alloc(exchange->scratch, sizeof(*guid));
 

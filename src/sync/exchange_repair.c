@@ -90,8 +90,7 @@ static int check_answer(
 	if (!bytes_equal_string(verb, wanted) ||
 		dlist_get_number(map, "SEQUENCE", UINT64_MAX, &sequence) < 0 ||
 		dlist_get_number(map, "HIGHEST", MODSEQ_MAX, &highest) < 0)
-		return error_set(
-			&exchange->result.error, ERR_INVALID, "%s was not answered", wanted);
+		return wire_unanswered(wanted, &exchange->result.error);
 	if (sequence != exchange->expect)
 		exchange->repair->has_moved = true;
 	exchange->theirs.highest = highest;

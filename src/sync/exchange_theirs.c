@@ -137,7 +137,7 @@ static int changes_take(
 {
 	exchange->is_asked = false;
 	if (!bytes_equal_string(verb, "CHANGES"))
-		return error_set(&exchange->result.error, ERR_INVALID, "CHANGES was not answered");
+		return wire_unanswered("CHANGES", &exchange->result.error);
 	return exchange_take_changes(exchange, map, text);
 }
 
@@ -236,7 +236,7 @@ static int get_take(
 
 	(void)text;
 	if (!bytes_equal_string(verb, "BODIES") || dlist_get_list(map, "BODIES", &list) < 0)
-		return error_set(error, ERR_INVALID, "GET was not answered");
+		return wire_unanswered("GET", error);
 	items = arena_alloc(exchange->scratch, (list->count + 1) * sizeof(*items));
 	for (const struct dlist *at = list->first; at != NULL; at = at->next->next) {
 		items[count].packed = bytes_of(NULL, 0);

@@ -49,17 +49,15 @@ int forward_answer(struct bytes answer, struct forward_result *result_r, struct 
 	struct arena *arena = arena_new();
 	const struct dlist *map;
 	struct bytes verb;
-	int rc = wire_parse(answer, arena, &verb, &map, error);
+	int rc = wire_answer(answer, arena, &verb, &map, error);
 
 	*result_r = (struct forward_result){ 0 };
-	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-		rc = wire_error(map, error);
-	else if (rc == 0 && bytes_equal_string(verb, "LENT"))
+	if (rc == 0 && bytes_equal_string(verb, "LENT"))
 		result_r->outcome = FORWARD_LENT;
 	else if (rc == 0 && bytes_equal_string(verb, "BEHIND"))
 		result_r->outcome = FORWARD_BEHIND;
 	else if (rc == 0 && !bytes_equal_string(verb, "APPENDED"))
-		rc = error_set(error, ERR_INVALID, "APPEND was not answered");
+		rc = wire_unanswered("APPEND", error);
 	if (rc == 0 && result_r->outcome == FORWARD_LENT &&
 		dlist_get_number(map, "MS", LENT_MS_MAX, &result_r->lent_ms) < 0)
 		rc = error_set(error, ERR_INVALID, "bad or missing MS in an answer");

@@ -43,14 +43,9 @@ int guest_append_answer(struct bytes answer, struct guest_place *place_r, struct
 {
 	struct arena *arena = arena_new();
 	const struct dlist *map;
-	struct bytes verb;
-	int rc = wire_parse(answer, arena, &verb, &map, error);
+	int rc = wire_answer_as(answer, "APPEND", "APPENDED", arena, &map, error);
 
-	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-		rc = wire_error(map, error);
-	else if (rc == 0 && !bytes_equal_string(verb, "APPENDED"))
-		rc = error_set(error, ERR_INVALID, "APPEND was not answered");
-	else if (rc == 0)
+	if (rc == 0)
 		rc = read_place(map, place_r, error);
 	arena_free(&arena);
 	return rc;

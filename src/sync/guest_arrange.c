@@ -25,14 +25,10 @@ int guest_arrange_answer(struct bytes answer, struct id128 *id_r, struct error *
 {
 	struct arena *arena = arena_new();
 	const struct dlist *map;
-	struct bytes verb;
-	int rc = wire_parse(answer, arena, &verb, &map, error);
+	int rc = wire_answer_as(answer, "ARRANGE", "ARRANGED", arena, &map, error);
 
-	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-		rc = wire_error(map, error);
-	else if (rc == 0 &&
-		 (!bytes_equal_string(verb, "ARRANGED") || wire_get_id(map, "MAILBOX", id_r) < 0))
-		rc = error_set(error, ERR_INVALID, "ARRANGE was not answered");
+	if (rc == 0 && wire_get_id(map, "MAILBOX", id_r) < 0)
+		rc = wire_unanswered("ARRANGE", error);
 	arena_free(&arena);
 	return rc;
 }

@@ -120,14 +120,10 @@ static int bodies_take(
 	struct step *step, struct bytes answer, struct arena *arena, struct error *error)
 {
 	const struct dlist *map, *list;
-	struct bytes verb;
-	int rc = wire_parse(answer, arena, &verb, &map, error);
+	int rc = wire_answer_as(answer, "GET", "BODIES", arena, &map, error);
 
-	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-		return wire_error(map, error);
-	if (rc == 0 &&
-		(!bytes_equal_string(verb, "BODIES") || dlist_get_list(map, "BODIES", &list) < 0))
-		rc = error_set(error, ERR_INVALID, "GET was not answered");
+	if (rc == 0 && dlist_get_list(map, "BODIES", &list) < 0)
+		rc = wire_unanswered("GET", error);
 	for (const struct dlist *at = rc == 0 ? list->first : NULL; at != NULL && rc == 0;
 		at = at->next->next) {
 		struct guid guid;

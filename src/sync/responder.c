@@ -373,14 +373,9 @@ int sync_hello_check_as(const struct sync_self *self, const char *mailboxes, str
 {
 	struct arena *arena = arena_new();
 	const struct dlist *map;
-	struct bytes verb;
 	struct sync_peer peer;
-	int rc = wire_parse(answer, arena, &verb, &map, error);
+	int rc = wire_answer_as(answer, "HELLO", "HELLO", arena, &map, error);
 
-	if (rc == 0 && bytes_equal_string(verb, "ERROR"))
-		rc = wire_error(map, error);
-	else if (rc == 0 && !bytes_equal_string(verb, "HELLO"))
-		rc = error_set(error, ERR_INVALID, "the peer did not answer HELLO");
 	if (rc == 0)
 		rc = hello_read(map, self->node, &peer, error);
 	if (rc == 0)

@@ -138,15 +138,10 @@ int survey_answer(struct bytes answer, struct arena *arena, struct survey_accoun
 	size_t *count_r, uint64_t *cursor_r, struct error *error)
 {
 	const struct dlist *map;
-	struct bytes verb;
-	int rc = wire_parse(answer, arena, &verb, &map, error);
+	int rc = wire_answer_as(answer, "POINTS", "POINTS", arena, &map, error);
 
 	if (rc < 0)
 		return rc;
-	if (bytes_equal_string(verb, "ERROR"))
-		return wire_error(map, error);
-	if (!bytes_equal_string(verb, "POINTS"))
-		return error_set(error, ERR_INVALID, "POINTS was not answered");
 	*cursor_r = 0;
 	rc = dlist_get_number(map, "CURSOR", UINT64_MAX, cursor_r);
 	if (rc < 0 && rc != ERR_NOT_FOUND)

@@ -236,3 +236,25 @@ int wire_error(const struct dlist *map, struct error *error)
 	(void)dlist_get_text(map, "TEXT", &text);
 	return error_set(error, code, "the peer says: %.*s", BYTES_ARGS(text));
 }
+
+int wire_answer(struct bytes text, struct arena *arena, struct bytes *verb_r,
+	const struct dlist **map_r, struct error *error)
+{
+	int rc = wire_parse(text, arena, verb_r, map_r, error);
+
+	return rc == 0 && bytes_equal_string(*verb_r, "ERROR") ? wire_error(*map_r, error) : rc;
+}
+
+int wire_answer_as(struct bytes text, const char *asked, const char *verb, struct arena *arena,
+	const struct dlist **map_r, struct error *error)
+{
+	struct bytes came;
+	int rc = wire_answer(text, arena, &came, map_r, error);
+
+	return rc == 0 && !bytes_equal_string(came, verb) ? wire_unanswered(asked, error) : rc;
+}
+
+int wire_unanswered(const char *asked, struct error *error)
+{
+	return error_set(error, ERR_INVALID, "%s was not answered", asked);
+}

@@ -69,4 +69,16 @@ void wire_put_error(struct buffer *answer, int code, const char *text, uint64_t 
 /* The code that an ERROR answer tells; its text goes to *error, as the peer's words. */
 int wire_error(const struct dlist *map, struct error *error);
 
+/*
+ * wire_parse() of an answer. What an ERROR tells is the error, as of wire_error(), and then, too,
+ * *verb_r and *map_r are what came.
+ */
+int wire_answer(struct bytes text, struct arena *arena, struct bytes *verb_r,
+	const struct dlist **map_r, struct error *error);
+/* The same of an answer to `asked` that can have one verb only. */
+int wire_answer_as(struct bytes text, const char *asked, const char *verb, struct arena *arena,
+	const struct dlist **map_r, struct error *error);
+/* Returns ERR_INVALID: what came is no answer to `asked`. */
+int wire_unanswered(const char *asked, struct error *error);
+
 #endif

@@ -58,8 +58,10 @@ struct log_files {
 	struct log_segment **segments; /* by number */
 	size_t count, room;
 	struct log_position end; /* where the next frame goes; its sequence is durable */
-	bool skips_damage;       /* replay leaves out what is damaged ... */
-	uint64_t skipped_bytes;  /* ... and sums it up here */
+	uint64_t
+		ahead_end; /* up to where there are zeros in the last segment; or not above `end` */
+	bool skips_damage; /* replay leaves out what is damaged ... */
+	uint64_t skipped_bytes; /* ... and sums it up here */
 };
 
 /* One piece of what a batch will write: own bytes (in `bytes` of the batch) or a borrowed body. */
@@ -198,7 +200,7 @@ struct store {
 	pthread_mutex_t compact_lock; /* one compaction at a time */
 };
 
-/* ---- store_log.c ---- */
+/* ---- store_log.c; of batches: log_batch.c ---- */
 int log_open(struct log_files *log, int dir_fd, const struct store_io *io, struct error *error);
 /* Begins the first segment of a new store. */
 int log_create(struct log_files *log, struct error *error);

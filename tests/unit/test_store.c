@@ -279,6 +279,7 @@ struct faulty_io {
 	struct store_io io;
 	_Atomic int write_errno, sync_errno;
 	_Atomic int write_bytes_left; /* written before write_errno strikes */
+	size_t size_max;              /* of one write, if not 0: more is cut off there */
 };
 
 static ssize_t faulty_write(
@@ -286,6 +287,8 @@ static ssize_t faulty_write(
 {
 	struct faulty_io *faulty = (struct faulty_io *)(uintptr_t)io;
 
+	if (faulty->size_max > 0 && iov[0].iov_len > faulty->size_max)
+		return pwrite(fd, iov[0].iov_base, faulty->size_max, offset);
 	if (faulty->write_errno == 0)
 		return pwritev(fd, iov, count, offset);
 	if (faulty->write_bytes_left > 0) {
@@ -335,6 +338,31 @@ static void a_full_disk_fails_the_commit_and_loses_nothing(void **state)
 	check_value(fixture, 0, "a", "1");
 	check_value(fixture, 0, "b", NULL);
 	check_value(fixture, 0, "d", "4");
+}
+
+/* The zeros that the log writes behind what it appends. */
+static void a_disk_too_full_for_zeros_ahead_takes_commits_all_the_same(void **state)
+{
+	struct fixture *fixture = *state;
+	struct faulty_io faulty = { .io = { faulty_write, faulty_sync }, .size_max = 10000 };
+	struct store_status status;
+	uint64_t position;
+	char command[256];
+
+	fixture->options.io = &faulty.io;
+	open_store(fixture);
+	assert_int_equal(put_value(fixture, "a", "1", &position), 0);
+	assert_int_equal(put_value(fixture, "b", "2", &position), 0);
+	check_value(fixture, position, "a", "1");
+	check_value(fixture, position, "b", "2");
+	store_get_status(fixture->store, &status);
+	snprintf(command, sizeof(command), "test $(cat %s/log/*.segment | wc -c) = %llu",
+		fixture->path, (unsigned long long)status.log_bytes);
+	assert_int_equal(system(command), 0);
+	store_close(&fixture->store);
+	fixture->options.io = NULL;
+	open_store(fixture);
+	check_value(fixture, 0, "b", "2");
 }
 
 static void a_full_index_loses_nothing_that_was_acknowledged(void **state)
@@ -441,6 +469,7 @@ int main(void)
 		TEST_BOTH(the_feed_keeps_one_entry_per_key_in_order_of_change),
 		TEST_BOTH(a_listener_hears_of_a_change_once_it_is_visible),
 		TEST(a_full_disk_fails_the_commit_and_loses_nothing),
+		TEST(a_disk_too_full_for_zeros_ahead_takes_commits_all_the_same),
 		TEST(a_full_index_loses_nothing_that_was_acknowledged),
 		TEST(a_failed_sync_stops_writing_for_good),
 		TEST(a_row_may_be_put_straight_from_the_index),

@@ -24,33 +24,54 @@
 
 #include <cmocka.h>
 
+/* Where the log of a store with one segment ends; the file may go on with zeros. */
+static off_t log_end(struct fixture *fixture)
+{
+	struct store_status status;
+
+	store_get_status(fixture->store, &status);
+	assert_int_equal(status.segment_count, 1);
+	return (off_t)status.log_bytes;
+}
+
+static off_t file_size(const char *path)
+{
+	struct stat stat_buffer;
+
+	assert_int_equal(stat(path, &stat_buffer), 0);
+	return stat_buffer.st_size;
+}
+
 /* A copy of the store as it would be had the last `cut` bytes of the log not reached the disk. */
 static void a_torn_tail_is_cut_off_at_every_byte_and_the_rest_stays(void **state)
 {
 	struct fixture *fixture = *state;
 	char command[512], path[128];
-	struct stat before, after;
+	off_t before, after;
 	uint64_t position;
 
 	open_store(fixture);
 	put_value(fixture, "a", "1", &position);
 	check_value(fixture, position, "a", "1");
 	segment_path(fixture, path);
-	assert_int_equal(stat(path, &before), 0);
+	before = log_end(fixture);
 	snprintf(command, sizeof(command), "cp -r %s/index %s/index.before", fixture->path,
 		fixture->path);
 	assert_int_equal(system(command), 0);
 	put_value(fixture, "b", "2", &position);
 	store_close(&fixture->store);
-	assert_int_equal(stat(path, &after), 0);
-	assert_true(after.st_size > before.st_size);
-	for (off_t size = after.st_size - 1; size >= before.st_size; size--) {
+	after = file_size(path);
+	assert_true(after > before);
+	for (off_t size = after - 1; size >= before; size--) {
 		/* The index as it was: the commit of "b" is in the log only. */
 		snprintf(command, sizeof(command),
 			"rm -rf %s/index && cp -r %s/index.before %s/index", fixture->path,
 			fixture->path, fixture->path);
 		assert_int_equal(system(command), 0);
 		assert_int_equal(truncate(path, size), 0);
+		/* Every other time what did not reach the disk is zeros. */
+		if (size % 2 == 0)
+			assert_int_equal(truncate(path, after + 100000), 0);
 		open_store(fixture);
 		check_value(fixture, 0, "a", "1");
 		check_value(fixture, 0, "b", NULL);
@@ -106,7 +127,7 @@ static void verify_goes_on_after_damage_and_finds_all_of_it(void **state)
 	struct error error;
 	char path[128];
 	struct guid guid;
-	struct stat stat_buffer;
+	off_t end;
 	int findings = 0;
 	char raw[4000];
 
@@ -117,9 +138,9 @@ static void verify_goes_on_after_damage_and_finds_all_of_it(void **state)
 		add_body(fixture, "k", bytes_of(raw, sizeof(raw)), &guid);
 	}
 	segment_path(fixture, path);
-	assert_int_equal(stat(path, &stat_buffer), 0);
+	end = log_end(fixture);
 	for (int i = 1; i <= 4; i++)
-		flip_byte(path, stat_buffer.st_size * i / 5);
+		flip_byte(path, end * i / 5);
 	assert_int_equal(store_verify(fixture->store, count_report, &findings, &error), 0);
 	assert_int_equal(findings, 4);
 }
@@ -128,7 +149,7 @@ static void a_commit_missing_between_good_ones_is_damage(void **state)
 {
 	struct fixture *fixture = *state;
 	char command[256], path[128], data[8192];
-	struct stat before, middle, after;
+	off_t before, middle, after;
 	struct error error;
 	uint64_t position;
 	ssize_t len;
@@ -141,22 +162,58 @@ static void a_commit_missing_between_good_ones_is_damage(void **state)
 	snprintf(command, sizeof(command), "cp -r %s/index %s/index.before", fixture->path,
 		fixture->path);
 	assert_int_equal(system(command), 0);
-	assert_int_equal(stat(path, &before), 0);
+	before = log_end(fixture);
 	put_value(fixture, "b", "2", &position);
-	assert_int_equal(stat(path, &middle), 0);
+	middle = log_end(fixture);
 	put_value(fixture, "c", "3", &position);
 	store_close(&fixture->store);
-	assert_int_equal(stat(path, &after), 0);
+	after = file_size(path);
 	fd = open(path, O_RDWR);
-	len = pread(fd, data, (size_t)(after.st_size - middle.st_size), middle.st_size);
-	assert_int_equal(pwrite(fd, data, (size_t)len, before.st_size), len);
-	assert_int_equal(ftruncate(fd, before.st_size + len), 0);
+	len = pread(fd, data, (size_t)(after - middle), middle);
+	assert_int_equal(pwrite(fd, data, (size_t)len, before), len);
+	assert_int_equal(ftruncate(fd, before + len), 0);
 	close(fd);
 	snprintf(command, sizeof(command), "rm -rf %s/index && mv %s/index.before %s/index",
 		fixture->path, fixture->path, fixture->path);
 	assert_int_equal(system(command), 0);
 	assert_int_equal(store_open(&fixture->options, &error, &fixture->store), ERR_CORRUPT);
 	assert_non_null(strstr(error.text, "is missing"));
+}
+
+/* They wait behind the end of the last segment, and go when the next begins or the store closes. */
+static void zeros_behind_the_end_are_no_damage(void **state)
+{
+	struct fixture *fixture = *state;
+	char command[512], path[128];
+	uint64_t position, count;
+	struct error error;
+	off_t end;
+
+	open_store(fixture);
+	segment_path(fixture, path);
+	put_value(fixture, "a", "1", &position);
+	put_value(fixture, "b", "2", &position);
+	end = log_end(fixture);
+	assert_true(file_size(path) > end);
+	/* As it would be found after kill -9. */
+	snprintf(command, sizeof(command), "cp %s %s.killed", path, path);
+	assert_int_equal(system(command), 0);
+	store_close(&fixture->store);
+	assert_int_equal(file_size(path), end);
+	snprintf(command, sizeof(command), "mv %s.killed %s", path, path);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(store_rebuild(&fixture->options, &error, &count), 0);
+	assert_int_equal(count, 3); /* and the store's own first one */
+	fixture->options.segment_size = (uint64_t)end;
+	open_store(fixture);
+	put_value(fixture, "c", "3", &position);
+	put_value(fixture, "d", "4", &position);
+	assert_int_equal(file_size(path), end);
+	check_value(fixture, position, "a", "1");
+	check_value(fixture, position, "d", "4");
+	store_close(&fixture->store);
+	assert_int_equal(store_rebuild(&fixture->options, &error, &count), 0);
+	assert_int_equal(count, 5);
 }
 
 static void a_last_segment_without_its_header_needs_no_hand(void **state)
@@ -218,7 +275,7 @@ static void a_rebuild_that_leaves_out_damage_keeps_the_rest_under_a_new_node_id(
 	uint64_t position, count, node;
 	struct error error;
 	char path[128], key[8];
-	struct stat stat_buffer;
+	off_t size;
 	int lost = 0;
 
 	open_store(fixture);
@@ -229,9 +286,9 @@ static void a_rebuild_that_leaves_out_damage_keeps_the_rest_under_a_new_node_id(
 	}
 	store_close(&fixture->store);
 	segment_path(fixture, path);
-	assert_int_equal(stat(path, &stat_buffer), 0);
-	flip_byte(path, stat_buffer.st_size / 3);
-	flip_byte(path, stat_buffer.st_size / 2);
+	size = file_size(path);
+	flip_byte(path, size / 3);
+	flip_byte(path, size / 2);
 	assert_int_equal(store_rebuild(&fixture->options, &error, &count), ERR_CORRUPT);
 	fixture->options.skip_damage = true;
 	assert_int_equal(store_rebuild(&fixture->options, &error, &count), 0);
@@ -256,6 +313,7 @@ int main(void)
 		TEST(damage_before_the_tail_is_reported_and_not_skipped),
 		TEST(verify_goes_on_after_damage_and_finds_all_of_it),
 		TEST(a_commit_missing_between_good_ones_is_damage),
+		TEST(zeros_behind_the_end_are_no_damage),
 		TEST(a_last_segment_without_its_header_needs_no_hand),
 		TEST(a_lost_index_is_made_anew_from_the_segments),
 		TEST(a_rebuild_that_leaves_out_damage_keeps_the_rest_under_a_new_node_id),

@@ -402,6 +402,8 @@ static void check_register(struct sim *sim, struct sim_node *node, struct kv_txn
 		return;
 	}
 	find_register(node, own, arena, &found);
+	if (own->kind == RECORD_SCRIPT && stamp_is_none(own->stamp))
+		return; /* all went with a lost node: a merge may keep that version once more */
 	if (!own->is_set && !found.is_set)
 		return; /* cleared more than once: any of the tombstones will do */
 	if (found.is_set != own->is_set || stamp_compare(found.stamp, own->stamp) != 0)

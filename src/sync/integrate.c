@@ -235,6 +235,15 @@ static int sort_out_common(struct account_write *write, struct integrate *integr
 	return rc < 0 ? rc : account_write_flush(write);
 }
 
+static int tell_also(struct kv_txn *kv, const struct integrate *integrate, struct view *view)
+{
+	const struct view_also *also = &integrate->also;
+
+	return integrate->is_limited
+		       ? view_tell_within(kv, view, integrate->filter->mine, also->ids, also->count)
+		       : view_tell(kv, view, also->ids, also->count);
+}
+
 int integrate_tell(struct kv_txn *kv, const struct change_set *theirs, struct view *view)
 {
 	int rc = 0;
@@ -317,8 +326,8 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 	view.is_limited = integrate->is_limited;
 	if (rc == 0)
 		rc = view_withhold(write->kv, &view, integrate->peer);
-	if (rc == 0 && !view.is_limited)
-		rc = view_tell(write->kv, &view, integrate->also.ids, integrate->also.count);
+	if (rc == 0)
+		rc = tell_also(write->kv, integrate, &view);
 	if (rc == 0)
 		rc = integrate_tell(write->kv, integrate->theirs, &view);
 	if (rc == 0 && integrate->compared == NULL)

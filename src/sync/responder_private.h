@@ -157,9 +157,9 @@ int call_view_told(const struct sync_call *call, struct kv_txn *kv, uint32_t acc
 int call_read_also(struct sync_call *call);
 /* Whether the peer may be told of nothing outside of what our configuration lets it see. */
 bool session_is_limited(const struct sync_session *session);
-/* Whether the peer may see the mailbox; what he does not look at, he may ask for. */
-bool session_may_see(
-	const struct sync_session *session, const struct view *view, struct id128 mailbox);
+/* Whether the peer may see the mailbox (1 or 0); what he does not look at, he may ask for. */
+int session_may_see(const struct sync_session *session, struct kv_txn *kv, const struct view *view,
+	struct id128 mailbox, struct arena *arena);
 /* If it is traced; `account`: that an answer is about. */
 void session_tell_trace(const struct sync_session *session, enum trace_side side, struct bytes text,
 	struct bytes account, uint64_t duration_us);

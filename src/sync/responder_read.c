@@ -161,11 +161,14 @@ static int put_body(struct getting *getting, struct stamp instance)
 	struct message_record message;
 	int rc = account_get_message(getting->kv, view->account, instance, call->arena, &message);
 
-	if (rc == ERR_NOT_FOUND || (rc == 0 && (message_is_shown(&message) || view->is_foreign) &&
-					   !session_may_see(call->session, view, message.mailbox)))
-		return 0;
-	if (rc < 0)
-		return rc;
+	/* What is gone is asked for by a peer that sees where it was. */
+	if (rc == 0)
+		rc = session_may_see(call->session, getting->kv, view,
+			message_is_shown(&message) || view->is_foreign ? message.mailbox
+								       : message.gone_from,
+			call->arena);
+	if (rc <= 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
 	buffer_clear(&getting->body);
 	rc = message_body(call->session->mail, getting->kv, &message.guid, &getting->body);
 	if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT)

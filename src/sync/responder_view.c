@@ -105,10 +105,20 @@ int session_view(const struct sync_session *session, struct kv_txn *kv, uint32_t
 	return rc < 0 ? rc : view_withhold(kv, view_r, session_withheld_as(session));
 }
 
-bool session_may_see(
-	const struct sync_session *session, const struct view *view, struct id128 mailbox)
+int session_may_see(const struct sync_session *session, struct kv_txn *kv, const struct view *view,
+	struct id128 mailbox, struct arena *arena)
 {
-	return (!session_is_limited(session) && !view->is_foreign) || view_has(view, mailbox);
+	struct mailbox_record record;
+	int rc;
+
+	if ((!session_is_limited(session) && !view->is_foreign) || view_has(view, mailbox))
+		return 1;
+	if (view->is_foreign)
+		return 0;
+	rc = account_get_mailbox(kv, view->account, mailbox, arena, &record);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	return view_is_within(&record, session->filter.mine);
 }
 
 int call_read_also(struct sync_call *call)
@@ -127,14 +137,22 @@ int call_read_also(struct sync_call *call)
 	return 0;
 }
 
+static int tell(const struct sync_session *session, struct kv_txn *kv, struct view *view,
+	const struct id128 *ids, size_t count)
+{
+	return session_is_limited(session)
+		       ? view_tell_within(kv, view, session->filter.mine, ids, count)
+		       : view_tell(kv, view, ids, count);
+}
+
 int call_view(
 	const struct sync_call *call, struct kv_txn *kv, uint32_t account, struct view *view_r)
 {
 	int rc = session_view(call->session, kv, account, view_r);
 
-	return rc < 0 || session_is_limited(call->session) || view_r->is_foreign
+	return rc < 0 || view_r->is_foreign
 		       ? rc
-		       : view_tell(kv, view_r, call->also.ids, call->also.count);
+		       : tell(call->session, kv, view_r, call->also.ids, call->also.count);
 }
 
 int call_view_of(const struct sync_call *call, struct kv_txn *kv, uint32_t account,
@@ -142,9 +160,7 @@ int call_view_of(const struct sync_call *call, struct kv_txn *kv, uint32_t accou
 {
 	int rc = call_view(call, kv, account, view_r);
 
-	return rc < 0 || session_is_limited(call->session) || view_r->is_foreign
-		       ? rc
-		       : view_tell(kv, view_r, &mailbox, 1);
+	return rc < 0 || view_r->is_foreign ? rc : tell(call->session, kv, view_r, &mailbox, 1);
 }
 
 /* What is cleared may be of what the peer saw once: it is passed over. */

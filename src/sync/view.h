@@ -109,6 +109,15 @@ void view_close(struct view *view);
 
 /* The peer told of these: they are in the view. With what they forward to, as far as it is here. */
 int view_tell(struct kv_txn *kv, struct view *view, const struct id128 *ids, size_t count);
+/* Whether a peer that may see only mailboxes whose names pass `limit` may see this one. */
+bool view_is_within(const struct mailbox_record *mailbox, const char *limit);
+/*
+ * view_tell() of a peer that may see no other mailboxes than those whose names pass `limit`: what
+ * else he told of, or is not here (yet), is passed over. He may have asked for fewer, and know one
+ * by a name among these that it has here no longer.
+ */
+int view_tell_within(struct kv_txn *kv, struct view *view, const char *limit,
+	const struct id128 *ids, size_t count);
 
 /* Lists those of the view anew, up to VIEW_ALSO_COUNT_MAX of them; NULL `filter`: all that are in
  * it. */

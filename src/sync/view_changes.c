@@ -231,16 +231,24 @@ static int add_fresh_mailboxes(struct view_read *read)
 	return rc;
 }
 
-/* Annotations of messages that were moved into the view are no changes by themselves. */
-static int add_annotations_of_moved(struct view_read *read)
+/* Moved into the view, or from a mailbox outside that was united with one in it. */
+static bool has_come_in(const struct view_read *read, const struct message_record *message)
+{
+	return message_is_shown(message) &&
+	       !view_message_is_common(read->view, message, read->since) &&
+	       (stamp_compare(message->placed, message->instance) != 0 ||
+		       !id128_equal(message->placed_in, message->mailbox));
+}
+
+/* Annotations of messages that came into the view are no changes by themselves. */
+static int add_annotations_of_arrived(struct view_read *read)
 {
 	int rc = 0;
 
 	for (size_t i = 0, count = read->set->message_count; i < count && rc == 0; i++) {
 		struct message_record message = read->set->messages[i].record;
 
-		if (message_is_shown(&message) && message.placed_sequence > read->since &&
-			stamp_compare(message.placed, message.instance) != 0)
+		if (has_come_in(read, &message))
 			rc = add_annotations(read, &message);
 	}
 	return rc;
@@ -281,7 +289,7 @@ int view_changes(struct kv_txn *kv, const struct account_header *header, const s
 	if (rc == 0 && since != 0 && !view->is_in_parts) /* else all of them was read */
 		rc = add_fresh_mailboxes(&read);
 	if (rc == 0)
-		rc = add_annotations_of_moved(&read);
+		rc = add_annotations_of_arrived(&read);
 	free(read.entered);
 	if (rc < 0) {
 		change_set_deinit(set_r);

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define STEP_BYTES_MAX ((size_t)1 << 20) /* rewritten in one commit, for which others wait */
-#define STEP_EFFECT_COUNT_MAX 1000
+#define STEP_BYTES_MAX ((size_t)1 << 18) /* rewritten in one commit, for which others wait */
+#define STEP_EFFECT_COUNT_MAX 500
 #define COMPACT_INTERVAL_S 10
 #define LEFT_SHARE 8 /* one left alone is looked at again when the log has grown by an eighth */
 #define LIVE_PERCENT_MAX 50 /* a segment with more than that live is left alone */

@@ -109,7 +109,8 @@ struct hold {
 	size_t count;
 	struct store_body **bodies;
 	struct buffer *summaries;
-	int *results; /* of preparing each; ERR_ILLEGAL: its GUID is another */
+	int *results;      /* of preparing each; ERR_ILLEGAL: its GUID is another */
+	size_t begin, end; /* of the present commit */
 };
 
 static int hold_run(struct store_write *write, void *context)
@@ -117,7 +118,7 @@ static int hold_run(struct store_write *write, void *context)
 	const struct hold *hold = context;
 	int rc = 0;
 
-	for (size_t i = 0; i < hold->count && rc == 0; i++) {
+	for (size_t i = hold->begin; i < hold->end && rc == 0; i++) {
 		rc = store_body_hold(write, hold->bodies[i]);
 		if (rc == 0)
 			rc = store_put_unlogged(write, MAIL_TABLE_SUMMARY,
@@ -156,6 +157,23 @@ static int prepare_held(struct hold *hold, struct error *error)
 	return 0;
 }
 
+/* In several commits: each body is held for itself, and others wait for a commit. */
+static int hold_prepared(struct hold *hold, struct error *error)
+{
+	uint64_t position;
+	int rc = 0;
+
+	for (hold->begin = 0; hold->begin < hold->count && rc == 0; hold->begin = hold->end) {
+		size_t size = 0;
+
+		hold->end = hold->begin;
+		while (hold->end < hold->count && size < BODY_SET_COMMIT_SIZE_MAX)
+			size += hold->items[hold->end++].raw.len;
+		rc = store_commit(hold->store, hold_run, hold, error, &position);
+	}
+	return rc;
+}
+
 static int hold_on_disk(struct body_set *set, struct mail *mail, const struct body_item *items,
 	size_t count, struct error *error)
 {
@@ -165,11 +183,10 @@ static int hold_on_disk(struct body_set *set, struct mail *mail, const struct bo
 		.bodies = mem_zalloc_array(count, sizeof(struct store_body *)),
 		.summaries = mem_zalloc_array(count, sizeof(struct buffer)),
 		.results = mem_zalloc_array(count, sizeof(int)) };
-	uint64_t position;
 	int rc = prepare_held(&hold, error);
 
 	if (rc == 0)
-		rc = store_commit(mail_store(mail), hold_run, &hold, error, &position);
+		rc = hold_prepared(&hold, error);
 	for (size_t i = 0; i < count; i++) {
 		store_body_free(&hold.bodies[i]);
 		buffer_deinit(&hold.summaries[i]);

@@ -17,9 +17,9 @@
 #define EXCHANGE_GET_WINDOW 2u     /* GETs under way */
 
 /* records of a first copy in one part, and one commit; a smaller account comes at once */
-#define FILL_RECORD_COUNT_MAX 1000u
+#define FILL_RECORD_COUNT_MAX 500u
 
-#define APPLY_PART_COUNT_MAX 500u /* messages in one commit, where an APPLY goes in parts */
+#define APPLY_PART_COUNT_MAX 250u /* messages in one commit, where an APPLY goes in parts */
 
 #define REPAIR_SPLIT 16u
 #define REPAIR_SMALL 64u       /* messages: a range is exchanged, not split further */
@@ -39,6 +39,7 @@
 #define NOTIFY_BODY_SIZE_MAX (64u * 1024) /* bytes of a body that is told ... */
 #define NOTIFY_SIZE_MAX (256u * 1024)     /* ... and of all in one NEWS */
 
+#define BODY_SET_COMMIT_SIZE_MAX (256u * 1024)      /* bytes brought to disk in one commit */
 #define BODY_SET_MEMORY_SIZE_MAX (2u * 1024 * 1024) /* bytes kept in memory */
 #define BODY_SET_MEMORY_COUNT_MAX 100               /* bodies kept in memory */
 
@@ -72,6 +73,7 @@
 #define NOTIFY_BODY_SIZE_MAX 100u
 #define NOTIFY_SIZE_MAX 1000u
 
+#define BODY_SET_COMMIT_SIZE_MAX 100u
 #define BODY_SET_MEMORY_SIZE_MAX 100u
 #define BODY_SET_MEMORY_COUNT_MAX 1u
 

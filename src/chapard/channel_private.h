@@ -19,7 +19,10 @@
 #define CHANNEL_BULK_SIZE (1024u * 1024) /* bytes; an exchange that has sent more sends much */
 #define CHANNEL_SCAN_COUNT 500u          /* feed entries looked at together */
 #define CHANNEL_SAVE_MS 1000             /* how long after a success its point may be unsaved */
-#define CHANNEL_BUSY_MS 50 /* until an account that changed all the time is exchanged again */
+/* Until an account that changed all the time is exchanged again; twice as long each time in a row,
+ * up to ... */
+#define CHANNEL_BUSY_FIRST_MS 4
+#define CHANNEL_BUSY_MS 50
 #define CHANNEL_POSTPONED_MS 5000 /* ... and one whose first copy comes from another node */
 #define CHANNEL_BUCKET_COUNT 1024u
 
@@ -44,6 +47,7 @@ struct channel_account {
 	struct common_point point;
 	struct exchange *exchange;
 	uint64_t sent_size;        /* bytes, by this exchange */
+	unsigned busy_count;       /* exchanges in a row that did not keep up */
 	unsigned failure_count;    /* in a row */
 	uint64_t failing_since_ms; /* since 1970 */
 	uint64_t retry_at_ms;      /* monotonic */

@@ -109,6 +109,16 @@ static void rest(struct channel *channel, struct channel_account *account, uint6
 	channel->resting_count++;
 }
 
+/* Users change it here and there all the time: most often that is over at once. */
+static void rest_busy(struct channel *channel, struct channel_account *account)
+{
+	uint64_t ms = (uint64_t)CHANNEL_BUSY_FIRST_MS << account->busy_count;
+
+	if (ms < CHANNEL_BUSY_MS)
+		account->busy_count++;
+	rest(channel, account, ms < CHANNEL_BUSY_MS ? ms : CHANNEL_BUSY_MS);
+}
+
 /* Begins the account's exchange, unless its copies are equal already. */
 static void start(struct channel *channel, struct channel_account *account)
 {
@@ -167,9 +177,12 @@ static void finish(struct channel *channel, struct channel_account *account)
 		channel_tell_confirmed(channel, account->number, result->point.mine);
 	}
 	channel->bulk_active_count -= account->is_backlog;
-	if (is_busy(result) || result->is_postponed) {
-		rest(channel, account,
-			result->is_postponed ? CHANNEL_POSTPONED_MS : CHANNEL_BUSY_MS);
+	if (!is_busy(result))
+		account->busy_count = 0;
+	if (result->is_postponed) {
+		rest(channel, account, CHANNEL_POSTPONED_MS);
+	} else if (is_busy(result)) {
+		rest_busy(channel, account);
 	} else if (result->error.code != 0 && !channel_is_elsewhere(channel, account, result)) {
 		channel_set_aside(channel, account, &result->error);
 	} else {

@@ -24,6 +24,7 @@
 #define MESSAGE_COUNT 1000 /* in the large mailbox */
 #define SINGLE_COUNT 50    /* of what is done one by one */
 #define CHANGED_COUNT 10
+#define EXPUNGED_COUNT 200
 
 struct smoke {
 	struct imap_fixture server;
@@ -247,6 +248,7 @@ static const struct reading readings[] = {
 	{ "status", "STATUS big (MESSAGES UNSEEN UIDNEXT HIGHESTMODSEQ SIZE)", 1, SMALL_COUNT },
 	{ "list-100-mailboxes", "LIST \"\" *", 1 },
 	{ "select-1000", "SELECT big", 1 },
+	{ "select-unchanged", "SELECT big", 1, SMALL_COUNT },
 	{ "fetch-flags", "FETCH 1:* (FLAGS)", MESSAGE_COUNT },
 	{ "fetch-listing", "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)",
 		MESSAGE_COUNT },
@@ -332,7 +334,7 @@ static void count_changing(struct smoke *smoke)
 	command(smoke, "STORE 1:200 +FLAGS.SILENT (\\Deleted)");
 	begin(smoke);
 	command(smoke, "EXPUNGE");
-	end(smoke, "expunge-200-at-once", 200);
+	end(smoke, "expunge-200-at-once", EXPUNGED_COUNT);
 }
 
 /* After the last change of the mailbox, which is left and selected again. */
@@ -361,6 +363,23 @@ static void count_synchronising(struct smoke *smoke)
 	begin(smoke);
 	command(smoke, "SELECT big (CONDSTORE)");
 	end(smoke, "select-again-800", 1);
+}
+
+/* In a mailbox that nobody has read: no listing before left in memory what searches need. */
+static void count_first_searches(struct smoke *smoke)
+{
+	unsigned count = MESSAGE_COUNT - EXPUNGED_COUNT;
+
+	command(smoke, "CREATE fresh");
+	command(smoke, "COPY 1:* fresh");
+	ask(smoke, "compact");
+	command(smoke, "SELECT fresh");
+	begin(smoke);
+	command(smoke, "SEARCH FLAGGED");
+	end(smoke, "search-flagged-unread", count);
+	begin(smoke);
+	command(smoke, "SEARCH SUBJECT needle");
+	end(smoke, "search-subject-unread", count);
 }
 
 static void count_replication(void)
@@ -454,6 +473,7 @@ static void be_client(struct smoke *smoke)
 	count_reading(smoke);
 	count_changing(smoke);
 	count_synchronising(smoke);
+	count_first_searches(smoke);
 	close(smoke->fd);
 	buffer_deinit(&smoke->out);
 }

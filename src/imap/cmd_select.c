@@ -89,13 +89,19 @@ static int scan_unseen(void *context, const struct message_record *message)
 	return ++scan->count == UNSEEN_SCAN_MAX ? 1 : 0;
 }
 
-static int put_unseen(struct imap_session *session, struct kv_txn *kv, uint32_t *uid_r)
+/* The first unseen message and the keywords, unless it is known that they are as before. */
+static int look_at_first(struct imap_session *session, struct kv_txn *kv)
 {
-	struct unseen_scan scan = { .view = session->view };
-	int rc = imap_view_each_message(
-		session->view, kv, 1, UINT32_MAX, session->arena, scan_unseen, &scan);
+	struct imap_view *view = session->view;
+	struct unseen_scan scan = { .view = view };
+	int rc;
 
-	*uid_r = scan.uid;
+	if (view->looked_modseq == view->modseq && view->looked_modseq != 0)
+		return 0;
+	rc = imap_view_each_message(view, kv, 1, UINT32_MAX, session->arena, scan_unseen, &scan);
+	view->unseen_first = scan.uid;
+	if (rc >= 0 && view->seen_account == 0)
+		view->looked_modseq = view->modseq;
 	return rc < 0 ? rc : 0;
 }
 
@@ -123,7 +129,7 @@ static void put_recent(struct imap_session *session, const struct mailbox_record
 }
 
 static void put_state(struct imap_session *session, const struct select *select,
-	const struct mailbox_record *mailbox, uint32_t unseen_uid)
+	const struct mailbox_record *mailbox)
 {
 	struct imap_view *view = session->view;
 	uint64_t modseq = view->modseq > 0 ? view->modseq : 1;
@@ -134,9 +140,9 @@ static void put_state(struct imap_session *session, const struct select *select,
 	/* IMAP4rev2 knows neither \Recent nor UNSEEN. */
 	if (!session->is_rev2)
 		put_recent(session, mailbox);
-	if (unseen_uid != 0 && !session->is_rev2 && !session->is_uidonly)
+	if (view->unseen_first != 0 && !session->is_rev2 && !session->is_uidonly)
 		imap_printf(session, "* OK [UNSEEN %zu] First unseen\r\n",
-			imap_view_find(view, unseen_uid) + 1);
+			imap_view_find(view, view->unseen_first) + 1);
 	imap_printf(session, "* OK [UIDVALIDITY %u] UIDs valid\r\n", view->uidvalidity);
 	imap_printf(session, "* OK [UIDNEXT %u] Next UID\r\n", mailbox->uidnext);
 	imap_printf(session, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)modseq);
@@ -159,13 +165,15 @@ static int fill_view(struct imap_session *session, struct kv_txn *kv, uint64_t h
 {
 	struct imap_uid_cache *cache = session->server->uid_cache;
 	struct imap_view *view = session->view;
-	bool is_kept = imap_uid_cache_take(cache, view, highestmodseq);
-	uint64_t modseq = view->modseq;
-	int rc = is_kept ? imap_view_renew(view, session->mail, kv)
+	int rc = imap_uid_cache_take(cache, view, highestmodseq)
+			 ? imap_view_renew(view, session->mail, kv)
 			 : imap_view_gather(view, session->mail, kv);
 
-	if (rc == 0 && (!is_kept || view->modseq != modseq))
+	if (rc == 0)
+		rc = look_at_first(session, kv);
+	if (rc == 0)
 		imap_uid_cache_put(cache, view);
+	view->gathered_count = 0;
 	return rc;
 }
 
@@ -178,7 +186,6 @@ static int open_mailbox(
 	struct imap_target target;
 	struct account_mode mode;
 	struct shared_place place;
-	uint32_t unseen_uid = 0;
 	int rc;
 
 	if (session->identity.is_read_only)
@@ -197,11 +204,9 @@ static int open_mailbox(
 	session->view = imap_view_new(&target.mailbox, &place, select->is_read_only);
 	session->view->owner = header.id;
 	rc = fill_view(session, kv, target.mailbox.highestmodseq);
-	if (rc == 0)
-		rc = put_unseen(session, kv, &unseen_uid);
 	if (rc < 0)
 		return rc;
-	put_state(session, select, &target.mailbox, unseen_uid);
+	put_state(session, select, &target.mailbox);
 	imap_quota_warn(session, kv, target.account);
 	if (!select->has_qresync || select->qresync.uidvalidity != target.mailbox.uidvalidity)
 		return 0;

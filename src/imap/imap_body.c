@@ -28,6 +28,32 @@ int imap_body_load(
 	return imap_body_load_for(body, mail, kv, guid, false);
 }
 
+static void begin(struct imap_body *body, const struct guid *guid, bool for_ascii)
+{
+	body->is_loaded = false;
+	body->guid = *guid;
+	body->is_for_ascii = for_ascii;
+	body->is_surrogate = false;
+	body->is_decoded = false;
+	body->root = NULL;
+	buffer_clear(&body->raw);
+}
+
+static void end(struct imap_body *body)
+{
+	body->is_loaded = true;
+	if (body->is_for_ascii)
+		make_surrogate(body);
+}
+
+void imap_body_put(
+	struct imap_body *body, const struct guid *guid, struct bytes raw, bool for_ascii)
+{
+	begin(body, guid, for_ascii);
+	buffer_append_bytes(&body->raw, raw);
+	end(body);
+}
+
 int imap_body_load_for(struct imap_body *body, struct mail *mail, struct kv_txn *kv,
 	const struct guid *guid, bool for_ascii)
 {
@@ -37,20 +63,11 @@ int imap_body_load_for(struct imap_body *body, struct mail *mail, struct kv_txn 
 	if (imap_body_has(body, guid) &&
 		(body->is_for_ascii == for_ascii || (body->is_for_ascii && !body->is_surrogate)))
 		return 0;
-	body->is_loaded = false;
-	body->is_for_ascii = for_ascii;
-	body->is_surrogate = false;
-	body->is_decoded = false;
-	body->root = NULL;
-	buffer_clear(&body->raw);
+	begin(body, guid, for_ascii);
 	rc = message_body(mail, kv, guid, &body->raw);
-	if (rc < 0)
-		return rc;
-	body->guid = *guid;
-	body->is_loaded = true;
-	if (for_ascii)
-		make_surrogate(body);
-	return 0;
+	if (rc == 0)
+		end(body);
+	return rc;
 }
 
 const struct mime_part *imap_body_root(struct imap_body *body)

@@ -31,6 +31,9 @@ int imap_body_load(
 /* The same, if `for_ascii` as a client without UTF-8 is to see it. */
 int imap_body_load_for(struct imap_body *body, struct mail *mail, struct kv_txn *kv,
 	const struct guid *guid, bool for_ascii);
+/* The same with a body that was read elsewhere, which is copied. */
+void imap_body_put(
+	struct imap_body *body, const struct guid *guid, struct bytes raw, bool for_ascii);
 /* Whether it is that of `guid`. */
 bool imap_body_has(const struct imap_body *body, const struct guid *guid);
 /* Its structure, borrowed until the next load. */

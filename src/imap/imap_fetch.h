@@ -55,6 +55,7 @@ struct imap_fetch { /* lives in an arena */
 	bool has_flags;
 	bool has_modseq;
 	bool has_partial;
+	size_t section_count; /* items that may need the body */
 	bool needs_summary;
 	bool tells_subjects;          /* ENVELOPE, or the field Subject */
 	struct imap_column *subjects; /* filled with those of the messages that are told; or NULL */

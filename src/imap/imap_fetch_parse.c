@@ -54,6 +54,8 @@ static struct imap_fetch_item *add_item(struct imap_fetch *fetch, enum imap_fetc
 	fetch->has_flags = fetch->has_flags || kind == FETCH_FLAGS;
 	fetch->has_size = fetch->has_size || kind == FETCH_SIZE;
 	fetch->has_modseq = fetch->has_modseq || kind == FETCH_MODSEQ;
+	fetch->section_count +=
+		kind == FETCH_SECTION || kind == FETCH_BINARY || kind == FETCH_BINARY_SIZE;
 	fetch->tells_subjects = fetch->tells_subjects || kind == FETCH_ENVELOPE;
 	fetch->needs_summary = fetch->needs_summary || kind == FETCH_ENVELOPE ||
 			       kind == FETCH_BODY || kind == FETCH_BODYSTRUCTURE ||

@@ -22,6 +22,7 @@ struct fetched {
 	struct mime_summary summary;
 	bool has_summary;
 	bool in_pieces;
+	bool asks_once;    /* the body, if at all */
 	bool is_surrogate; /* something told is of one ... */
 	uint64_t size;     /* ... which then is that large */
 };
@@ -184,6 +185,43 @@ static int put_part(
 	return put_piece(fetched, item, (uint64_t)(octets.ptr - raw->data), octets.len);
 }
 
+static bool is_whole(const struct imap_fetch_item *item)
+{
+	return item->section.kind == MIME_SECTION_ALL && item->section.number_count == 0;
+}
+
+/* All of a message that nothing else is told of is read to where it is told. 1: not so; the body
+ * may be loaded then. */
+static int put_whole(struct fetched *fetched, const struct imap_fetch_item *item)
+{
+	struct imap_session *session = fetched->session;
+	const struct message_record *message = fetched->message;
+	struct buffer *out = &session->out;
+	size_t start = out->len, before;
+	struct bytes octets;
+	int rc;
+
+	if (!is_whole(item) || item->is_partial || !fetched->asks_once ||
+		imap_body_has(&session->body, &message->guid))
+		return 1;
+	imap_put_bytes(session, item->label);
+	imap_put(session, " {");
+	imap_put_number(session, message->size);
+	imap_put(session, "}\r\n");
+	before = out->len;
+	rc = message_body(session->mail, fetched->kv, &message->guid, out);
+	octets = bytes_of(out->data + before, out->len - before);
+	if (rc == 0 && octets.len == message->size &&
+		(session->is_utf8 || bytes_ascii_len(octets) == octets.len))
+		return 0;
+	if (rc == 0) {
+		imap_body_put(&session->body, &message->guid, octets, !session->is_utf8);
+		rc = 1;
+	}
+	buffer_truncate(out, start);
+	return rc;
+}
+
 static int put_section(struct fetched *fetched, const struct imap_fetch_item *item)
 {
 	struct imap_session *session = fetched->session;
@@ -194,13 +232,15 @@ static int put_section(struct fetched *fetched, const struct imap_fetch_item *it
 	if (put_known_fields(fetched, item) || put_header(fetched, item) == 0)
 		return 0;
 	rc = put_large(fetched, item);
+	if (rc > 0)
+		rc = put_whole(fetched, item);
 	if (rc <= 0)
 		return rc;
 	rc = load_body(fetched);
 	if (rc < 0)
 		return rc;
 	raw = buffer_bytes(&session->body.raw);
-	if (item->section.kind == MIME_SECTION_ALL && item->section.number_count == 0) {
+	if (is_whole(item)) {
 		imap_put_bytes(session, item->label);
 		put_octets(session, cut_partial(item, raw));
 		return 0;
@@ -469,6 +509,7 @@ int imap_fetch_write(struct imap_session *session, const struct imap_fetch *fetc
 		.message = message,
 		.summary_blob = &blob,
 		.in_pieces = fetch->in_pieces && message->size >= IMAP_LARGE_SIZE_MIN,
+		.asks_once = fetch->section_count == 1,
 		.size = message->size };
 	size_t start = session->out.len, index = imap_view_find(session->view, message->uid);
 	size_t items_start;

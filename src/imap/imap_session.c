@@ -19,6 +19,10 @@
 
 #define OUTPUT_KEEP_SIZE 256 /* bytes of output memory between commands */
 
+/* To keep the UIDs of a view costs about as much as to read a change for each so many of them. */
+#define KEEP_CHANGED_PART 64
+#define KEEP_CHANGED_MIN 10
+
 int imap_read_begin(struct imap_session *session, struct kv_txn **kv_r)
 {
 	return mail_read_begin(session->mail, session->position, kv_r);
@@ -73,8 +77,21 @@ bool imap_session_is_private(const struct imap_session *session)
 		       net_connection_is_loopback(session->connection));
 }
 
+/* So that who selects it next need not read all that changed while it was selected here. */
+static void keep_uids(struct imap_session *session)
+{
+	struct imap_view *view = session->view;
+
+	if (session->state != IMAP_SELECTED || view == NULL ||
+		view->gathered_count < view->count / KEEP_CHANGED_PART + KEEP_CHANGED_MIN)
+		return;
+	view->looked_modseq = 0; /* keywords came from elsewhere, too */
+	imap_uid_cache_put(session->server->uid_cache, view);
+}
+
 void imap_session_unselect(struct imap_session *session)
 {
+	keep_uids(session);
 	imap_view_free(&session->view);
 	if (session->state == IMAP_SELECTED)
 		session->state = IMAP_AUTHENTICATED;
@@ -258,7 +275,7 @@ static void user_deinit(struct imap_session *session)
 {
 	log_logout(session);
 	session->is_idling = false;
-	imap_view_free(&session->view);
+	imap_session_unselect(session);
 	imap_watch_end(session);
 	session->own = (struct watch_own){ 0 };
 	sasl_server_free(&session->sasl);
@@ -293,7 +310,7 @@ static void session_free(void *context)
 
 	session->answer = NULL;
 	session->is_idling = false;
-	imap_view_free(&session->view);
+	imap_session_unselect(session);
 	imap_command_end(session);
 	user_deinit(session);
 	buffer_deinit(&session->certificate_name);

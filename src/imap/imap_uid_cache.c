@@ -14,6 +14,9 @@ struct kept {
 	uint32_t uidvalidity;
 	struct id128 mailbox;
 	uint64_t modseq;
+	bool is_looked; /* what SELECT looks for is kept as well */
+	uint32_t unseen_first;
+	struct buffer keywords; /* each with a NUL behind it */
 	size_t count;
 	uint32_t uids[];
 };
@@ -21,7 +24,7 @@ struct kept {
 struct imap_uid_cache {
 	pthread_mutex_t lock;
 	struct kept *slots[IMAP_UID_CACHE_SLOT_COUNT];
-	size_t size;   /* bytes of UIDs */
+	size_t size;   /* bytes of UIDs and keywords */
 	unsigned hand; /* the slot that is emptied next */
 };
 
@@ -35,15 +38,22 @@ struct imap_uid_cache *imap_uid_cache_new(void)
 
 static void kept_release(struct kept *kept)
 {
-	if (atomic_fetch_sub_explicit(&kept->references, 1, memory_order_acq_rel) == 1)
-		free(kept);
+	if (atomic_fetch_sub_explicit(&kept->references, 1, memory_order_acq_rel) > 1)
+		return;
+	buffer_deinit(&kept->keywords);
+	free(kept);
+}
+
+static size_t size_of(const struct kept *kept)
+{
+	return kept->count * sizeof(*kept->uids) + kept->keywords.len;
 }
 
 static void empty(struct imap_uid_cache *cache, struct kept **slot)
 {
 	if (*slot == NULL)
 		return;
-	cache->size -= (*slot)->count * sizeof(uint32_t);
+	cache->size -= size_of(*slot);
 	kept_release(*slot);
 	*slot = NULL;
 }
@@ -88,6 +98,20 @@ static struct kept *acquire(
 	return kept;
 }
 
+static void take_looked(const struct kept *kept, struct imap_view *view)
+{
+	struct bytes rest = buffer_bytes(&kept->keywords);
+
+	view->looked_modseq = kept->modseq;
+	view->unseen_first = kept->unseen_first;
+	while (rest.len > 0) {
+		struct bytes name = bytes_of(rest.ptr, bytes_find(rest, '\0'));
+
+		imap_view_add_keyword(view, name);
+		bytes_skip(&rest, name.len + 1);
+	}
+}
+
 bool imap_uid_cache_take(struct imap_uid_cache *cache, struct imap_view *view, uint64_t modseq_max)
 {
 	struct kept *kept = acquire(cache, view, modseq_max);
@@ -98,25 +122,65 @@ bool imap_uid_cache_take(struct imap_uid_cache *cache, struct imap_view *view, u
 	memcpy(view->uids, kept->uids, kept->count * sizeof(*view->uids));
 	view->count = kept->count;
 	view->modseq = kept->modseq;
+	if (kept->is_looked && kept->modseq == modseq_max && view->seen_account == 0)
+		take_looked(kept, view);
 	kept_release(kept);
 	return true;
 }
 
-void imap_uid_cache_put(struct imap_uid_cache *cache, const struct imap_view *view)
+static bool is_looked(const struct imap_view *view)
+{
+	return view->looked_modseq == view->modseq && view->looked_modseq != 0;
+}
+
+/* Whether what the view knows is kept already, or something later. */
+static bool is_known(struct imap_uid_cache *cache, const struct imap_view *view)
+{
+	const struct kept *kept;
+	bool is_known;
+
+	pthread_mutex_lock(&cache->lock);
+	kept = *slot_of(cache, view);
+	is_known = kept != NULL && is_of(kept, view) &&
+		   (kept->modseq > view->modseq ||
+			   (kept->modseq == view->modseq && kept->is_looked >= is_looked(view)));
+	pthread_mutex_unlock(&cache->lock);
+	return is_known;
+}
+
+static struct kept *kept_of(const struct imap_view *view)
 {
 	size_t size = view->count * sizeof(*view->uids);
-	struct kept *kept;
+	struct kept *kept = mem_alloc(sizeof(*kept) + size);
 
-	if (view->count == 0 || size > IMAP_UID_CACHE_SIZE_MAX)
-		return;
-	kept = mem_alloc(sizeof(*kept) + size);
+	*kept = (struct kept){ .account = view->account,
+		.uidvalidity = view->uidvalidity,
+		.mailbox = view->mailbox,
+		.modseq = view->modseq,
+		.is_looked = is_looked(view),
+		.unseen_first = view->unseen_first,
+		.count = view->count };
 	atomic_init(&kept->references, 1);
-	kept->account = view->account;
-	kept->uidvalidity = view->uidvalidity;
-	kept->mailbox = view->mailbox;
-	kept->modseq = view->modseq;
-	kept->count = view->count;
 	memcpy(kept->uids, view->uids, size);
+	for (size_t i = 0; kept->is_looked && i < view->keyword_count; i++)
+		buffer_append(&kept->keywords, view->keywords[i], strlen(view->keywords[i]) + 1);
+	return kept;
+}
+
+void imap_uid_cache_put(struct imap_uid_cache *cache, const struct imap_view *view)
+{
+	struct kept *kept;
+	size_t size;
+
+	if (view->count == 0 || view->count > IMAP_UID_CACHE_SIZE_MAX / sizeof(*view->uids) ||
+		view->vanished.count > 0 || is_known(cache, view))
+		return;
+	kept = kept_of(view);
+	size = size_of(kept);
+	if (size > IMAP_UID_CACHE_SIZE_MAX) {
+		kept_release(kept);
+		return;
+	}
 	pthread_mutex_lock(&cache->lock);
 	empty(cache, slot_of(cache, view));
 	while (cache->size + size > IMAP_UID_CACHE_SIZE_MAX)

@@ -236,6 +236,8 @@ static int gather(struct imap_view *view, struct mail *mail, struct kv_txn *kv, 
 		goto out;
 	if (view->vanished.count == 0)
 		view->vanished_since = view->modseq;
+	view->gathered_count +=
+		gathering.vanished.count + gathering.changed.count + gathering.arrived.count;
 	sort_into(&gathering.vanished, &view->vanished);
 	sort_into(&gathering.changed, &view->changed);
 	view_append(view, &gathering.arrived);
@@ -300,6 +302,17 @@ static bool keyword_is_known(const struct imap_view *view, struct bytes name)
 	return false;
 }
 
+bool imap_view_add_keyword(struct imap_view *view, struct bytes name)
+{
+	if (view->keyword_count == IMAP_KEYWORD_COUNT_MAX || keyword_is_known(view, name))
+		return false;
+	mem_grow((void **)&view->keywords, &view->keyword_room, view->keyword_count + 1,
+		sizeof(*view->keywords));
+	view->keywords[view->keyword_count] = mem_zalloc(name.len + 1);
+	memcpy(view->keywords[view->keyword_count++], name.ptr, name.len);
+	return true;
+}
+
 bool imap_view_note_keywords(struct imap_view *view, const struct message_record *message)
 {
 	bool is_news = false;
@@ -307,15 +320,9 @@ bool imap_view_note_keywords(struct imap_view *view, const struct message_record
 	for (size_t i = 0; i < message->flag_count; i++) {
 		const struct flag_state *flag = &message->flags[i];
 
-		if (!flag->is_set || bytes_peek(flag->name) == '\\' ||
-			view->keyword_count == IMAP_KEYWORD_COUNT_MAX ||
-			keyword_is_known(view, flag->name))
-			continue;
-		mem_grow((void **)&view->keywords, &view->keyword_room, view->keyword_count + 1,
-			sizeof(*view->keywords));
-		view->keywords[view->keyword_count] = mem_zalloc(flag->name.len + 1);
-		memcpy(view->keywords[view->keyword_count++], flag->name.ptr, flag->name.len);
-		is_news = true;
+		if (flag->is_set && bytes_peek(flag->name) != '\\' &&
+			imap_view_add_keyword(view, flag->name))
+			is_news = true;
 	}
 	return is_news;
 }

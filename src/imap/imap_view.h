@@ -34,6 +34,7 @@ struct imap_view {
 	size_t room;
 	size_t told_count; /* EXISTS as last sent */
 	uint64_t modseq;
+	size_t gathered_count; /* changes taken in since it was kept last (imap_uid_cache.h) */
 
 	struct uid_set vanished;
 	uint64_t vanished_since; /* all of them vanished after this modseq ... */
@@ -67,6 +68,12 @@ struct imap_view {
 	char **keywords; /* as last told in FLAGS, without regard to case */
 	size_t keyword_count;
 	size_t keyword_room;
+
+	/* What SELECT found when it looked at the first messages: these keywords and the first that
+	 * is unseen, or 0; as of this modseq. 0: it has not looked, or for another than the owner.
+	 */
+	uint64_t looked_modseq;
+	uint32_t unseen_first;
 };
 
 struct imap_view *imap_view_new(
@@ -105,6 +112,8 @@ size_t imap_view_range(
 /* Takes the messages of `uids` out; what is left is moved, not looked at. */
 void imap_view_remove(struct imap_view *view, const struct uid_set *uids);
 
+/* False if it is known, or there are too many. */
+bool imap_view_add_keyword(struct imap_view *view, struct bytes name);
 /* Notes the keywords among the message's flags; true if some were not known. */
 bool imap_view_note_keywords(struct imap_view *view, const struct message_record *message);
 bool imap_view_is_recent(const struct imap_view *view, uint32_t uid);

@@ -119,33 +119,41 @@ static void output_drop(struct net_connection *connection)
 	buffer_deinit(&connection->output);
 }
 
-void connection_flush(struct net_connection *connection)
+/* Sends as much of *rest as goes now, and takes it off. */
+static void send_now(struct net_connection *connection, struct bytes *rest)
 {
-	uint64_t sent_size = 0;
+	size_t size = rest->len;
 
-	if (connection->is_held)
-		return;
-	while (connection_pending(connection) > 0 && !connection->is_broken) {
-		struct bytes rest = buffer_bytes(&connection->output);
+	while ((rest->len > 0 || net_stream_unsent(&connection->stream) > 0) &&
+		!connection->is_broken) {
 		enum net_io io;
 		size_t n;
 
-		if (connection->output_start > 0)
-			bytes_skip(&rest, connection->output_start);
-		io = net_stream_write(&connection->stream, rest, &n);
+		io = net_stream_write(&connection->stream, *rest, &n);
 		if (io == NET_IO_WANT_WRITE || io == NET_IO_WANT_READ) {
 			connection->is_blocked = true;
 			break;
 		}
 		if (io != NET_IO_OK)
 			connection->is_broken = true;
-		connection->output_start += n;
-		sent_size += n;
+		bytes_skip(rest, n);
 	}
-	if (sent_size > 0) {
+	if (rest->len < size) {
 		connection->activity_ms = clock_monotonic_ms();
-		atomic_fetch_add(&connection->server->output_size, sent_size);
+		atomic_fetch_add(&connection->server->output_size, size - rest->len);
 	}
+}
+
+void connection_flush(struct net_connection *connection)
+{
+	struct bytes rest = buffer_bytes(&connection->output);
+
+	if (connection->is_held)
+		return;
+	if (connection->output_start > 0)
+		bytes_skip(&rest, connection->output_start);
+	send_now(connection, &rest);
+	connection->output_start = connection->output.len - rest.len;
 	if (connection_pending(connection) == 0 || connection->is_broken)
 		output_drop(connection);
 	else if (connection->output_start * 2 > connection->output.len) {
@@ -158,12 +166,18 @@ void net_connection_write(struct net_connection *connection, struct bytes bytes)
 {
 	pthread_mutex_lock(&connection->mutex);
 	if (!connection->is_broken && !connection->is_closed) {
-		buffer_append_bytes(&connection->output, bytes);
-		if (connection_pending(connection) >= NET_FLUSH_SIZE && !connection->is_blocked) {
+		bool may_send = !connection->is_blocked && !connection->is_held;
+
+		/* Much goes out from where it lies; only what the socket does not take is kept. */
+		if (may_send && bytes.len >= NET_FLUSH_SIZE && connection_pending(connection) == 0)
+			send_now(connection, &bytes);
+		if (bytes.len > 0 && !connection->is_broken)
+			buffer_append_bytes(&connection->output, bytes);
+		if (may_send && connection_pending(connection) >= NET_FLUSH_SIZE &&
+			!connection->is_blocked)
 			connection_flush(connection);
-			if (connection->is_blocked)
-				connection_post(connection);
-		}
+		if (may_send && connection->is_blocked)
+			connection_post(connection);
 	}
 	pthread_mutex_unlock(&connection->mutex);
 }

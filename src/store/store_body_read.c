@@ -55,13 +55,13 @@ int body_unpack(
 	return 0;
 }
 
-static int frame_read(struct store *store, const struct body_row *row, const struct guid *guid,
-	struct buffer *out)
+/* The body as it is stored, borrowed from *frame_bytes, which is the caller's in any case;
+ * *flags_r: of its frame. ERR_NOT_FOUND: its segment was reclaimed. */
+static int stored_read(struct store *store, const struct body_row *row, const struct guid *guid,
+	struct buffer *frame_bytes, struct bytes *stored_r, uint8_t *flags_r)
 {
 	struct log_segment *segment = log_acquire(&store->log, row->segment);
-	struct buffer frame_bytes = { 0 };
 	struct frame frame;
-	struct bytes stored;
 	int rc = ERR_CORRUPT;
 
 	if (segment == NULL)
@@ -69,14 +69,27 @@ static int frame_read(struct store *store, const struct body_row *row, const str
 	if (row->stored_size >= FRAME_BODY_PREFIX_SIZE &&
 		row->stored_size <= FRAME_PAYLOAD_SIZE_MAX)
 		rc = segment_read_body(segment->fd, store->log.store, row->offset,
-			(uint32_t)row->stored_size, &frame, &frame_bytes, &stored);
+			(uint32_t)row->stored_size, &frame, frame_bytes, stored_r);
 	log_release(&store->log, segment);
-	if (rc == 0 && memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0)
-		rc = ERR_CORRUPT;
-	if (rc == 0) {
-		bytes_skip(&stored, FRAME_BODY_PREFIX_SIZE);
-		rc = body_unpack(store, frame.flags, stored, row->size, out);
-	}
+	if (rc < 0)
+		return rc;
+	if (memcmp(stored_r->ptr, guid->bytes, sizeof(guid->bytes)) != 0)
+		return ERR_CORRUPT;
+	bytes_skip(stored_r, FRAME_BODY_PREFIX_SIZE);
+	*flags_r = frame.flags;
+	return 0;
+}
+
+static int frame_read(struct store *store, const struct body_row *row, const struct guid *guid,
+	struct buffer *out)
+{
+	struct buffer frame_bytes = { 0 };
+	struct bytes stored;
+	uint8_t flags;
+	int rc = stored_read(store, row, guid, &frame_bytes, &stored, &flags);
+
+	if (rc == 0)
+		rc = body_unpack(store, flags, stored, row->size, out);
 	buffer_deinit(&frame_bytes);
 	return rc;
 }
@@ -225,26 +238,15 @@ int store_body_read_head(
 static int packed_read(struct store *store, const struct body_row *row, const struct guid *guid,
 	struct buffer *out)
 {
-	struct log_segment *segment = log_acquire(&store->log, row->segment);
 	struct buffer frame_bytes = { 0 };
-	struct frame frame;
 	struct bytes stored;
-	int rc = ERR_NOT_FOUND;
+	uint8_t flags;
+	int rc = stored_read(store, row, guid, &frame_bytes, &stored, &flags);
 
-	if (segment == NULL)
-		return rc;
-	if (row->stored_size >= FRAME_BODY_PREFIX_SIZE &&
-		row->stored_size <= FRAME_PAYLOAD_SIZE_MAX)
-		rc = segment_read_body(segment->fd, store->log.store, row->offset,
-			(uint32_t)row->stored_size, &frame, &frame_bytes, &stored);
-	log_release(&store->log, segment);
-	if (rc == 0 && ((frame.flags & FRAME_ZSTD) == 0 ||
-			       memcmp(stored.ptr, guid->bytes, sizeof(guid->bytes)) != 0))
+	if (rc == 0 && (flags & FRAME_ZSTD) == 0)
 		rc = ERR_NOT_FOUND;
-	if (rc == 0) {
-		bytes_skip(&stored, FRAME_BODY_PREFIX_SIZE);
+	if (rc == 0)
 		buffer_append_bytes(out, stored);
-	}
 	buffer_deinit(&frame_bytes);
 	return rc;
 }

@@ -101,6 +101,64 @@ static void what_was_kept_last_stays(void **state)
 	imap_uid_cache_free(&cache);
 }
 
+/* What a view of it gets of what SELECT looked for. */
+static void expect_looked(struct imap_uid_cache *cache, uint32_t seen_account, uint64_t modseq_max,
+	uint32_t unseen_first, size_t keyword_count)
+{
+	struct imap_view *view = view_of(7, 5, 1);
+
+	view->seen_account = seen_account;
+	assert_true(imap_uid_cache_take(cache, view, modseq_max));
+	assert_int_equal(view->unseen_first, unseen_first);
+	assert_int_equal(view->keyword_count, keyword_count);
+	assert_int_equal(view->looked_modseq, unseen_first == 0 ? 0 : modseq_max);
+	if (keyword_count > 0) {
+		assert_string_equal(view->keywords[0], "Work");
+		assert_string_equal(view->keywords[1], "$Forwarded");
+	}
+	imap_view_free(&view);
+}
+
+static void what_select_looked_for_is_given_to_the_owner_while_nothing_changed(void **state)
+{
+	struct imap_uid_cache *cache = imap_uid_cache_new();
+	struct imap_view *view = full_view_of(1, 10, 3, 100);
+
+	(void)state;
+	view->looked_modseq = 100;
+	view->unseen_first = 11;
+	assert_true(imap_view_add_keyword(view, BYTES_LITERAL("Work")));
+	assert_false(imap_view_add_keyword(view, BYTES_LITERAL("work")));
+	assert_true(imap_view_add_keyword(view, BYTES_LITERAL("$Forwarded")));
+	imap_uid_cache_put(cache, view);
+	expect_looked(cache, 0, 100, 11, 2);
+	expect_looked(cache, 0, 101, 0, 0);
+	expect_looked(cache, 9, 100, 0, 0);
+	/* Nor is it lost to one who knows no more than the UIDs, but to one who knows later ones.
+	 */
+	view->looked_modseq = 0;
+	imap_uid_cache_put(cache, view);
+	expect_looked(cache, 0, 100, 11, 2);
+	view->modseq = 101;
+	imap_uid_cache_put(cache, view);
+	expect_looked(cache, 0, 101, 0, 0);
+	imap_view_free(&view);
+	imap_uid_cache_free(&cache);
+}
+
+static void a_view_with_what_vanished_is_not_kept(void **state)
+{
+	struct imap_uid_cache *cache = imap_uid_cache_new();
+	struct imap_view *view = full_view_of(1, 10, 3, 100);
+
+	(void)state;
+	uid_set_add(&view->vanished, 11, 11);
+	imap_uid_cache_put(cache, view);
+	assert_int_equal(given(cache, 7, 5, 1, 100), 0);
+	imap_view_free(&view);
+	imap_uid_cache_free(&cache);
+}
+
 /* Each tenth of the limit: no more than ten at once, and the one kept last among them. */
 static void all_together_are_bounded(void **state)
 {
@@ -189,14 +247,58 @@ static void who_selects_again_sees_what_is_there(void **state)
 	imap_fixture_stop(&server);
 }
 
+#define FLAGS_OF "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft"
+
+static void who_selects_again_is_told_of_flags_as_they_are(void **state)
+{
+	struct imap_fixture server;
+	struct net_client *reader, *writer;
+
+	(void)state;
+	imap_fixture_start(&server);
+	writer = log_in(&server);
+	for (int i = 0; i < 20; i++)
+		act(writer, "APPEND INBOX {5+}\r\na: b\n", "");
+	act(writer, "SELECT INBOX", "");
+	act(writer, "STORE 1 +FLAGS (\\Seen Work)", "");
+	reader = log_in(&server);
+	for (int i = 0; i < 3; i++) {
+		assert_true(act(reader, "SELECT INBOX", FLAGS_OF " Work)"));
+		assert_true(act(reader, "SELECT INBOX", "* OK [UNSEEN 2] First unseen"));
+	}
+	act(writer, "STORE 2 +FLAGS (\\Seen Later)", "");
+	for (int i = 0; i < 3; i++) {
+		assert_true(act(reader, "EXAMINE INBOX", FLAGS_OF " Work Later)"));
+		assert_true(act(reader, "EXAMINE INBOX", "* OK [UNSEEN 3] First unseen"));
+	}
+	/* So much changes while it is selected that its UIDs are kept at the end. */
+	act(writer, "STORE 1:* +FLAGS (\\Seen \\Deleted)", "");
+	act(writer, "STORE 3 -FLAGS (\\Deleted)", "");
+	act(writer, "STORE 1:2 -FLAGS (Work Later)", "");
+	act(writer, "CLOSE", "");
+	for (int i = 0; i < 3; i++) {
+		assert_true(act(reader, "SELECT INBOX", FLAGS_OF ")"));
+		assert_true(act(reader, "EXAMINE INBOX", "* 1 EXISTS"));
+		assert_false(act(reader, "SELECT INBOX", "* OK [UNSEEN 1] First unseen"));
+	}
+	expect_there(reader, "* 1 EXISTS", "* SEARCH 3");
+	net_client_free(&reader);
+	net_client_free(&writer);
+	imap_fixture_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_that_very_mailbox_is_given),
 		cmocka_unit_test(what_a_snapshot_does_not_show_is_not_given),
 		cmocka_unit_test(what_was_kept_last_stays),
+		cmocka_unit_test(
+			what_select_looked_for_is_given_to_the_owner_while_nothing_changed),
+		cmocka_unit_test(a_view_with_what_vanished_is_not_kept),
 		cmocka_unit_test(all_together_are_bounded),
 		cmocka_unit_test(who_selects_again_sees_what_is_there),
+		cmocka_unit_test(who_selects_again_is_told_of_flags_as_they_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

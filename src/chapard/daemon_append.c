@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mail/uid_authority.h"
+#include "store/store.h"
 #include "sync/account_filter.h"
 #include "sync/forward.h"
 
@@ -138,6 +139,10 @@ int daemon_route_append(void *context, uint32_t account, struct id128 mailbox,
 	pthread_mutex_unlock(&daemon->peers.lock);
 	if (peer == NULL)
 		return ERR_UNAVAILABLE;
+	if (store_group_is_on(mail_store(daemon->mail))) {
+		channel_release(peer->channel);
+		return ERR_TIMEOUT;
+	}
 	if (stamp_is_none(*instance))
 		*instance = mail_stamp_new(daemon->mail, header.clock_last);
 	forward.account = header.name;

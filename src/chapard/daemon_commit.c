@@ -55,7 +55,7 @@ int daemon_acknowledge(void *context, uint32_t account, uint64_t sequence, struc
 	size_t count;
 	int result = 0;
 
-	if (!daemon->peers.has_sync || name_read(daemon, account, &header) < 0)
+	if (name_read(daemon, account, &header) < 0)
 		return 0;
 	count = confirmers_hold(daemon, header.name, confirmers);
 	for (size_t i = 0; i < count; i++) {

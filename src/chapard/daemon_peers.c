@@ -95,15 +95,16 @@ static struct daemon_peer *peer_find(struct daemon_peers *peers, const char *nam
 }
 
 /* So that commits need no lock where nothing is asked of peers. */
-static void note_kinds(struct daemon_peers *peers)
+static void note_kinds(struct daemon *daemon)
 {
+	struct daemon_peers *peers = &daemon->peers;
 	bool has_sync = false, has_authority = false;
 
 	for (size_t i = 0; i < peers->count; i++) {
 		has_sync = has_sync || peers->list[i]->peer->commit == CONFIG_COMMIT_SYNC;
 		has_authority = has_authority || peers->list[i]->peer->uid_authority;
 	}
-	peers->has_sync = has_sync;
+	mail_set_acknowledging(daemon->mail, has_sync);
 	peers->has_authority = has_authority;
 }
 
@@ -128,7 +129,7 @@ static int peer_add(struct daemon *daemon, struct config_peer *config, bool is_o
 	mem_grow((void **)&peers->list, &peers->room, peers->count + 1,
 		sizeof(struct daemon_peer *));
 	peers->list[peers->count++] = peer;
-	note_kinds(peers);
+	note_kinds(daemon);
 	return 0;
 }
 
@@ -263,7 +264,7 @@ static int change_remove(struct daemon *daemon, struct daemon_peer *peer, struct
 	for (size_t i = 0; i < peers->count; i++)
 		if (peers->list[i] == peer)
 			peers->list[i] = peers->list[--peers->count];
-	note_kinds(peers);
+	note_kinds(daemon);
 	peer_free(peer); /* saves its cursor once more: it goes with the rest */
 	return peer_definition_forget(daemon->mail, name, error);
 }

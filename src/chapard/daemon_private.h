@@ -47,7 +47,6 @@ struct daemon_peers {
 	pthread_mutex_t lock;
 	struct daemon_peer **list;
 	size_t count, room;
-	_Atomic bool has_sync;      /* one of them is to confirm commits */
 	_Atomic bool has_authority; /* one of them takes part in giving UIDs */
 };
 

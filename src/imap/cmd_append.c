@@ -1,11 +1,14 @@
 /* APPEND, with MULTIAPPEND and CATENATE (RFC 3501, 6.3.11; RFC 3502; RFC 4315; RFC 4469). */
 #include "imap/imap_append.h"
 #include "imap/imap_commands.h"
+#include "imap/imap_group.h"
 #include "imap/imap_quota.h"
 #include "imap/imap_reply.h"
+#include "imap/imap_server_private.h"
 #include "imap/imap_target.h"
 
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "mail/quota.h"
 
 #include <stdlib.h>
@@ -15,7 +18,9 @@
 struct appends {
 	struct imap_append *items;
 	size_t count, room;
-	size_t size; /* bytes of all messages that were put together */
+	size_t size;       /* bytes of all messages that were put together */
+	struct mail *mail; /* while they are made ready ... */
+	_Atomic int rc;    /* ... and an error of one of them */
 };
 
 static void appends_deinit(struct appends *appends)
@@ -43,12 +48,12 @@ static int parse_messages(struct imap_parser *args, struct appends *appends)
  * CATENATE makes much of little input: the messages of one command have to be as small in all as if
  * they had been sent.
  */
-static int prepare(struct imap_session *session, struct appends *appends, const char **answer_r)
+static int join(struct imap_session *session, struct appends *appends, const char **answer_r)
 {
 	size_t size_max = session->options->append_size_max + IMAP_UNIT_SIZE_SLACK;
 
 	for (size_t i = 0; i < appends->count; i++) {
-		int rc = imap_append_prepare(session, &appends->items[i], answer_r);
+		int rc = imap_append_join(session, &appends->items[i], answer_r);
 
 		if (rc < 0)
 			return rc;
@@ -59,6 +64,31 @@ static int prepare(struct imap_session *session, struct appends *appends, const 
 		}
 	}
 	return 0;
+}
+
+static void prepare_one(void *context, size_t index)
+{
+	struct appends *appends = context;
+	int rc = imap_append_prepare(appends->mail, &appends->items[index]);
+
+	if (rc < 0)
+		appends->rc = rc;
+}
+
+/* Of many messages that is most of the work, and several threads share it. */
+static int prepare(struct imap_session *session, struct appends *appends)
+{
+	bool has_helpers = appends->count > 1 && imap_helpers_take(session->server);
+
+	appends->mail = session->mail;
+	if (has_helpers) {
+		parallel_run(appends->count, prepare_one, appends);
+		imap_helpers_give(session->server);
+	} else {
+		for (size_t i = 0; i < appends->count; i++)
+			prepare_one(appends, i);
+	}
+	return appends->rc;
 }
 
 /* What cannot fit is refused before its bodies are compressed; the commit decides all the same. */
@@ -130,11 +160,19 @@ static enum net_result append_run(
 	if (answer != NULL)
 		return imap_no(session, "%s", answer);
 	if (rc == 0)
-		rc = prepare(session, appends, &answer);
+		rc = join(session, appends, &answer);
 	if (rc < 0 && answer != NULL)
 		return imap_no(session, "%s", answer);
 	if (rc == 0)
+		rc = prepare(session, appends);
+	if (rc == 0)
 		rc = append_to(session, appends, &target, &error, &uidvalidity, &uid);
+	if (rc == ERR_TIMEOUT && store_group_is_on(mail_store(session->mail))) {
+		/* Another node is to be asked first. */
+		if (imap_group_leave(session) < 0)
+			return imap_bye(session, IMAP_GROUP_LOST_TEXT);
+		rc = append_to(session, appends, &target, &error, &uidvalidity, &uid);
+	}
 	if (rc == ERR_NOT_FOUND)
 		return imap_no_destination(session, name);
 	if (rc < 0)
@@ -146,15 +184,27 @@ static enum net_result append_run(
 		uid + (uint32_t)appends->count - 1);
 }
 
+/* Before anything is read, which may show what the group did. A large one lets others in first. */
+static int join_or_leave(struct imap_session *session, const struct appends *appends, size_t size)
+{
+	bool is_small = appends->count <= IMAP_GROUP_MESSAGE_COUNT_MAX &&
+			size <= IMAP_GROUP_REQUEST_SIZE_MAX && !appends->items[0].is_catenated;
+
+	return is_small ? imap_group_join(session) : imap_group_leave(session);
+}
+
 enum net_result cmd_append(struct imap_session *session, struct imap_parser *args)
 {
 	struct appends appends = { 0 };
+	size_t size = args->rest.len;
 	enum net_result result;
 	struct bytes name;
 
 	if (imap_parse_space(args) < 0 || imap_parse_mailbox(args, &name) < 0 ||
 		parse_messages(args, &appends) < 0)
 		result = imap_bad_args(session, args);
+	else if (join_or_leave(session, &appends, size) < 0)
+		result = imap_bye(session, IMAP_GROUP_LOST_TEXT);
 	else
 		result = append_run(session, &appends, name);
 	appends_deinit(&appends);

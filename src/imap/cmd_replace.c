@@ -38,9 +38,11 @@ static enum net_result replace_run(
 	if (rc == 0 && (answer = imap_append_refusal(append, &target)) != NULL)
 		return imap_no(session, "%s", answer);
 	if (rc == 0)
-		rc = imap_append_prepare(session, append, &answer);
+		rc = imap_append_join(session, append, &answer);
 	if (rc < 0 && answer != NULL)
 		return imap_no(session, "%s", answer);
+	if (rc == 0)
+		rc = imap_append_prepare(session->mail, append);
 	if (rc == 0) {
 		to = imap_target_place(&target);
 		rc = shared_replace(session->mail, &from, old, &to, &append->message, &error,

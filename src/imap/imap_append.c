@@ -292,18 +292,22 @@ static int join(struct joining *joining, struct bytes *raw_r)
 	return rc;
 }
 
-int imap_append_prepare(
+int imap_append_join(
 	struct imap_session *session, struct imap_append *append, const char **answer_r)
 {
 	struct joining joining = { .session = session, .append = append, .answer = answer_r };
-	struct bytes raw;
 	int rc;
 
 	*answer_r = NULL;
-	rc = join(&joining, &raw);
+	rc = join(&joining, &append->raw);
 	imap_body_deinit(&joining.source);
-	if (rc == 0)
-		rc = mail_body_prepare(session->mail, raw, &append->body);
+	return rc;
+}
+
+int imap_append_prepare(struct mail *mail, struct imap_append *append)
+{
+	int rc = mail_body_prepare(mail, append->raw, &append->body);
+
 	append->message.body = append->body;
 	return rc;
 }

@@ -24,6 +24,7 @@ struct imap_append {
 	bool is_catenated;
 	bool is_binary;       /* some of it came as "~{}": it may hold NUL */
 	struct buffer joined; /* the message, where it is not one literal */
+	struct bytes raw;     /* the message, borrowed from `joined` or the command */
 	struct mail_body *body;
 };
 
@@ -31,12 +32,13 @@ struct imap_append {
 int imap_parse_append(struct imap_parser *args, struct imap_append *append);
 
 /*
- * Puts the message together and makes it ready for the store. On an error *answer_r is the code and
- * text that says why it cannot be ("[BADURL ...] ..."), in the session's arena, or NULL for errors
- * of ours (imap_fail()).
+ * Puts the message together. On an error *answer_r is the code and text that says why it cannot be
+ * ("[BADURL ...] ..."), in the session's arena, or NULL for errors of ours (imap_fail()).
  */
-int imap_append_prepare(
+int imap_append_join(
 	struct imap_session *session, struct imap_append *append, const char **answer_r);
+/* Then makes it ready for the store: hashes and compresses it. Any thread. */
+int imap_append_prepare(struct mail *mail, struct imap_append *append);
 
 void imap_append_deinit(struct imap_append *append);
 

@@ -19,7 +19,7 @@
 
 static const struct imap_command commands[] = {
 	/* name          allowed in states       preconditions   handler */
-	{ "APPEND", USER, 0, cmd_append },
+	{ "APPEND", USER, JOINS, cmd_append },
 	{ "AUTHENTICATE", IMAP_NOT_AUTHENTICATED, 0, cmd_authenticate },
 	{ "CANCELUPDATE", IMAP_SELECTED, READS, cmd_cancelupdate },
 	{ "CAPABILITY", ANY, READS, cmd_capability },

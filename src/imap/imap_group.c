@@ -16,7 +16,8 @@ int imap_group_join(struct imap_session *session)
 	store_group_get_extent(store, &age_ms, &size);
 	if (age_ms >= GROUP_AGE_MS_MAX || size >= GROUP_SIZE_MAX)
 		rc = imap_group_leave(session);
-	if (rc < 0 || store_group_is_on(store) || !net_connection_has_more(session->connection))
+	if (rc < 0 || store_group_is_on(store) || !net_connection_has_more(session->connection) ||
+		mail_is_acknowledging(session->mail))
 		return rc;
 	net_connection_hold(session->connection);
 	store_group_begin(store);

@@ -10,6 +10,7 @@
 #include "mail/uid_authority.h"
 #include "mail/watch_note.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct mail {
@@ -23,6 +24,7 @@ struct mail {
 	void *append_router_context;
 	mail_acknowledger *acknowledger;
 	void *acknowledger_context;
+	atomic_bool is_acknowledging;
 	struct quota_limits quota_defaults;
 	struct watchers *watchers;
 	struct mail_summaries *summaries;
@@ -172,11 +174,22 @@ void mail_set_acknowledger(struct mail *mail, mail_acknowledger *function, void 
 {
 	mail->acknowledger = function;
 	mail->acknowledger_context = context;
+	mail_set_acknowledging(mail, function != NULL);
+}
+
+void mail_set_acknowledging(struct mail *mail, bool is_on)
+{
+	atomic_store(&mail->is_acknowledging, is_on);
+}
+
+bool mail_is_acknowledging(const struct mail *mail)
+{
+	return atomic_load(&mail->is_acknowledging);
 }
 
 int mail_acknowledge(struct mail *mail, uint32_t account, uint64_t sequence, struct error *error)
 {
-	if (mail->acknowledger == NULL)
+	if (!mail_is_acknowledging(mail))
 		return 0;
 	return mail->acknowledger(mail->acknowledger_context, account, sequence, error);
 }

@@ -55,6 +55,12 @@ typedef int mail_acknowledger(
 	void *context, uint32_t account, uint64_t sequence, struct error *error);
 void mail_set_acknowledger(struct mail *mail, mail_acknowledger *function, void *context);
 /*
+ * Whether it is called, as at first if there is one; any thread. While it is, users' commits must
+ * not be a group (store_group_begin()): it would wait for what nobody sees yet.
+ */
+void mail_set_acknowledging(struct mail *mail, bool is_on);
+bool mail_is_acknowledging(const struct mail *mail);
+/*
  * A peer sends the account's changes in parts, and has sent one just now: the copy is between two
  * states of the peer's. Forgotten when it ends, or when the next part does not come for
  * MAIL_PARTIAL_MS_MAX. In memory only; any thread.
@@ -161,7 +167,9 @@ int mailbox_append(struct mail *mail, uint32_t account, struct id128 mailbox,
  * Asked before a single message is appended: may have another node append it, which then gives its
  * UID (mail/uid_authority.h). 0: it is there, and shown here by now, with the place in *placed_r.
  * ERR_UNAVAILABLE: it is to be appended here; as *instance, if that was set, for it may be
- * there already. Runs on the caller's thread and may wait. Before any other thread uses `mail`.
+ * there already. ERR_TIMEOUT: it would have to wait, and the caller's commits are a group
+ * (store_group_begin()), which must not: to be asked again when that has ended. Runs on the
+ * caller's thread and may wait else. Before any other thread uses `mail`.
  */
 struct message_place {
 	uint32_t uidvalidity;

@@ -148,6 +148,64 @@ class Authority(chapar.TestCase):
                 client.command("APPEND INBOX", message("number %d" % number))
             self.assertEqual(len(snapshot(self.b, "alice")["INBOX"][2]), number + 1)
 
+    def test_a_synchronous_commit_waits_for_each_of_the_commands_sent_together(self):
+        self.set_commit("refuse")
+        self.nodes.start("alice")
+        self.wait_up()
+        raw = message("together")
+        with self.a.imap("alice") as client:
+            client.command("APPEND INBOX", raw)
+            client.select()
+            for is_up in (True, False):
+                if not is_up:
+                    self.b.kill()
+                first = client.tag_count + 1
+                client.tag_count += 4
+                client.socket.sendall(b"".join([
+                    b"t%d STORE 1 +FLAGS.SILENT (a%d)\r\n" % (first, is_up),
+                    b"t%d STORE 1 +FLAGS.SILENT (b%d)\r\n" % (first + 1, is_up),
+                    b"t%d APPEND INBOX {%d+}\r\n%s\r\n" % (first + 2, len(raw), raw),
+                    b"t%d NOOP\r\n" % (first + 3),
+                ]))
+                answers = [client.finish("t%d" % (first + i))[0] for i in range(4)]
+                self.assertEqual(answers, ["OK" if is_up else "NO"] * 3 + ["OK"])
+                if is_up:
+                    entries = snapshot(self.b, "alice")["INBOX"][2]
+                    self.assertEqual(len(entries), 2)
+
+    def test_appends_sent_together_on_both_nodes_conflict_in_no_uid(self):
+        self.nodes.start("alice")
+        self.wait_up()
+        taken = {node.name: [] for node in self.nodes.nodes}
+        failures = []
+
+        def work(node):
+            try:
+                with node.imap("alice") as client:
+                    for number in range(10):
+                        subjects = ["%s %d %d" % (node.name, number, i) for i in range(8)]
+                        first = client.tag_count + 1
+                        client.tag_count += len(subjects)
+                        client.socket.sendall(b"".join(
+                            b"t%d APPEND INBOX {%d+}\r\n%s\r\n"
+                            % (first + i, len(message(subject)), message(subject))
+                            for i, subject in enumerate(subjects)
+                        ))
+                        for i, subject in enumerate(subjects):
+                            assert client.finish("t%d" % (first + i))[0] == "OK"
+                            taken[node.name].append(subject)
+            except Exception as error:  # told by the main thread
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(node,)) for node in self.nodes.nodes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        self.check_without_conflicts(taken)
+
     def test_a_synchronous_commit_that_is_not_confirmed_is_refused_or_accepted(self):
         self.set_commit("refuse")
         self.nodes.start("alice")

@@ -8,7 +8,7 @@ import random
 import threading
 
 import chapar_test as chapar
-from chapar_test import message
+from chapar_test import message, snapshot
 
 MESSAGES = 50
 ROUNDS = 4
@@ -71,6 +71,66 @@ class Pipelined(chapar.TestCase):
             self.assertIn(b"* 3 EXPUNGE", seen)
             self.assertIn(b"\\Answered", seen)
             client.command("STORE 1:* -FLAGS.SILENT (k)")
+
+    def test_appends_are_told_in_order_and_seen_at_once(self):
+        with self.server.imap("alice") as client, self.server.imap("alice") as other:
+            client.select()
+            other.select()
+            first = MESSAGES + 1
+            commands = []
+            for i in range(20):
+                raw = message("p%d" % i).decode()
+                commands.append("APPEND INBOX (k%d) {%d+}\r\n%s" % (i, len(raw), raw))
+            commands[10:10] = [
+                "UID SEARCH UID %d:*" % first,
+                "APPEND nowhere {1+}\r\nx",
+                "STORE %d +FLAGS.SILENT (\\Seen)" % (first + 9),
+            ]
+            answers = pipeline(client, commands)
+            self.assertEqual([status for status, _ in answers],
+                             ["OK"] * 11 + ["NO"] + ["OK"] * 11)
+            self.assertIn(
+                b"* SEARCH " + b" ".join(b"%d" % (first + i) for i in range(10)),
+                b"\n".join(answers[10][1]))
+            other.command("NOOP")
+            self.assertIn(b"* %d EXISTS" % (MESSAGES + 20), b"\n".join(other.untagged))
+            found = other.fetch("%d:*" % first, "FLAGS")
+            for i in range(20):
+                self.assertIn("k%d" % i, found[first + i]["FLAGS"])
+            self.assertIn("\\Seen", found[first + 9]["FLAGS"])
+        self.verify_clean(self.server)
+
+    def test_appends_that_were_answered_survive_kill_9(self):
+        done = []
+
+        def work():
+            try:
+                with self.server.imap("alice") as client:
+                    while True:
+                        subjects = ["s%d" % (len(done) + i) for i in range(20)]
+                        first = client.tag_count + 1
+                        client.tag_count += len(subjects)
+                        client.socket.sendall(b"".join(
+                            b"t%d APPEND INBOX {%d+}\r\n%s\r\n"
+                            % (first + i, len(message(subject)), message(subject))
+                            for i, subject in enumerate(subjects)
+                        ))
+                        for i, subject in enumerate(subjects):
+                            assert client.finish("t%d" % (first + i))[0] == "OK"
+                            done.append(subject)
+            except OSError:
+                pass  # the crash
+
+        for _ in range(2):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join(random.uniform(0.2, 0.8))
+            self.server.kill()
+            thread.join(60)
+            self.server.start()
+            found = {entry[4] for entry in snapshot(self.server, "alice")["INBOX"][2].values()}
+            self.assertEqual(set(done) - found, set())
+        self.verify_clean(self.server)
 
     def test_sessions_that_pipeline_beside_each_other(self):
         errors = []

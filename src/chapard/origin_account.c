@@ -97,7 +97,7 @@ static int foreign_start(struct origin *origin, struct error *error)
 		foreign_exchange_start(origin, FOREIGN_FIRST, is_anew);
 		return ORIGIN_MORE;
 	}
-	rc = origin_foreign_grant(origin->mail, &foreign, error);
+	rc = origin_foreign_grant(origin, &foreign, error);
 	origin->equal_count++;
 	origin->account_next++;
 	return rc < 0 ? rc : ORIGIN_MORE;
@@ -139,7 +139,7 @@ static int foreign_finish(
 		error_set(&result->error, ERR_CORRUPT,
 			"what came is not what the origin says it shows");
 	}
-	return origin_foreign_grant(origin->mail, &foreign, error);
+	return origin_foreign_grant(origin, &foreign, error);
 }
 
 int origin_account_start(struct origin *origin, struct error *error)

@@ -1,6 +1,7 @@
 /*
  * Mailboxes that the user made, renamed or deleted here in others' accounts, told to the origin in
- * the order in which he did it (sync/guest_arrange.h). An act that is settled, taken or not, has no
+ * the order in which he did it (sync/guest_arrange.h), together with what he changed of rights
+ * (origin_acl.c). An act that is settled, taken or not, has no
  * stamp of ours any more, so that what the origin tells of the mailbox counts.
  */
 #include "chapard/origin_private.h"
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mail/forget.h"
+#include "sync/conflict.h"
 #include "sync/guest.h"
 #include "sync/guest_arrange.h"
 
@@ -28,6 +30,17 @@ bool origin_arrange_is_pending(uint64_t writer, const struct mailbox_record *mai
 	return writer != 0 && act.node == writer && act.modseq > SETTLED_MODSEQ;
 }
 
+struct origin_act *origin_act_add(
+	struct origin_hand *hand, struct stamp stamp, struct id128 mailbox)
+{
+	struct origin_act *act;
+
+	mem_grow((void **)&hand->acts, &hand->act_room, hand->act_count + 1, sizeof(*hand->acts));
+	act = &hand->acts[hand->act_count++];
+	*act = (struct origin_act){ .stamp = stamp, .mailbox = mailbox };
+	return act;
+}
+
 struct listing {
 	struct origin_hand *hand;
 	uint64_t writer;
@@ -40,8 +53,7 @@ static int note_pending(void *context, const struct mailbox_record *mailbox)
 
 	if (!origin_arrange_is_pending(listing->writer, mailbox))
 		return 0;
-	mem_grow((void **)&hand->acts, &hand->act_room, hand->act_count + 1, sizeof(*hand->acts));
-	hand->acts[hand->act_count++] = (struct origin_act){ act_of(mailbox), mailbox->id };
+	origin_act_add(hand, act_of(mailbox), mailbox->id);
 	return 0;
 }
 
@@ -61,6 +73,8 @@ int origin_arrange_list(struct origin *origin, struct kv_txn *kv)
 
 	hand->act_count = hand->act_next = 0;
 	rc = account_each_mailbox(kv, hand->account.number, arena, note_pending, &listing);
+	if (rc == 0)
+		rc = origin_acl_list(origin, kv);
 	if (hand->act_count > 1)
 		qsort(hand->acts, hand->act_count, sizeof(*hand->acts), compare_acts);
 	arena_free(&arena);
@@ -216,26 +230,52 @@ static int act_read(struct origin *origin, struct id128 id, struct arena *arena,
 	return rc;
 }
 
-static void tell_refused(
-	struct origin *origin, const struct mailbox_record *mailbox, const struct error *why)
+struct journal {
+	uint64_t peer;
+	struct merge_conflict conflict;
+};
+
+static int journal_run(struct account_write *write, void *context)
 {
+	const struct journal *journal = context;
+
+	return conflict_put(write, journal->peer, &journal->conflict, 1);
+}
+
+int origin_act_refused(struct origin *origin, const struct mailbox_record *mailbox,
+	struct stamp act, const struct error *why, struct error *error)
+{
+	struct journal journal = { origin->peer.node,
+		{ .kind = MERGE_GUEST_REFUSED, .mailbox = mailbox->id, .lost = act } };
 	struct exchange_result result = { .error = *why };
 	const char *account = origin->hand.account.name;
-	char name[MAILBOX_NAME_SIZE_MAX + 1];
+	char name[MAILBOX_NAME_SIZE_MAX + 1], shown[sizeof(name) + ACCOUNT_NAME_SIZE_MAX + 1];
+	uint32_t own;
+	int rc;
 
 	snprintf(name, sizeof(name), "%.*s", BYTES_ARGS(mailbox->name));
-	error_prefix(&result.error,
-		mailbox_is_live(mailbox) ? "mailbox \"%s\" is not made or renamed there"
-					 : "mailbox \"%s\" is not deleted there",
-		name);
+	snprintf(shown, sizeof(shown), "%s/%s", account, name);
+	journal.conflict.name = bytes_of_string(shown);
+	error_prefix(&result.error, "mailbox \"%s\"", name);
 	log_event(LOG_LEVEL_WARNING, "mailbox-act-refused", "account", account, "mailbox", name,
-		"error", why->text, NULL);
+		"error", result.error.text, NULL);
 	if (origin->options.tell != NULL)
 		origin->options.tell(origin->options.context, account, &result);
 	if (origin->first_error.code == 0) {
 		origin->first_error = result.error;
 		error_prefix(&origin->first_error, "%s", account);
 	}
+	rc = mail_account_open(origin->mail, bytes_of_string(origin->user), true, error, &own);
+	return rc < 0 ? rc
+		      : mail_node_commit(origin->mail, own, journal_run, &journal, error, NULL);
+}
+
+static int arrange_refused(struct origin *origin, const struct mailbox_record *mailbox,
+	struct error *why, struct error *error)
+{
+	error_prefix(why, mailbox_is_live(mailbox) ? "it is not made or renamed there"
+						   : "it is not deleted there");
+	return origin_act_refused(origin, mailbox, act_of(mailbox), why, error);
 }
 
 static void note_united(struct origin_hand *hand, struct id128 from, struct id128 to)
@@ -250,13 +290,18 @@ static void note_united(struct origin_hand *hand, struct id128 from, struct id12
 int origin_arrange_step(struct origin *origin, struct error *error)
 {
 	struct origin_hand *hand = &origin->hand;
-	struct id128 id = hand->acts[hand->act_next++].mailbox, there = id;
-	struct arena *arena = arena_new();
+	const struct origin_act act = hand->acts[hand->act_next++];
+	struct id128 id = act.mailbox, there = id;
 	struct mailbox_record mailbox;
 	struct error why = { 0 };
+	struct arena *arena;
 	struct bytes answer;
-	int rc = act_read(origin, id, arena, &mailbox), outcome = 0;
+	int rc, outcome = 0;
 
+	if (act.entry.identifier.len > 0)
+		return origin_acl_step(origin, &act.entry, error);
+	arena = arena_new();
+	rc = act_read(origin, id, arena, &mailbox);
 	if (rc == 0)
 		rc = origin_ask(origin, &answer, error);
 	if (rc == 0) {
@@ -264,10 +309,10 @@ int origin_arrange_step(struct origin *origin, struct error *error)
 		if (outcome == 0)
 			note_united(hand, id, there);
 		else if (guest_is_final(outcome))
-			tell_refused(origin, &mailbox, &why);
-		if (outcome == 0 || guest_is_final(outcome))
+			rc = arrange_refused(origin, &mailbox, &why, error);
+		if (rc == 0 && (outcome == 0 || guest_is_final(outcome)))
 			rc = settle(origin, &mailbox, outcome == 0, error);
-		else
+		else if (rc == 0)
 			origin_hand_put_off(origin, outcome, &why);
 	}
 	arena_free(&arena);

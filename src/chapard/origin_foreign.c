@@ -8,11 +8,6 @@
 
 /* An account-level register, which no exchange of such an account tells. */
 #define FOREIGN_KEY BYTES_LITERAL("foreign")
-/* What can be done off line. Who else has which rights is not known here: that takes the origin. */
-#define FOREIGN_RIGHTS                                                                             \
-	(ACL_LOOKUP | ACL_READ | ACL_SEEN | ACL_WRITE | ACL_INSERT | ACL_CREATE | ACL_DELETE |     \
-		ACL_MARK | ACL_EXPUNGE)
-
 int origin_is_foreign(struct kv_txn *kv, uint32_t account, bool *is_foreign_r)
 {
 	struct arena *arena = arena_new();
@@ -165,30 +160,69 @@ int origin_foreign_prepare(struct origin *origin, const struct origin_foreign *f
 	return rc;
 }
 
-int origin_foreign_grant(
-	struct mail *mail, const struct origin_foreign *foreign, struct error *error)
+struct granting {
+	const struct origin_foreign *foreign;
+	unsigned *rights; /* here, of each mailbox */
+	bool may_administer, lacks_any;
+};
+
+static int grants_read(struct mail *mail, struct granting *granting)
 {
-	const struct foreign_list *mailboxes = foreign->mailboxes;
+	const struct foreign_list *mailboxes = granting->foreign->mailboxes;
 	struct arena *arena = arena_new();
 	struct kv_txn *kv = NULL;
-	uint64_t position;
-	int rc = 0;
+	int rc = mail_read_begin(mail, mail_position(mail), &kv);
 
 	for (size_t i = 0; i < mailboxes->count && rc == 0; i++) {
-		unsigned wanted = mailboxes->list[i].rights & FOREIGN_RIGHTS, rights = 0;
+		bool administers = (mailboxes->list[i].rights & ACL_ADMINISTER) != 0;
 
-		rc = mail_read_begin(mail, mail_position(mail), &kv);
-		if (rc == 0)
-			rc = granted(kv, foreign, mailboxes->list[i].id, arena, &rights);
-		mail_read_end(&kv);
-		if (rc == 0 && rights != wanted)
-			rc = acl_change(mail, foreign->number, mailboxes->list[i].id,
-				bytes_of_string(foreign->user), ACL_SET, wanted, error, &position);
-		/* It went there since it was listed. */
-		if (rc == ERR_NOT_FOUND)
-			rc = 0;
+		rc = granted(
+			kv, granting->foreign, mailboxes->list[i].id, arena, &granting->rights[i]);
+		granting->may_administer |= administers;
+		granting->lacks_any |= administers && (granting->rights[i] & ACL_ADMINISTER) == 0;
 	}
+	mail_read_end(&kv);
 	arena_free(&arena);
+	return rc;
+}
+
+static int grant_one(struct mail *mail, const struct granting *granting, size_t index,
+	const struct acl *entries, struct error *error)
+{
+	const struct origin_foreign *foreign = granting->foreign;
+	unsigned had = granting->rights[index];
+	struct acl_guest_rights rights = { foreign->mailboxes->list[index].id,
+		bytes_of_string(foreign->user),
+		foreign->mailboxes->list[index].rights & ACL_OF_GUEST, entries };
+	int rc;
+
+	/* Not without knowing who else has which rights. */
+	if (entries == NULL && (had & ACL_ADMINISTER) == 0)
+		rights.rights &= ~(unsigned)ACL_ADMINISTER;
+	if (entries == NULL && had == rights.rights)
+		return 0;
+	rc = acl_guest_take(mail, foreign->number, &rights, error);
+	/* It went there since it was listed. */
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int origin_foreign_grant(
+	struct origin *origin, const struct origin_foreign *foreign, struct error *error)
+{
+	size_t count = foreign->mailboxes->count;
+	struct origin_acl told = { .arena = arena_new() };
+	struct granting granting = { .foreign = foreign,
+		.rights = arena_zalloc(told.arena, (count + 1) * sizeof(*granting.rights)) };
+	int rc = grants_read(origin->mail, &granting);
+
+	if (rc == 0 && granting.may_administer)
+		rc = origin_acl_ask(origin, foreign, granting.lacks_any, &told, error);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = grant_one(origin->mail, &granting, i,
+			origin_acl_of(&told, foreign->mailboxes->list[i].id), error);
+	if (rc == 0 && told.is_told)
+		rc = acl_guest_point_put(origin->mail, foreign->number, &told.point, error);
+	arena_free(&told.arena);
 	return rc;
 }
 

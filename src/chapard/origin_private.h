@@ -5,6 +5,8 @@
 #define CHAPAR_CHAPARD_ORIGIN_PRIVATE_H
 
 #include "chapard/origin.h"
+#include "mail/acl_guest.h"
+#include "sync/guest_acl.h"
 #include "sync/responder.h"
 #include "sync/survey.h"
 
@@ -35,9 +37,10 @@ enum foreign_try { FOREIGN_FIRST, FOREIGN_LISTED, FOREIGN_BEGUN_ANEW };
 
 #define HAND_COUNT_MAX 100 /* messages looked up at once */
 
-struct origin_act { /* a mailbox made, renamed or deleted here */
+struct origin_act { /* a mailbox made, renamed or deleted here ... */
 	struct stamp stamp;
 	struct id128 mailbox;
+	struct acl_act entry; /* ... or, if it has an identifier, who may do what with it */
 };
 struct origin_united { /* made here, under a name that another has there */
 	struct id128 from, to;
@@ -117,6 +120,11 @@ void origin_hand_put_off(struct origin *origin, int rc, struct error *why);
 
 /* ---- origin_arrange.c ---- */
 
+struct origin_act *origin_act_add(
+	struct origin_hand *hand, struct stamp stamp, struct id128 mailbox);
+/* Tells the user what the origin did not take, and notes it in his journal. */
+int origin_act_refused(struct origin *origin, const struct mailbox_record *mailbox,
+	struct stamp act, const struct error *why, struct error *error);
 /* Whether the origin is to hear of its name, or that it is deleted. */
 bool origin_arrange_is_pending(uint64_t writer, const struct mailbox_record *mailbox);
 /* The acts of hand->account. Errors of reading. */
@@ -127,6 +135,13 @@ int origin_arrange_step(struct origin *origin, struct error *error);
 int origin_arrange_waits(struct origin *origin, uint32_t account);
 /* Where what is in a mailbox here goes there. */
 struct id128 origin_arrange_home(const struct origin_hand *hand, struct id128 mailbox);
+
+/* ---- origin_acl.c ---- */
+
+/* Adds the changed entries of hand->account to its acts. Errors of reading. */
+int origin_acl_list(struct origin *origin, struct kv_txn *kv);
+/* Tells one of them. */
+int origin_acl_step(struct origin *origin, const struct acl_act *act, struct error *error);
 
 /* origin.c: one request, and its answer, which is borrowed until the next. */
 int origin_ask(struct origin *origin, struct bytes *answer_r, struct error *error);
@@ -144,6 +159,18 @@ struct origin_foreign {
 	const struct foreign_list *mailboxes;
 };
 
+struct origin_acl { /* what the origin told of entries */
+	struct arena *arena;
+	struct guest_acl_list list;
+	struct acl_guest_point point;
+	bool is_told;
+};
+/* origin_acl.c: asks for those that were changed since they were told; `lacks_any`: for all. */
+int origin_acl_ask(struct origin *origin, const struct origin_foreign *foreign, bool lacks_any,
+	struct origin_acl *acl_r, struct error *error);
+/* NULL: nothing was told of it. */
+const struct acl *origin_acl_of(const struct origin_acl *acl, struct id128 mailbox);
+
 /* Whether the account is such a copy. */
 int origin_is_foreign(struct kv_txn *kv, uint32_t account, bool *is_foreign_r);
 /* Finds or makes the copy of an account that the origin tells of. */
@@ -153,9 +180,10 @@ int origin_foreign_open(struct origin *origin, const struct origin_account *thei
  * not here yet. */
 int origin_foreign_prepare(struct origin *origin, const struct origin_foreign *foreign,
 	bool *is_anew_r, struct error *error);
-/* After it: he has the rights that he has there, as far as they can be used here. */
+/* After it: he has the rights that he has there, as far as they can be used here, and sees who else
+ * has which where he may administer. */
 int origin_foreign_grant(
-	struct mail *mail, const struct origin_foreign *foreign, struct error *error);
+	struct origin *origin, const struct origin_foreign *foreign, struct error *error);
 /* Forgets all of it, so that it can be begun anew. */
 int origin_foreign_forget(
 	struct origin *origin, const struct origin_foreign *foreign, struct error *error);

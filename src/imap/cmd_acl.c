@@ -78,7 +78,7 @@ static int read_entries(struct imap_session *session, const struct imap_target *
 
 	if (rc < 0)
 		return rc;
-	rc = acl_read(kv, target->account, target->mailbox.id, session->arena, acl_r);
+	rc = acl_list(kv, target->account, target->mailbox.id, session->arena, acl_r);
 	if (rc == 0)
 		rc = account_load(kv, target->account, header_r);
 	mail_read_end(&kv);

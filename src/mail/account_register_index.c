@@ -12,11 +12,14 @@
 
 #include "base/error.h"
 #include "base/pack.h"
+#include "mail/acl_guest.h"
 #include "mail/seen.h"
 
 static bool is_grant(const struct register_record *record)
 {
-	return record->kind == RECORD_ACL && record->is_set && bytes_peek(record->key) != '-' &&
+	int first = bytes_peek(record->key);
+
+	return record->kind == RECORD_ACL && record->is_set && first != '-' && first != ACL_THERE &&
 	       bytes_find(record->key, '\0') == record->key.len;
 }
 

@@ -70,6 +70,10 @@ struct acl {
 /* The entries, taken from `arena`. Errors of reading. */
 int acl_read(struct kv_txn *kv, uint32_t account, struct id128 mailbox, struct arena *arena,
 	struct acl *acl_r);
+/* The same, to be shown: in a copy of another's account those of its owner's node, as far as they
+ * are known (mail/acl_guest.h). */
+int acl_list(struct kv_txn *kv, uint32_t account, struct id128 mailbox, struct arena *arena,
+	struct acl *acl_r);
 /*
  * What the user may do with a mailbox of an account: of any account, his own or another's. For
  * every protocol to ask. Does not look whether the mailbox is there.
@@ -85,6 +89,9 @@ enum acl_change { ACL_SET, ACL_ADD, ACL_REMOVE };
 int acl_change(struct mail *mail, uint32_t account, struct id128 mailbox, struct bytes identifier,
 	enum acl_change change, unsigned rights, struct error *error, uint64_t *position_r);
 
+/* Inside a commit: one entry, as it is kept; without rights it goes. */
+int acl_put(struct account_write *write, struct id128 mailbox, struct bytes identifier,
+	unsigned rights);
 /* Inside a commit: gives the mailbox the entries of `from`; and takes all away from it. */
 int acl_inherit(struct account_write *write, struct id128 mailbox, struct id128 from);
 int acl_clear(struct account_write *write, struct id128 mailbox);

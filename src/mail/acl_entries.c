@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "mail/account_private.h"
+#include "mail/acl_guest.h"
 #include "mail/mail_private.h"
 
 #include <stdlib.h>
@@ -11,29 +12,33 @@
 struct collecting {
 	struct acl_entry *entries;
 	size_t count, room;
+	bool is_there; /* those of the owner's node (mail/acl_guest.h) */
 };
 
 static int collect(void *context, const struct register_record *record)
 {
 	struct collecting *collecting = context;
 	void *entries = collecting->entries;
+	struct bytes identifier = record->key;
 	unsigned rights;
 
-	if (!record->is_set)
+	if (!record->is_set || collecting->is_there != (bytes_peek(identifier) == ACL_THERE))
 		return 0;
+	if (collecting->is_there)
+		bytes_skip(&identifier, 1);
 	/* Rights that this version does not know come from a later one: they give nothing here. */
 	if (acl_parse_rights(record->value, &rights) < 0)
 		return 0;
 	mem_grow(&entries, &collecting->room, collecting->count + 1, sizeof(*collecting->entries));
 	collecting->entries = entries;
-	collecting->entries[collecting->count++] = (struct acl_entry){ record->key, rights };
+	collecting->entries[collecting->count++] = (struct acl_entry){ identifier, rights };
 	return 0;
 }
 
-int acl_read(struct kv_txn *kv, uint32_t account, struct id128 mailbox, struct arena *arena,
-	struct acl *acl_r)
+static int read_some(struct kv_txn *kv, uint32_t account, struct id128 mailbox, bool is_there,
+	struct arena *arena, struct acl *acl_r)
 {
-	struct collecting collecting = { NULL, 0, 0 };
+	struct collecting collecting = { .is_there = is_there };
 	int rc = account_each_mailbox_register(
 		kv, account, RECORD_ACL, mailbox, arena, collect, &collecting);
 
@@ -47,6 +52,21 @@ int acl_read(struct kv_txn *kv, uint32_t account, struct id128 mailbox, struct a
 	}
 	free(collecting.entries);
 	return rc;
+}
+
+int acl_read(struct kv_txn *kv, uint32_t account, struct id128 mailbox, struct arena *arena,
+	struct acl *acl_r)
+{
+	return read_some(kv, account, mailbox, false, arena, acl_r);
+}
+
+int acl_list(struct kv_txn *kv, uint32_t account, struct id128 mailbox, struct arena *arena,
+	struct acl *acl_r)
+{
+	struct account_header header;
+	int rc = account_load(kv, account, &header);
+
+	return rc < 0 ? rc : read_some(kv, account, mailbox, header.writer != 0, arena, acl_r);
 }
 
 /* Of the owner only what is said of his own name counts: at most two entries. */
@@ -94,7 +114,7 @@ int acl_rights(struct kv_txn *kv, const struct identity *identity, uint32_t acco
 
 /* ---- changing ---- */
 
-static int entry_write(
+int acl_put(
 	struct account_write *write, struct id128 mailbox, struct bytes identifier, unsigned rights)
 {
 	struct buffer letters = { NULL, 0, 0 };
@@ -131,7 +151,7 @@ static int change_run(struct account_write *write, void *context)
 	if (rc == 0 && !mailbox_is_live(&mailbox))
 		rc = ERR_NOT_FOUND;
 	if (rc == 0)
-		rc = acl_read(write->kv, write->header.number, mailbox.id, write->arena, &acl);
+		rc = acl_list(write->kv, write->header.number, mailbox.id, write->arena, &acl);
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < acl.count; i++) {
@@ -146,7 +166,9 @@ static int change_run(struct account_write *write, void *context)
 		return ERR_TOO_LARGE;
 	if (before == after)
 		return 0;
-	return entry_write(write, mailbox.id, changing->identifier, after);
+	return write->header.writer != 0
+		       ? acl_guest_change(write, mailbox.id, &acl, changing->identifier, after)
+		       : acl_put(write, mailbox.id, changing->identifier, after);
 }
 
 int acl_change(struct mail *mail, uint32_t account, struct id128 mailbox, struct bytes identifier,
@@ -163,24 +185,35 @@ int acl_change(struct mail *mail, uint32_t account, struct id128 mailbox, struct
 	return rc;
 }
 
-int acl_inherit(struct account_write *write, struct id128 mailbox, struct id128 from)
+/* The entries of `from`, with no more than those rights. */
+static int put_all(struct account_write *write, struct id128 mailbox, struct id128 from,
+	bool is_there, unsigned rights)
 {
 	struct acl acl;
-	int rc = acl_read(write->kv, write->header.number, from, write->arena, &acl);
+	int rc = read_some(write->kv, write->header.number, from, is_there, write->arena, &acl);
 
-	for (size_t i = 0; rc == 0 && i < acl.count; i++)
-		rc = entry_write(write, mailbox, acl.entries[i].identifier, acl.entries[i].rights);
+	for (size_t i = 0; rc == 0 && i < acl.count; i++) {
+		struct bytes key = acl.entries[i].identifier;
+
+		if (is_there)
+			key = acl_guest_key(write->arena, key);
+		rc = acl_put(write, mailbox, key, acl.entries[i].rights & rights);
+	}
 	return rc;
+}
+
+int acl_inherit(struct account_write *write, struct id128 mailbox, struct id128 from)
+{
+	int rc = put_all(write, mailbox, from, false, ACL_ALL);
+
+	return rc < 0 ? rc : put_all(write, mailbox, from, true, ACL_ALL);
 }
 
 int acl_clear(struct account_write *write, struct id128 mailbox)
 {
-	struct acl acl;
-	int rc = acl_read(write->kv, write->header.number, mailbox, write->arena, &acl);
+	int rc = put_all(write, mailbox, mailbox, false, 0);
 
-	for (size_t i = 0; rc == 0 && i < acl.count; i++)
-		rc = entry_write(write, mailbox, acl.entries[i].identifier, 0);
-	return rc;
+	return rc < 0 ? rc : put_all(write, mailbox, mailbox, true, 0);
 }
 
 /* ---- who shares with whom ---- */

@@ -229,6 +229,8 @@ const char *conflict_text(enum merge_conflict_kind kind)
 		return "a replica was changed all the same: its changes were taken in";
 	case MERGE_GUEST_KEPT:
 		return "another's mailbox did not take a message: it is kept in this one";
+	case MERGE_GUEST_REFUSED:
+		return "another's account did not take a change: this mailbox is as it was there";
 	}
 	return "unknown";
 }
@@ -250,6 +252,7 @@ static const char *const kind_words[] = {
 	[MERGE_NAME_TAKEN] = "NAMETAKEN",
 	[MERGE_REPLICA_CHANGED] = "REPLICACHANGED",
 	[MERGE_GUEST_KEPT] = "GUESTKEPT",
+	[MERGE_GUEST_REFUSED] = "GUESTREFUSED",
 };
 #define KIND_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
 

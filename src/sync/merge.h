@@ -89,7 +89,8 @@ enum merge_conflict_kind {
 	MERGE_ACCOUNT_REVIVED, /* mail arrived in an account deleted elsewhere */
 	MERGE_REPLICA_CHANGED, /* users changed a copy that had a master elsewhere (replica.h) */
 	MERGE_GUEST_KEPT,      /* appended off line to another's mailbox, which did not take it */
-	MERGE_NAME_TAKEN       /* by a mailbox that the peer may not see: this has another now */
+	MERGE_NAME_TAKEN,      /* by a mailbox that the peer may not see: this has another now */
+	MERGE_GUEST_REFUSED    /* arranged off line in another's account, which did not take it */
 };
 
 struct merge_conflict {

@@ -413,6 +413,8 @@ static const struct sync_verb {
 	{ "STAGE", true, false, true, respond_stage },
 	{ "APPEND", true, false, true, respond_append },
 	{ "ARRANGE", true, false, true, respond_arrange },
+	{ "GETACL", true, false, false, respond_getacl },
+	{ "SETACL", true, false, true, respond_setacl },
 	{ "APPLY", true, false, true, respond_apply },
 	{ "FILL", true, true, true, respond_fill },
 	{ "INTEGRATE", true, true, true, respond_integrate },

@@ -100,15 +100,116 @@ class SharedClone(chapar.TestCase):
                                stdout=subprocess.PIPE, encoding="utf-8", check=False).stdout
         self.assertEqual(set(found.split()), {"work"})
 
-    def test_who_has_which_rights_is_arranged_at_the_server_only(self):
+    def acl(self, client, mailbox=WORK):
+        """{identifier: letters}, as GETACL tells it."""
+        client.command('GETACL "%s"' % mailbox)
+        line = next(line for line in client.untagged if line.startswith(b"* ACL "))
+        words = line.decode().partition('"%s" ' % mailbox if " " in mailbox else mailbox + " ")[2]
+        words = words.split()
+        return dict(zip(words[::2], words[1::2]))
+
+    def assert_same_acl(self, copy, mailbox=WORK):
+        with self.origin.imap("alice") as there, self.served(copy) as here:
+            self.assertEqual(self.acl(here, mailbox), self.acl(there, mailbox))
+        copy.end()
+
+    def test_who_may_do_what_is_shown_and_changed_off_line(self):
         self.grant("lrswipkxtea")
+        self.grant("lrs", user="group:Office")
+        self.grant("lr", user="anyone", mailbox="private")
+        self.grant("lr", mailbox="private")
+        copy = self.cloned()
+        self.assert_same_acl(copy)
+        with self.served(copy) as here:
+            # Of what she may not administer she is told nothing.
+            self.assertEqual(here.try_command('GETACL "%s"' % PRIVATE)[0], "NO")
+            self.assertEqual(here.try_command('SETACL "%s" carol lr' % PRIVATE)[0], "NO")
+            here.command('SETACL "%s" carol lrsw' % WORK)
+            here.command('SETACL "%s" carol -s' % WORK)
+            here.command('SETACL "%s" dora lr' % WORK)
+            here.command('SETACL "%s" erik lr' % WORK)
+            here.command('DELETEACL "%s" erik' % WORK)
+            here.command('DELETEACL "%s" group:Office' % WORK)
+            shown = self.acl(here)
+            self.assertEqual(shown["carol"], "lrw")
+            self.assertEqual(set(shown), {"bob", "alice", "carol", "dora"})
+        copy.end()
+        # One of them is changed at its server, later: that stays.
+        with self.origin.imap("bob") as bob:
+            bob.command("SETACL work dora lrs")
+            bob.command("SETACL work frida l")
+        copy.sync("pull")
+        with self.served(copy) as here:
+            shown["frida"] = "l"
+            self.assertEqual(self.acl(here), shown)
+            here.command('CREATE "%s/new"' % WORK)
+            self.assertEqual(self.acl(here, WORK + "/new"), shown)
+            here.command('SETACL "%s/new" carol lrswi' % WORK)
+            here.command('CREATE "%s/brief"' % WORK)
+            here.command('SETACL "%s/brief" carol lr' % WORK)
+            here.command('DELETE "%s/brief"' % WORK)
+        copy.end()
+        copy.sync()
+        with self.origin.imap("bob") as bob:
+            self.assertEqual(self.acl(bob, "work"), dict(shown, dora="lrs"))
+            self.assertEqual(self.acl(bob, "work/new")["carol"], "lrswi")
+        self.assert_same_acl(copy)
+        self.assert_same_acl(copy, WORK + "/new")
+        self.assertIn("nothing new", copy.sync()[1])
+        self.assertEqual(self.theirs(), ["INBOX", "private", "work", "work/new"])
+        # It goes on: what is taken away there is not there any more.
+        with self.origin.imap("bob") as bob:
+            bob.command("DELETEACL work frida")
+        copy.sync()
+        self.assert_same_acl(copy)
+
+    def test_what_she_changes_of_her_own_rights_counts_at_once(self):
+        self.grant("lrsa")
         copy = self.cloned()
         with self.served(copy) as here:
-            status, text = here.try_command('SETACL "%s" carol lr' % WORK)
-            self.assertEqual((status, text[:8]), ("NO", "[NOPERM]"))
+            here.select(WORK)
+            self.assertEqual(here.try_command("UID STORE 1 +FLAGS (\\Flagged)")[0], "NO")
+            here.command('SETACL "%s" alice +w' % WORK)
+            here.command("UID STORE 1 +FLAGS (\\Flagged)")
+            here.command('SETACL "%s" alice -a' % WORK)
+            self.assertEqual(here.try_command('SETACL "%s" alice +a' % WORK)[0], "NO")
         copy.end()
-        self.assertNotRegex(copy.sync("sync")[1], "refused|failed")
+        copy.sync()
         self.assert_same(copy)
+        self.assertEqual(self.owners()[1], ("one", ["\\Flagged", "\\Seen"]))
+        with self.origin.imap("bob") as bob:
+            self.assertEqual(self.acl(bob, "work")["alice"], "lrsw")
+        with self.served(copy) as here:
+            self.assertEqual(here.try_command('GETACL "%s"' % WORK)[0], "NO")
+        copy.end()
+        self.assertIn("nothing new", copy.sync()[1])
+
+    def test_rights_that_she_may_give_no_more_are_as_they_were_and_told(self):
+        self.grant("lrsa")
+        copy = self.cloned()
+        with self.served(copy) as here:
+            here.command('SETACL "%s" carol lr' % WORK)
+            here.command('SETACL "%s" alice lrswipkxtea' % WORK)
+            here.append(WORK, message("too much"))
+        copy.end()
+        self.grant("lrs")
+        status, text = copy.sync(check=False)
+        self.assertNotEqual(status, 0)
+        self.assertRegex(text, 'mailbox "work": what "carol" may do is not changed there: .*rights')
+        self.assertIn('kept in your own mailbox "Kept/bob/work"', text)
+        copy.sync()
+        with self.origin.imap("bob") as bob:
+            self.assertNotIn("carol", self.acl(bob, "work"))
+            self.assertEqual(self.acl(bob, "work")["alice"], "lrs")
+        self.assert_same(copy)
+        journal = copy.run("-C", copy.folder, "conflicts", "alice")[1]
+        self.assertIn("did not take a change", journal)
+        self.assertIn("bob/work", journal)
+        # Given again, she is shown what it is now.
+        self.grant("lrsa")
+        copy.sync()
+        self.assert_same_acl(copy)
+        self.assertIn("nothing new", copy.sync()[1])
 
     def theirs(self):
         with self.origin.imap("bob") as bob:
@@ -178,8 +279,9 @@ class SharedClone(chapar.TestCase):
             self.grant("lrswite", mailbox)
         status, text = copy.sync(check=False)
         self.assertNotEqual(status, 0)
-        for words in ('"work/old" is not deleted there: .*came there', '"work/mine" is not made',
-                      '"work/no" is not made', 'kept in your own mailbox "Kept/bob/work/no"'):
+        for words in ('"work/old": it is not deleted there: .*came there',
+                      '"work/mine": it is not made', '"work/no": it is not made',
+                      'kept in your own mailbox "Kept/bob/work/no"'):
             self.assertRegex(text, words)
         copy.sync()
         self.assertEqual(self.theirs(), ["INBOX", "private", "work", "work/both", "work/old",
@@ -355,6 +457,70 @@ class SharedClone(chapar.TestCase):
         copy.sync()
         self.assert_same(copy)
         self.assertEqual(self.subjects(self.owners()), sorted(expected))
+
+    def cut_at(self, copy, wire, count):
+        """A sync, killed when it has sent so much: that is done there, and it never hears of it.
+        Returns whether it came to its end before."""
+        seen = []
+
+        def watch(_):
+            seen.append(None)
+            if len(seen) == count:
+                running.kill()
+                running.wait()
+
+        wire.watch = watch
+        running = subprocess.Popen(
+            [chapar.CHAPAR, "sync", copy.folder], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=copy.environment)
+        running.wait()
+        wire.watch = None
+        return len(seen) < count
+
+    def test_acts_that_are_torn_at_each_step_are_done_once(self):
+        with self.origin.imap("bob") as bob:
+            for mailbox in ("work/old", "work/more"):
+                bob.command("CREATE " + mailbox)
+            bob.append("work/old", message("gone"))
+            bob.append("work/more", message("kept"))
+        for mailbox in ("work", "work/old", "work/more"):
+            self.grant("lrswikxtea", mailbox)
+        wire = chapar.Wire(self.origin.address, self.origin.imaps_port + 1, (self.origin.address, self.origin.imaps_port))
+        wire.heal()
+        self.addCleanup(wire.cut)
+        copy = Copy(self.origin, os.path.join(self.folder, "copy"))
+        self.copies.append(copy)
+        copy.clone("--ca-file", self.origin.certificate[0], port=self.origin.imaps_port + 1)
+        with self.served(copy) as here:
+            here.command('CREATE "%s/new"' % WORK)
+            here.command('SETACL "%s/new" carol lr' % WORK)
+            here.append(WORK + "/new", message("first"))
+            here.command('SETACL "%s" carol lrsi' % WORK)
+            here.command('DELETE "%s/old"' % WORK)
+            here.command('RENAME "%s/more" "%s/most"' % (WORK, WORK))
+            here.command('DELETEACL "%s/most" alice' % WORK)
+        copy.end()
+        count = 1
+        while not self.cut_at(copy, wire, count):
+            count += 1
+            if count % 4 == 0:
+                self.origin.kill()
+                self.origin.start()
+        self.assertGreater(count, 8, "it has that many steps")
+        copy.sync()
+        self.assertEqual(self.theirs(), ["INBOX", "private", "work", "work/most", "work/new"])
+        self.assertEqual(self.owners("work/new"), {1: ("first", [])})
+        self.assertEqual(self.subjects(self.owners("work/most")), ["kept"])
+        with self.origin.imap("bob") as bob:
+            self.assertEqual(self.acl(bob, "work")["carol"], "lrsi")
+            self.assertEqual(self.acl(bob, "work/new")["carol"], "lr")
+            self.assertEqual(set(self.acl(bob, "work/most")), {"bob"})
+        self.assert_same(copy)
+        self.assert_same(copy, WORK + "/new")
+        self.assert_same_acl(copy)
+        self.assert_same_acl(copy, WORK + "/new")
+        self.assertNotIn("did not take", copy.run("-C", copy.folder, "conflicts", "alice")[1])
+        self.assertIn("nothing new", copy.sync()[1])
 
     def test_over_quota_it_waits(self):
         self.grant("lrswi")

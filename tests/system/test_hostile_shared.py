@@ -434,6 +434,107 @@ class HostileGuest(chapar.TestCase):
         self.assertEqual(self.names(), ["INBOX", "Private", "Shared", "Shared/new"])
         self.verify_clean(self.server)
 
+    def entry(self, mailbox=None, identifier="carl", rights="lr", stamp=None, account=VICTIM):
+        return self.me.ask("SETACL %%(ACCOUNT %s MAILBOX %s IDENTIFIER %s RIGHTS %s STAMP %s)" % (
+            account, mailbox or self.boxes["Shared"]["ID"], identifier, rights,
+            stamp or "%d.%s" % (int(time.time() * 1000) * 1024, self.writer())))
+
+    def entries(self, mailbox="Shared"):
+        with self.server.imap(VICTIM) as client:
+            client.command("GETACL " + mailbox)
+            line = next(line for line in client.untagged if line.startswith(b"* ACL "))
+        words = line.decode().split()[3:]
+        return dict(zip(words[::2], words[1::2]))
+
+    def test_who_may_do_what_he_hears_and_says_with_the_right_to(self):
+        everything = "lrswipkxtean"
+        shared, private = self.boxes["Shared"]["ID"], self.boxes["Private"]["ID"]
+        far = "9007199254740990.%s" % self.writer()
+        with self.server.imap(VICTIM) as client:
+            client.command("SETACL Private secret lr")
+            client.command("SETACL Shared carl l")
+        ask = lambda more="SINCE 0", account=VICTIM: self.me.ask(
+            "GETACL %%(ACCOUNT %s %s)" % (account, more))
+        self.grant(everything.replace("a", ""))
+        self.before = self.state()
+        self.refused("without a", self.entry())
+        self.refused("his own entry without a", self.entry(identifier=ME, rights=everything))
+        self.assertRegex(ask()[1], r"^ACL %\(SEQUENCE \d+ LIST \(\)\)$")
+        self.grant(everything)
+        self.before = self.state()
+        text = ask()[1]
+        self.assertRegex(text, r"LIST \(%s \(anna %s carl l\)\)\)$" % (shared, everything))
+        sequence = re.search(r"SEQUENCE (\d+)", text).group(1)
+        self.assertIn("LIST ()", ask("SINCE %s" % sequence)[1])
+        self.assertIn("LIST ()", ask("SINCE 0 AFTER %s" % ("f" * 32))[1])
+        for name, answer, codes in (
+            ("no SINCE", ask(""), "INVALID"),
+            ("a bad AFTER", ask("SINCE 0 AFTER x"), "INVALID"),
+            ("of his own account", ask(account=ME), "REFUSED"),
+            ("of nobody's", ask(account="nobody"), "REFUSED"),
+            ("a mailbox that he does not see", self.entry(private), "REFUSED"),
+            ("another's INBOX", self.entry(self.boxes["INBOX"]["ID"]), "REFUSED"),
+            ("one that is not there", self.entry("7" * 32), "REFUSED"),
+            ("no mailbox", self.entry("0" * 32), "REFUSED"),
+            ("a bad id", self.entry("7" * 31), "INVALID"),
+            ("in his own account", self.entry(account=ME), "REFUSED"),
+            ("in nobody's", self.entry(account="nobody"), "REFUSED"),
+            ("nobody", self.entry(identifier='""'), "INVALID"),
+            ("a slash", self.entry(identifier="/carl"), "INVALID"),
+            ("a control character", self.entry(identifier='"ca\x07rl"'), "INVALID"),
+            ("a minus only", self.entry(identifier="-"), "INVALID"),
+            ("an identifier too long", self.entry(identifier="x" * 300), "INVALID"),
+            ("one of a megabyte", self.entry(
+                identifier="{1000000+}\r\n" + "x" * 1000000), "INVALID"),
+            ("unknown rights", self.entry(rights="lrz"), "INVALID"),
+            ("signed rights", self.entry(rights="+w"), "INVALID"),
+            ("a list of rights", self.entry(rights="(l r)"), "INVALID"),
+            ("no stamp", self.entry(stamp="x"), "INVALID"),
+        ):
+            self.refused(name, answer, codes, ".")
+        # One that was changed here later stays; told again, nothing more happens.
+        self.assertEqual(self.entry(stamp="5.%s" % self.writer())[1], "ACLSET %()")
+        self.assertEqual(self.state(), self.before)
+        now = "%d.%s" % (int(time.time() * 1000) * 1024, self.writer())
+        self.assertEqual(self.entry(rights="lrw", identifier="CARL", stamp=now)[1], "ACLSET %()")
+        self.assertEqual(self.entries()["carl"], "lrw")
+        self.before = self.state()
+        self.assertEqual(self.entry(rights="lrw", stamp=now)[0], "ACLSET")
+        self.assertEqual(self.state(), self.before)
+        with self.server.imap(VICTIM) as client:
+            client.command("SETACL Shared carl lrs")
+        self.assertEqual(self.entry(rights="lrw", stamp=now)[0], "ACLSET")
+        self.assertEqual(self.entries()["carl"], "lrs")
+        # The end of time is now, and moves no clock.
+        self.assertEqual(self.entry(rights="l", stamp=far)[0], "ACLSET")
+        self.assertEqual(self.entries()["carl"], "l")
+        self.assertLess(self.peer.point(VICTIM)[1], int((time.time() + 60) * 1000) * 1024)
+        with self.server.imap(VICTIM) as client:
+            client.command("DELETEACL Shared carl")
+        self.assertNotIn("carl", self.entries())
+        self.assertIn("(anna", ask("SINCE %s" % sequence)[1])
+        self.assertNotIn("carl", ask("SINCE %s" % sequence)[1])
+        # The owner keeps what an owner always has; nothing gets further than this mailbox.
+        self.assertEqual(self.entry(identifier=VICTIM, rights="l")[0], "ACLSET")
+        self.assertEqual(self.entries()[VICTIM], "la")
+        self.assertEqual(self.entry(identifier=VICTIM, rights='""')[0], "ACLSET")
+        self.assertEqual(self.entries("Private"), {VICTIM: "lrswipkxteancd", "secret": "lr"})
+        # A mailbox has room for so many, as over IMAP.
+        for number in range(999):
+            self.assertEqual(self.entry(identifier="user%d" % number)[0], "ACLSET")
+        self.before = self.state()
+        self.refused("one too many", self.entry(identifier="more"), "TOOLARGE", ".")
+        self.assertEqual(self.entry(identifier="user7", rights='""')[0], "ACLSET")
+        self.assertEqual(self.entry(identifier="more", rights="l")[0], "ACLSET")
+        self.assertIn("user998 lr", ask()[1])
+        # He gives his own right away, and has it no more.
+        self.assertEqual(self.entry(identifier=ME, rights="lr")[0], "ACLSET")
+        self.before = self.state()
+        self.refused("after that", self.entry(identifier=ME, rights=everything))
+        self.refused("after that, another's", self.entry())
+        self.assertIn("LIST ()", ask()[1])
+        self.verify_clean(self.server)
+
     def result_of(self, act):
         """The digest of what he sees after an act of the owner's, which is undone."""
         with self.server.imap(VICTIM) as client:

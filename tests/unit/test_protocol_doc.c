@@ -306,6 +306,44 @@ static void others(struct scene *scene)
 	ask_of(scene, "CHANGES %(ACCOUNT anna SINCE 0)");
 }
 
+/* What he arranges there: mailboxes, and who may do what. */
+static void arrange(struct scene *scene)
+{
+	static struct sync_rights rights = {
+		.account = "bert", .identity.name = "bert", .other_users_prefix = "Other Users"
+	};
+	unsigned granted = ACL_LOOKUP | ACL_READ | ACL_CREATE | ACL_DELETE | ACL_ADMINISTER;
+	struct error error;
+	struct id128 work;
+
+	nodes_exchange(scene->a, scene->b, NULL);
+	assert_int_equal(mail_account_open(scene->b->mail, BYTES_LITERAL("bert"), true, NULL,
+				 &rights.identity.account),
+		0);
+	work = node_mailbox(scene->b, "Work");
+	assert_int_equal(acl_change(scene->b->mail, scene->b->account, work, BYTES_LITERAL("bert"),
+				 ACL_SET, granted, &error, &scene->b->position),
+		0);
+	nodes_connect(scene->a, scene->b, &rights);
+	ask_of(scene, "ARRANGE %(ACCOUNT anna MAILBOX 77777777777777777777777777777777 NAME "
+		      "Work/new NAMED 1836564480000000.7be0f508907a8c05)");
+	ask_of(scene, "ARRANGE %(ACCOUNT anna MAILBOX 77777777777777777777777777777777 NAME "
+		      "Work/newer NAMED 1836564480000009.7be0f508907a8c05)");
+	ask_of(scene, "ARRANGE %(ACCOUNT anna MAILBOX 88888888888888888888888888888888 NAME "
+		      "Work/newer NAMED 1836564480000009.7be0f508907a8c05)");
+	ask_of(scene, "ARRANGE %(ACCOUNT anna MAILBOX 88888888888888888888888888888888 NAME "
+		      "New NAMED 1836564480000009.7be0f508907a8c05)");
+	ask_of(scene, "GETACL %(ACCOUNT anna SINCE 0)");
+	ask_of(scene, "SETACL %(ACCOUNT anna MAILBOX 77777777777777777777777777777777 IDENTIFIER "
+		      "carl RIGHTS lr STAMP 1836564480000009.7be0f508907a8c05)");
+	ask_of(scene, "SETACL %(ACCOUNT anna MAILBOX 77777777777777777777777777777777 IDENTIFIER "
+		      "bert RIGHTS lrxk WAS lrkxa STAMP 1836564480000001.7be0f508907a8c05)");
+	ask_of(scene, "SETACL %(ACCOUNT anna MAILBOX 77777777777777777777777777777777 IDENTIFIER "
+		      "carl RIGHTS \"\" STAMP 1836564480000010.7be0f508907a8c05)");
+	ask_of(scene, "ARRANGE %(ACCOUNT anna MAILBOX 77777777777777777777777777777777 COMMON 0)");
+	ask_of(scene, "ARRANGE %(ACCOUNT anna MAILBOX 77777777777777777777777777777777 COMMON 0)");
+}
+
 /* A part of an account: A asks for Work only, and B lets it see no more than that and Archive. */
 static void view(struct scene *scene)
 {
@@ -433,6 +471,7 @@ static const struct scenario {
 	{ "append", append },
 	{ "notify", notify },
 	{ "others", others },
+	{ "arrange", arrange },
 	{ "view", view },
 	{ "away", away },
 	{ "errors", errors },

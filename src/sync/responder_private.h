@@ -76,7 +76,7 @@ int respond_stage(struct sync_call *call);
 int respond_arrange(struct sync_call *call); /* guest_arrange.c; of a user, in another's account */
 int respond_getacl(struct sync_call *call);  /* guest_acl.c; the same */
 int respond_setacl(struct sync_call *call);
-int respond_append(struct sync_call *call);  /* forward.c */
+int respond_append(struct sync_call *call);       /* forward.c */
 int respond_guest_append(struct sync_call *call); /* guest.c; of a user, to another's mailbox */
 int respond_apply(struct sync_call *call);
 int respond_fill(struct sync_call *call);

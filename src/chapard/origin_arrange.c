@@ -153,26 +153,11 @@ static int note_gone(void *context, const struct message_record *message)
 	return 0;
 }
 
-static int pass_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int pass_register(void *context, const struct register_record *record)
-{
-	(void)context;
-	(void)record;
-	return 0;
-}
-
 /* So that it can come again: what a delete expunged went by one stamp. */
 static int undo_delete(
 	struct origin *origin, uint32_t account, struct stamp deleted, struct error *error)
 {
-	static const struct account_change_functions functions = { pass_mailbox, note_gone,
-		pass_register };
+	static const struct account_change_functions functions = { .message = note_gone };
 	struct gone gone = { .deleted = deleted };
 	struct arena *arena = arena_new();
 	struct common_point point;

@@ -74,22 +74,7 @@ static int note_unsent(void *context, const struct message_record *message)
 	return 0;
 }
 
-static int pass_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int pass_register(void *context, const struct register_record *record)
-{
-	(void)context;
-	(void)record;
-	return 0;
-}
-
-static const struct account_change_functions unsent_functions = { pass_mailbox, note_unsent,
-	pass_register };
+static const struct account_change_functions unsent_functions = { .message = note_unsent };
 
 static int unsent_of(struct origin *origin, struct kv_txn *kv, const struct account_header *header,
 	struct unsent *unsent_r)

@@ -78,14 +78,6 @@ int origin_state_put(struct mail *mail, const struct origin_state *state, struct
 	return store_commit(mail_store(mail), put_run, &copy, error, &position);
 }
 
-/* Of what is seen of another's account it is what was done to messages, and metadata. */
-static int ignore_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
 static int count_annotation(void *context, const struct register_record *record)
 {
 	*(uint64_t *)context += record->kind == RECORD_ANNOTATION;
@@ -117,8 +109,9 @@ int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uin
 {
 	static const struct account_change_functions count = { count_mailbox, count_message,
 		count_register };
-	static const struct account_change_functions count_foreign = { ignore_mailbox,
-		count_message, count_annotation };
+	/* Of what is seen of another's account it is what was done to messages, and metadata. */
+	static const struct account_change_functions count_foreign = { .message = count_message,
+		.record = count_annotation };
 	struct arena *arena = arena_new();
 	struct common_point point;
 	uint64_t pending = 0;

@@ -128,7 +128,8 @@ int account_each_register_of(struct kv_txn *kv, uint32_t account, enum record_ki
 	struct id128 mailbox, struct bytes prefix, struct arena *arena,
 	account_register_function *function, void *context);
 
-/* Records last written at a sequence above `after`, in sequence order; costs what changed. */
+/* Records last written at a sequence above `after`, in sequence order; costs what changed. Those
+ * for which there is no function (NULL) are passed over unread. */
 struct account_change_functions {
 	account_mailbox_function *mailbox;
 	account_message_function *message; /* tombstones too */

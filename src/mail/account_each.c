@@ -234,6 +234,7 @@ static int visit_register_change(struct each_context *each, uint8_t kind, struct
 static int visit_change(void *context, struct bytes key, struct bytes value)
 {
 	struct each_context *each = context;
+	const struct account_change_functions *changes = each->changes;
 	uint8_t kind;
 
 	(void)key;
@@ -241,10 +242,10 @@ static int visit_change(void *context, struct bytes key, struct bytes value)
 	if (unpack_u8(&value, &kind) < 0)
 		return ERR_CORRUPT;
 	if (kind == RECORD_MESSAGE)
-		return visit_message_change(each, value);
+		return changes->message != NULL ? visit_message_change(each, value) : 0;
 	if (kind == RECORD_MAILBOX)
-		return visit_mailbox_change(each, value);
-	return visit_register_change(each, kind, value);
+		return changes->mailbox != NULL ? visit_mailbox_change(each, value) : 0;
+	return changes->record != NULL ? visit_register_change(each, kind, value) : 0;
 }
 
 int account_each_change(struct kv_txn *kv, uint32_t account, uint64_t after, struct arena *arena,

@@ -193,6 +193,7 @@ static int check_register(void *context, const struct register_record *record)
 	return 0;
 }
 
+/* Whatever the order of changes names must be there: it is read. */
 static int skip_mailbox(void *context, const struct mailbox_record *mailbox)
 {
 	(void)context;

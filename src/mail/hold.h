@@ -25,7 +25,7 @@ struct account_fill {
 	uint64_t reached; /* the source's sequence up to which all of its records are here */
 	uint64_t at_ms;   /* when the last part came, since 1970 */
 	bool is_pulled;   /* this node asks for it; else the source sends it */
-	bool is_mixed;    /* parts of another source came before */
+	bool is_mixed;    /* parts of another source, or a repair, came before */
 	uint64_t view;    /* of some mailboxes only: which (sync/view.h), or 0 */
 };
 

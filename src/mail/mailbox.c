@@ -167,35 +167,6 @@ static int create_run(struct account_write *write, void *context)
 
 	if (rc != ERR_NOT_FOUND)
 		return rc < 0 ? rc : ERR_EXISTS;
-	return mailbox_make_path(write, create->name, create->to, &create->id);
-}
-
-int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struct bytes special_use,
-	struct error *error, struct id128 *id_r, uint64_t *position_r)
-{
-	struct mailbox_context create = { .name = name, .to = special_use };
-	int rc = mailbox_name_check(name, error);
-
-	if (rc < 0)
-		return rc;
-	rc = mail_commit(mail, account, create_run, &create, error, position_r);
-	if (rc == ERR_EXISTS)
-		return error_set(error, rc, "a mailbox of that name exists already");
-	if (rc == 0)
-		*id_r = create.id;
-	return rc;
-}
-
-static int create_as_run(struct account_write *write, void *context)
-{
-	struct mailbox_context *create = context;
-	struct mailbox_record found;
-	int rc = write->header.is_deleted ? ERR_REFUSED
-					  : account_find_mailbox(write->kv, write->header.number,
-						    create->name, write->arena, &found);
-
-	if (rc != ERR_NOT_FOUND)
-		return rc < 0 ? rc : ERR_EXISTS;
 	rc = account_get_mailbox(write->kv, write->header.number, create->id, write->arena, &found);
 	if (rc == 0)
 		create->id = (struct id128){ { 0 } };
@@ -205,20 +176,35 @@ static int create_as_run(struct account_write *write, void *context)
 	return rc < 0 ? rc : mailbox_make(write, create->name, create->to, &create->id);
 }
 
-int mailbox_create_as(struct mail *mail, uint32_t account, struct id128 id, struct bytes name,
+static int create(struct mail *mail, uint32_t account, struct mailbox_context *context,
 	struct error *error, struct id128 *id_r, uint64_t *position_r)
 {
-	struct mailbox_context create = { .name = name, .id = id };
-	int rc = mailbox_name_check(name, error);
+	int rc = mailbox_name_check(context->name, error);
 
 	if (rc < 0)
 		return rc;
-	rc = mail_commit(mail, account, create_as_run, &create, error, position_r);
+	rc = mail_commit(mail, account, create_run, context, error, position_r);
 	if (rc == ERR_EXISTS)
 		return error_set(error, rc, "a mailbox of that name exists already");
 	if (rc == 0)
-		*id_r = create.id;
+		*id_r = context->id;
 	return rc;
+}
+
+int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struct bytes special_use,
+	struct error *error, struct id128 *id_r, uint64_t *position_r)
+{
+	struct mailbox_context context = { .name = name, .to = special_use };
+
+	return create(mail, account, &context, error, id_r, position_r);
+}
+
+int mailbox_create_as(struct mail *mail, uint32_t account, struct id128 id, struct bytes name,
+	struct error *error, struct id128 *id_r, uint64_t *position_r)
+{
+	struct mailbox_context context = { .name = name, .id = id };
+
+	return create(mail, account, &context, error, id_r, position_r);
 }
 
 struct shown_messages {

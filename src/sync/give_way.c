@@ -77,20 +77,6 @@ static int note_message(void *context, const struct message_record *message)
 	return 0;
 }
 
-static int pass_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int pass_register(void *context, const struct register_record *record)
-{
-	(void)context;
-	(void)record;
-	return 0;
-}
-
 static int hide(struct account_write *write, struct stamp instance)
 {
 	struct message_record message;
@@ -108,8 +94,7 @@ static int hide(struct account_write *write, struct stamp instance)
 
 static int make_way(struct give_way *way, struct account_write *write, uint64_t since)
 {
-	static const struct account_change_functions functions = { pass_mailbox, note_message,
-		pass_register };
+	static const struct account_change_functions functions = { .message = note_message };
 	struct listing listing = { way, since };
 	int rc = account_each_change(
 		write->kv, write->header.number, since, write->arena, &functions, &listing);

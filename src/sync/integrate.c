@@ -6,6 +6,8 @@
 #include "sync/replica.h"
 #include "sync/responder.h"
 
+#include "mail/hold.h"
+
 uint64_t integrate_modseq_limit(uint64_t now_ms, uint64_t skew_ms)
 {
 	uint64_t limit = now_ms + (skew_ms > 0 ? skew_ms : SYNC_SKEW_MS_DEFAULT);
@@ -304,6 +306,21 @@ static bool is_of_another(const struct integrate *integrate)
 	return integrate->filter != NULL && integrate->filter->foreign != NULL;
 }
 
+/* A merge may give UIDs that the source of a first copy gives to others. */
+static int note_mixed(struct account_write *write)
+{
+	struct account_fill fill;
+	int rc;
+
+	if (write->header.hold != ACCOUNT_FILLING)
+		return 0;
+	rc = account_fill_get(write->kv, write->header.number, &fill);
+	if (rc < 0 || fill.is_mixed)
+		return rc;
+	fill.is_mixed = true;
+	return account_fill_put(write, &fill);
+}
+
 int integrate_run(struct account_write *write, struct integrate *integrate, struct error *error)
 {
 	struct arena *arena = arena_new();
@@ -341,6 +358,8 @@ int integrate_run(struct account_write *write, struct integrate *integrate, stru
 			error);
 	if (rc == 0)
 		rc = give_way_end(&way, write);
+	if (rc == 0)
+		rc = note_mixed(write);
 	give_way_deinit(&way);
 	view_close(&view);
 	change_set_deinit(&mine);

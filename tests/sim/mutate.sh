@@ -83,6 +83,7 @@ partial: what keeps from a UIDVALIDITY is not in the view|src/sync/view.c|s/ || 
 partial: a rename out of the limit is refused when it was made|src/sync/responder_apply.c|s/rc = apply_open_view_again/rc = apply_open_view/
 partial: what a union brings into the view is not told|src/sync/view_changes.c|s/note_entered(read, mailbox->forward);/(void)0;/
 partial: what was said of a message that a union brings into the view is not told|src/sync/view_changes.c|s/!id128_equal(message->placed_in, message->mailbox));/false);/
+partial: a repair of a copy that is not whole counts as a part|src/sync/integrate.c|s/fill.is_mixed = true;/fill.is_mixed = false;/
 partial: a limited peer may not tell of what he did not ask for|src/sync/view_limit.c|s/return mailbox_is_live(mailbox)/return false \&\& mailbox_is_live(mailbox)/
 every UID is good for me|src/sync/merge_place.c|s/!is_good_for_me(message, home, uid) ||/false ||/
 every UID is good for them|src/sync/merge_place.c|s/!is_good_for_them(state, message, home, uid)/false/

@@ -165,25 +165,10 @@ static int take_body(void *context, const struct message_record *message)
 	return 0;
 }
 
-static int skip_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int skip_register(void *context, const struct register_record *record)
-{
-	(void)context;
-	(void)record;
-	return 0;
-}
-
 void node_backup(struct sim *sim, struct sim_node *node)
 {
 	struct snapshot *snapshot = mem_zalloc(sizeof(*snapshot));
-	static const struct account_change_functions functions = { skip_mailbox, take_body,
-		skip_register };
+	static const struct account_change_functions functions = { .message = take_body };
 	struct body_search search = { sim, node, node_read(node), snapshot, arena_new() };
 	struct account_header header = { 0 };
 
@@ -314,10 +299,11 @@ static int note_neighbours_message(void *context, const struct message_record *m
 
 static void note_expired(struct sim *sim, struct sim_node *node, uint64_t before_ms)
 {
-	static const struct account_change_functions own = { skip_mailbox, note_message,
-		note_register };
-	static const struct account_change_functions neighbours = { skip_mailbox,
-		note_neighbours_message, skip_register };
+	static const struct account_change_functions own = { .message = note_message,
+		.record = note_register };
+	static const struct account_change_functions neighbours = {
+		.message = note_neighbours_message
+	};
 	struct expiry expiry = { sim, before_ms };
 	struct arena *arena = arena_new();
 	struct kv_txn *kv = node_read(node);

@@ -64,7 +64,7 @@ while IFS='|' read -r name file expression; do
 done <<'MUTATIONS'
 the earlier change of a flag wins|src/sync/merge_join.c|s/order = flag_compare(flag_a, flag_b) >= 0 ? -1 : 1;/order = flag_compare(flag_a, flag_b) >= 0 ? 1 : -1;/
 flags that only the other side knows are dropped|src/sync/merge_join.c|s/joined->flags\[joined->flag_count++\] = order < 0 ? \*flag_a : \*flag_b;/if (order <= 0) joined->flags[joined->flag_count++] = *flag_a;/
-the earlier placement wins|src/sync/merge_join.c|s/placement_compare(a, b) >= 0 ? a : b/placement_compare(a, b) >= 0 ? b : a/
+the earlier placement wins|src/sync/merge_join.c|s/place_compare(a, b) >= 0 ? a : b/place_compare(a, b) >= 0 ? b : a/
 partial: a message that nobody here has is shown|src/sync/merge_place.c|s/if (!is_shown_by_any(message))/if (false \&\& !is_shown_by_any(message))/
 partial: what is shown outside of the view is hidden|src/sync/merge.c|s/if (is_partial(state) \&\& !message_is_shown(told))/if (false)/
 partial: a restored copy gives up what nobody has|src/sync/merge.c|s/return keep_returning(state, message);/return 0;/

@@ -9,6 +9,7 @@
  *	sim_client.c    acts of clients, through mail.h: mail and mailboxes
  *	sim_settings.c  ... and everything else that an account holds
  *	sim_forward.c   messages that another node is to append
+ *	sim_guest*.c    users with clones of what they see of the account (sim_guest.h)
  *	sim_epilogue.c  scenes with a known end, played when all copies are equal
  *	sim_link.c      exchanges over a network that loses, repeats and delays
  *	sim_node.c      nodes: clocks, snapshots, restoring from them
@@ -38,6 +39,7 @@ struct sim;
 struct observer;
 struct ledger;
 struct ledger_more;
+struct guests;
 
 struct sim_clock {
 	struct clock clock;
@@ -128,6 +130,9 @@ struct sim {
 	/* Pairs exchange a part of the account's mailboxes, each its own, and the whole in the end.
 	 */
 	bool is_filtered;
+	/* Users with clones act in the account too (sim_guest.h). */
+	bool is_guests;
+	struct guests *guests;
 	bool is_trace;
 	bool has_failed;
 	char failure[512];
@@ -150,6 +155,8 @@ size_t sim_below(struct sim *sim, size_t limit);
 
 /* ---- sim_schedule.c ---- */
 struct account_header header_of(struct sim *sim, struct sim_node *node);
+/* Sets it wrong, by what exchanges take. */
+void set_clock(struct sim *sim, struct sim_node *node);
 /* By their digests. */
 bool all_equal(struct sim *sim);
 /* Exchanges without mishaps until all are equal, and at rest (P6). */
@@ -161,6 +168,8 @@ void epilogue(struct sim *sim);
 
 /* ---- sim_node.c ---- */
 void node_open(struct sim *sim, struct sim_node *node);
+/* One that is no node of sim->nodes: without an account, and without routes to others. */
+void node_open_apart(struct sim *sim, struct sim_node *node);
 void node_close(struct sim_node *node);
 /* Makes the account if the node has none yet. */
 void node_need_account(struct sim *sim, struct sim_node *node);
@@ -235,6 +244,8 @@ struct ledger *ledger_new(void);
 void ledger_free(struct ledger **ledger);
 /* A record as an act of a client on this node left it. */
 void ledger_acknowledge(struct ledger *ledger, const struct message_record *message);
+/* Whether a client was ever told anything of it. */
+bool ledger_has(const struct ledger *ledger, struct stamp instance);
 /* By a client: then what is said of it goes nowhere. */
 void ledger_note_deleted_mailbox(struct ledger *ledger, struct id128 mailbox);
 void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record);

@@ -365,6 +365,8 @@ static size_t draw_act(struct sim *sim)
 
 static bool may_act(const struct client *client, size_t act)
 {
+	if (client->sim->is_guests)
+		return acts[act].doer != NOBODY;
 	if (!client->sim->is_one_writer || acts[act].doer == EVERYONE)
 		return true;
 	return acts[act].doer == WRITER && client->node == &client->sim->nodes[0];

@@ -75,9 +75,14 @@ void ledger_free(struct ledger **ledger)
 	*ledger = NULL;
 }
 
-static struct ledger_message *find(struct ledger *ledger, struct stamp instance)
+static struct ledger_message *find(const struct ledger *ledger, struct stamp instance)
 {
 	return map_get(&ledger->by_instance, bytes_of(&instance, sizeof(instance)));
+}
+
+bool ledger_has(const struct ledger *ledger, struct stamp instance)
+{
+	return find(ledger, instance) != NULL;
 }
 
 static void take_flag(struct ledger_message *own, const struct flag_state *flag)
@@ -100,7 +105,8 @@ static void take_flag(struct ledger_message *own, const struct flag_state *flag)
 
 static void take(struct ledger_message *own, const struct message_record *message)
 {
-	if (stamp_compare(own->placed, message->placed) < 0) {
+	if (stamp_is_none(own->placed) ||
+		placement_compare(own->instance, own->placed, message->placed) < 0) {
 		own->placed = message->placed;
 		own->is_expunged = id128_is_none(message->placed_in);
 	}

@@ -1,7 +1,7 @@
 /*
  * chapar-sim: runs schedules (sim.h) with one seed after the other.
  * usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] [--seeds FILE] [--trace]
- *                   [--one-writer] [--filtered] [--stop]
+ *                   [--one-writer] [--filtered] [--guests] [--stop]
  * Prints each failing seed with its reason, and "N schedules, F failures"; exits with 1 if there
  * were any; with --stop at the first. `chapar-sim --seed S --schedules 1 --trace` tells a schedule
  * step by step.
@@ -9,6 +9,7 @@ mailboxes made anew, UID authority)
  */
 #include "sim.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <getopt.h>
@@ -27,7 +28,7 @@ struct options {
 	size_t nodes;
 	unsigned jobs;
 	const char *seeds_path;
-	bool is_trace, is_one_writer, is_filtered, is_stopped_by_failure;
+	bool is_trace, is_one_writer, is_filtered, is_guests, is_stopped_by_failure;
 };
 
 struct totals {
@@ -59,6 +60,7 @@ static void run_one(const struct options *options, uint64_t seed, struct totals 
 	sim->is_trace = options->is_trace;
 	sim->is_one_writer = options->is_one_writer;
 	sim->is_filtered = options->is_filtered;
+	sim->is_guests = options->is_guests;
 	if (!sim_run(sim, seed, options->nodes) && ++totals->failures <= FAILURES_PRINTED_MAX) {
 		printf("seed %llu (%zu nodes, %s): %s\n", (unsigned long long)seed, sim->node_count,
 			sim->topology, sim->failure);
@@ -146,8 +148,9 @@ static void run_jobs(const struct options *options, struct totals *totals)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] "
-			"[--seeds FILE] [--trace] [--one-writer] [--filtered] [--stop]\n");
+	fprintf(stderr,
+		"usage: chapar-sim [--schedules N] [--seed S] [--nodes K] [--jobs J] "
+		"[--seeds FILE] [--trace] [--one-writer] [--filtered] [--guests] [--stop]\n");
 	exit(2);
 }
 
@@ -157,7 +160,7 @@ static struct options read_options(int argc, char **argv)
 		{ "seed", 1, NULL, 's' }, { "nodes", 1, NULL, 'k' }, { "jobs", 1, NULL, 'j' },
 		{ "seeds", 1, NULL, 'f' }, { "trace", 0, NULL, 't' }, { "stop", 0, NULL, 'e' },
 		{ "one-writer", 0, NULL, 'w' }, { "filtered", 0, NULL, 'p' },
-		{ NULL, 0, NULL, 0 } };
+		{ "guests", 0, NULL, 'g' }, { NULL, 0, NULL, 0 } };
 	struct options options = { .schedules = 1000, .jobs = 1 };
 	int option;
 
@@ -180,13 +183,15 @@ static struct options read_options(int argc, char **argv)
 			options.is_one_writer = true;
 		else if (option == 'p')
 			options.is_filtered = true;
+		else if (option == 'g')
+			options.is_guests = true;
 		else if (option == 'e')
 			options.is_stopped_by_failure = true;
 		else
 			usage();
 	}
 	if (optind < argc || options.jobs < 1 || options.jobs > JOB_COUNT_MAX ||
-		options.nodes == 1 || options.nodes > SIM_NODE_COUNT_MAX)
+		(options.nodes == 1 && !options.is_guests) || options.nodes > SIM_NODE_COUNT_MAX)
 		usage();
 	return options;
 }
@@ -196,6 +201,7 @@ int main(int argc, char **argv)
 	struct options options = read_options(argc, argv);
 	struct totals totals = { 0 };
 
+	log_level_set(LOG_LEVEL_ERROR);
 	if (options.seeds_path != NULL) {
 		if (run_seeds(&options, &totals) < 0)
 			return 2;

@@ -72,13 +72,18 @@ static void open_store(struct sim *sim, struct sim_node *node)
 	current_node_id = 0;
 	node->store = store;
 	node->id = store_node_id(store);
-	forward_open(sim, node);
+}
+
+void node_open_apart(struct sim *sim, struct sim_node *node)
+{
+	open_store(sim, node);
+	node->observer = observer_new();
 }
 
 void node_open(struct sim *sim, struct sim_node *node)
 {
-	open_store(sim, node);
-	node->observer = observer_new();
+	node_open_apart(sim, node);
+	forward_open(sim, node);
 	if (sim_chance(sim, 75))
 		node_need_account(sim, node);
 }
@@ -240,6 +245,7 @@ void node_restore(struct sim *sim, size_t index)
 	node_close(node);
 	observer_free(&node->observer);
 	open_store(sim, node);
+	forward_open(sim, node);
 	sim_trace(sim, "node %llu is lost; its backup becomes node %llu",
 		(unsigned long long)lost_id, (unsigned long long)node->id);
 	for (size_t i = 0; i < snapshot->body_count; i++)

@@ -1,4 +1,4 @@
-#include "sim.h"
+#include "sim_guest.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
@@ -87,7 +87,7 @@ static void choose_filters(struct sim *sim)
 }
 
 /* Any node's clock may be up to a day wrong, but no two differ by more than what is refused. */
-static void set_clock(struct sim *sim, struct sim_node *node)
+void set_clock(struct sim *sim, struct sim_node *node)
 {
 	node->clock.skew_ms = sim->earliest_skew_ms + (int64_t)sim_below(sim, SKEW_SPREAD_MS);
 	if (sim_chance(sim, 50) && sim->earliest_skew_ms + SKEW_SPREAD_MS > 0)
@@ -104,9 +104,12 @@ static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 		.random = { seed },
 		.is_one_writer = sim->is_one_writer,
 		.is_filtered = sim->is_filtered,
+		.is_guests = sim->is_guests,
 		.is_trace = sim->is_trace };
 	sim->now_ms = SIM_START_MS;
 	sim->node_count = nodes > 0 ? nodes : 2 + sim_below(sim, 4);
+	if (sim->is_guests && nodes == 0)
+		sim->node_count = 1 + sim_below(sim, 2);
 	sim->ledger = ledger_new();
 	sim->earliest_skew_ms = -(int64_t)sim_below(sim, DAY_MS);
 	choose_topology(sim);
@@ -128,16 +131,21 @@ static void begin(struct sim *sim, uint64_t seed, size_t nodes)
 		node_open(sim, node);
 		observe(sim, node, false);
 	}
+	if (sim->is_guests)
+		sim->guests = guests_new(sim);
 }
 
 static void end(struct sim *sim)
 {
 	for (size_t i = 0; i < sim->node_count && sim->has_failed && sim->is_trace; i++)
 		node_tell(sim, &sim->nodes[i]);
+	if (sim->has_failed && sim->is_trace && sim->guests != NULL)
+		guests_tell(sim);
 	for (size_t i = 0; i < sim->pair_count; i++)
 		link_abort(&sim->links[i]);
 	for (size_t i = 0; i < sim->late_count; i++)
 		buffer_deinit(&sim->late[i].bytes);
+	guests_free(&sim->guests);
 	for (size_t i = 0; i < sim->node_count; i++) {
 		node_close(&sim->nodes[i]);
 		observer_free(&sim->nodes[i].observer);
@@ -152,9 +160,13 @@ static void end(struct sim *sim)
 
 static void step_link(struct sim *sim)
 {
-	size_t at = sim_below(sim, sim->pair_count), steps;
-	struct sim_link *link = &sim->links[at];
+	size_t at, steps;
+	struct sim_link *link;
 
+	if (sim->pair_count == 0)
+		return;
+	at = sim_below(sim, sim->pair_count);
+	link = &sim->links[at];
 	if (link->exchange == NULL)
 		link_begin(
 			sim, link, sim->pairs[at].from, sim->pairs[at].to, &sim->pairs[at].filter);
@@ -199,9 +211,11 @@ static void step(struct sim *sim)
 		sim->roamers[at].observer = observer_copy(node->observer);
 		sim->roamers[at].node_id = node->id;
 	}
-	if (draw < 8 && sim->is_one_writer)
+	if (sim->is_guests && sim_chance(sim, 50))
+		guests_step(sim);
+	else if (draw < 8 && sim->is_one_writer)
 		step_link(sim); /* what is lost or forgotten may come back, at a new UID */
-	else if (draw < 4)
+	else if (draw < 4 && !sim->is_guests)
 		backup_or_restore(sim);
 	else if (draw < 8)
 		node_expire(sim, node, sim_chance(sim, 30) ? 0 : sim_below(sim, 30000));
@@ -397,7 +411,9 @@ bool sim_run(struct sim *sim, uint64_t seed, size_t nodes)
 		step(sim);
 	if (!sim->has_failed)
 		converge(sim);
-	if (!sim->has_failed && !sim->is_one_writer)
+	if (!sim->has_failed && sim->is_guests)
+		guests_converge(sim);
+	if (!sim->has_failed && !sim->is_one_writer && !sim->is_guests)
 		epilogue(sim);
 	if (!sim->has_failed)
 		repeat_the_past(sim);

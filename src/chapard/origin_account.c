@@ -138,6 +138,10 @@ static int foreign_finish(
 			return 1;
 		error_set(&result->error, ERR_CORRUPT,
 			"what came is not what the origin says it shows");
+		if (origin->foreign_try == FOREIGN_LISTED) {
+			rc = origin_foreign_forget(origin, &foreign, error);
+			return rc < 0 ? rc : 1;
+		}
 	}
 	return origin_foreign_grant(origin, &foreign, error);
 }

@@ -12,6 +12,7 @@
 #include "sync/conflict.h"
 #include "sync/guest.h"
 #include "sync/guest_arrange.h"
+#include "sync/merge.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,9 @@ bool origin_arrange_is_pending(uint64_t writer, const struct mailbox_record *mai
 {
 	struct stamp act = act_of(mailbox);
 
-	return writer != 0 && act.node == writer && act.modseq > SETTLED_MODSEQ;
+	/* What keeps others from a UIDVALIDITY is no act of his. */
+	return writer != 0 && act.node == writer && act.modseq > SETTLED_MODSEQ &&
+	       !merge_is_retired(mailbox);
 }
 
 struct origin_act *origin_act_add(

@@ -226,14 +226,65 @@ int origin_foreign_grant(
 	return rc;
 }
 
+struct gone_list {
+	struct stamp *list;
+	size_t count, room;
+};
+
+static int note_gone(void *context, const struct message_record *message)
+{
+	struct gone_list *gone = context;
+
+	if (message_is_shown(message) || message->gone_ms == 0)
+		return 0;
+	mem_grow((void **)&gone->list, &gone->room, gone->count + 1, sizeof(*gone->list));
+	gone->list[gone->count++] = message->instance;
+	return 0;
+}
+
+static int pass_mailbox(void *context, const struct mailbox_record *mailbox)
+{
+	(void)context;
+	(void)mailbox;
+	return 0;
+}
+
+static int pass_register(void *context, const struct register_record *record)
+{
+	(void)context;
+	(void)record;
+	return 0;
+}
+
+/* A tombstone that the origin does not take would keep the message from coming again. */
+static int forget_gone(struct origin *origin, uint32_t account, struct error *error)
+{
+	static const struct account_change_functions functions = { pass_mailbox, note_gone,
+		pass_register };
+	struct arena *arena = arena_new();
+	struct gone_list gone = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
+
+	if (rc == 0)
+		rc = account_each_change(kv, account, 0, arena, &functions, &gone);
+	mail_read_end(&kv);
+	if (rc == 0)
+		rc = message_forget(origin->mail, account, gone.list, gone.count, error);
+	free(gone.list);
+	arena_free(&arena);
+	return rc;
+}
+
 int origin_foreign_forget(
 	struct origin *origin, const struct origin_foreign *foreign, struct error *error)
 {
 	static const struct foreign_list none = { 0 };
 	struct origin_foreign all = { foreign->user, foreign->number, &none };
 	bool is_anew;
+	int rc = origin_foreign_prepare(origin, &all, &is_anew, error);
 
-	return origin_foreign_prepare(origin, &all, &is_anew, error);
+	return rc < 0 ? rc : forget_gone(origin, foreign->number, error);
 }
 
 /* ---- accounts of which nothing is seen any more ---- */

@@ -152,6 +152,35 @@ static int batch_read(struct origin *origin)
 	return rc;
 }
 
+/* ---- one message ---- */
+
+static int request_make(struct origin *origin, struct stamp instance)
+{
+	struct origin_hand *hand = &origin->hand;
+	struct arena *arena = arena_new();
+	struct message_record message;
+	struct buffer raw = { 0 };
+	struct kv_txn *kv = NULL;
+	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
+
+	if (rc == 0)
+		rc = account_get_message(kv, hand->account.number, instance, arena, &message);
+	if (rc == 0 && !message_is_shown(&message))
+		rc = ERR_CHANGED;
+	if (rc == 0)
+		rc = message_body(origin->mail, kv, &message.guid, &raw);
+	mail_read_end(&kv);
+	buffer_clear(&origin->request);
+	if (rc == 0)
+		message.mailbox = message.placed_in = origin_arrange_home(hand, message.mailbox);
+	if (rc == 0)
+		guest_append_request(
+			hand->account.name, &message, buffer_bytes(&raw), &origin->request);
+	buffer_deinit(&raw);
+	arena_free(&arena);
+	return rc;
+}
+
 /* ---- what it does not take ---- */
 
 struct keeping {
@@ -228,11 +257,28 @@ static int keep_one(struct origin *origin, const struct account_header *account,
 	return rc;
 }
 
+/*
+ * The origin may have it: that a message looks new here can come of a merge, or of an answer that
+ * was lost. So it is told once more; only what is not taken now is kept.
+ */
+static int tell_or_keep(struct origin *origin, struct stamp instance, struct error *error)
+{
+	struct guest_place place;
+	struct error why = { 0 };
+	struct bytes answer;
+	int rc = request_make(origin, instance);
+
+	if (rc < 0)
+		return rc == ERR_CHANGED || rc == ERR_NOT_FOUND ? 0 : rc;
+	rc = origin_ask(origin, &answer, error);
+	if (rc < 0 || guest_append_answer(answer, &place, &why) == 0)
+		return rc;
+	return keep_one(origin, &origin->hand.account, instance, &why, error);
+}
+
 int origin_hand_keep_all(struct origin *origin, uint32_t account, struct id128 mailbox,
 	uint64_t *until_r, struct error *error)
 {
-	static const struct error why = { ERR_REFUSED,
-		"the server does not show this mailbox any more, or not so" };
 	struct arena *arena = arena_new();
 	struct account_header header;
 	struct unsent unsent = { 0 };
@@ -248,41 +294,16 @@ int origin_hand_keep_all(struct origin *origin, uint32_t account, struct id128 m
 			kv, account, mailbox, 1, UINT32_MAX, arena, note_unsent, &unsent);
 	*until_r = rc == 0 ? header.sequence : 0;
 	mail_read_end(&kv);
+	if (rc == 0)
+		origin->hand.account = header;
 	for (size_t i = 0; i < unsent.count && rc == 0; i++)
-		rc = keep_one(origin, &header, unsent.list[i], &why, error);
+		rc = tell_or_keep(origin, unsent.list[i], error);
 	free(unsent.list);
 	arena_free(&arena);
 	return rc;
 }
 
-/* ---- one message ---- */
-
-static int request_make(struct origin *origin, struct stamp instance)
-{
-	struct origin_hand *hand = &origin->hand;
-	struct arena *arena = arena_new();
-	struct message_record message;
-	struct buffer raw = { 0 };
-	struct kv_txn *kv = NULL;
-	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
-
-	if (rc == 0)
-		rc = account_get_message(kv, hand->account.number, instance, arena, &message);
-	if (rc == 0 && !message_is_shown(&message))
-		rc = ERR_CHANGED;
-	if (rc == 0)
-		rc = message_body(origin->mail, kv, &message.guid, &raw);
-	mail_read_end(&kv);
-	buffer_clear(&origin->request);
-	if (rc == 0)
-		message.mailbox = message.placed_in = origin_arrange_home(hand, message.mailbox);
-	if (rc == 0)
-		guest_append_request(
-			hand->account.name, &message, buffer_bytes(&raw), &origin->request);
-	buffer_deinit(&raw);
-	arena_free(&arena);
-	return rc;
-}
+/* ---- all of it ---- */
 
 /* It stays here, and so does what else was appended to this account, for the next time. */
 void origin_hand_put_off(struct origin *origin, int rc, struct error *why)

@@ -78,30 +78,54 @@ int origin_state_put(struct mail *mail, const struct origin_state *state, struct
 	return store_commit(mail_store(mail), put_run, &copy, error, &position);
 }
 
+struct pending {
+	uint64_t count;
+	uint64_t writer; /* of a foreign account, without a common point: only what bears his stamps
+			  */
+};
+
+static bool is_his(const struct pending *pending, struct stamp stamp)
+{
+	return pending->writer == 0 || stamp.node == pending->writer;
+}
+
 static int count_annotation(void *context, const struct register_record *record)
 {
-	*(uint64_t *)context += record->kind == RECORD_ANNOTATION;
+	struct pending *pending = context;
+
+	pending->count += record->kind == RECORD_ANNOTATION && is_his(pending, record->stamp);
+	return 0;
+}
+
+static int count_act(void *context, const struct message_record *message)
+{
+	struct pending *pending = context;
+	bool is_act = is_his(pending, message->placed);
+
+	for (size_t i = 0; i < message->flag_count && !is_act; i++)
+		is_act = is_his(pending, message->flags[i].stamp);
+	pending->count += is_act;
 	return 0;
 }
 
 static int count_mailbox(void *context, const struct mailbox_record *mailbox)
 {
 	(void)mailbox;
-	++*(uint64_t *)context;
+	++((struct pending *)context)->count;
 	return 0;
 }
 
 static int count_message(void *context, const struct message_record *message)
 {
 	(void)message;
-	++*(uint64_t *)context;
+	++((struct pending *)context)->count;
 	return 0;
 }
 
 static int count_register(void *context, const struct register_record *record)
 {
 	(void)record;
-	++*(uint64_t *)context;
+	++((struct pending *)context)->count;
 	return 0;
 }
 
@@ -110,22 +134,27 @@ int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uin
 	static const struct account_change_functions count = { count_mailbox, count_message,
 		count_register };
 	/* Of what is seen of another's account it is what was done to messages, and metadata. */
-	static const struct account_change_functions count_foreign = { .message = count_message,
+	static const struct account_change_functions count_foreign = { .message = count_act,
 		.record = count_annotation };
 	struct arena *arena = arena_new();
+	struct pending pending = { 0 };
+	struct account_header header;
 	struct common_point point;
-	uint64_t pending = 0;
 	bool is_foreign;
 	int rc = origin_is_foreign(kv, account, &is_foreign);
 
 	if (rc == 0)
 		rc = point_get(kv, account, peer, &point);
-	/* Without a common point all of it comes from there. */
-	if (rc == 0 && (!is_foreign || point.mine != 0))
+	if (rc == 0)
+		rc = account_load(kv, account, &header);
+	/* Without a common point all else comes from there. */
+	if (rc == 0 && is_foreign && point.mine == 0)
+		pending.writer = header.writer;
+	if (rc == 0)
 		rc = account_each_change(kv, account, point.mine, arena,
 			is_foreign ? &count_foreign : &count, &pending);
 	arena_free(&arena);
 	if (rc == 0)
-		*count_r = pending;
+		*count_r = pending.count;
 	return rc;
 }

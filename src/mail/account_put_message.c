@@ -157,7 +157,8 @@ static bool message_may_follow(
 {
 	if (!guid_equal(&before->guid, &after->guid) || before->size != after->size)
 		return false; /* one instance is one message, for ever */
-	return after->modseq >= before->modseq && stamp_compare(after->placed, before->placed) >= 0;
+	return after->modseq >= before->modseq &&
+	       placement_compare(before->instance, after->placed, before->placed) >= 0;
 }
 
 static void release_later(struct account_write *write, const struct guid *guid)

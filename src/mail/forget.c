@@ -196,6 +196,17 @@ static int rows_delete(struct account_write *write, const struct mailbox_record 
 	return 0;
 }
 
+/* What is set of a mailbox is a change of it, so its rows go in another commit. */
+static int mailbox_registers_run(struct account_write *write, void *context)
+{
+	const struct mailbox_forgetting *forgetting = context;
+	int rc = forget_registers(write, RECORD_ACL, forgetting->id, (struct bytes){ 0 });
+
+	return rc < 0 ? rc
+		      : forget_registers(
+				write, RECORD_ANNOTATION, forgetting->id, (struct bytes){ 0 });
+}
+
 static int mailbox_run(struct account_write *write, void *context)
 {
 	const struct mailbox_forgetting *forgetting = context;
@@ -205,12 +216,10 @@ static int mailbox_run(struct account_write *write, void *context)
 
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
-	if (mailbox.message_count > 0)
-		return ERR_CHANGED; /* something came since the last step */
-	rc = forget_registers(write, RECORD_ACL, forgetting->id, (struct bytes){ 0 });
-	if (rc == 0)
-		rc = forget_registers(
-			write, RECORD_ANNOTATION, forgetting->id, (struct bytes){ 0 });
+	rc = mailbox_registers_run(write, context);
+	/* Something came or was set since the last step. */
+	if (rc == 0 && (mailbox.message_count > 0 || write->floor_count > 0))
+		rc = ERR_CHANGED;
 	if (rc == 0)
 		rc = rows_delete(write, &mailbox);
 	inbox = account_inbox(bytes_of_string(write->header.name));
@@ -230,6 +239,9 @@ int mailbox_forget(struct mail *mail, uint32_t account, struct id128 mailbox, ui
 	do {
 		rc = mail_node_commit(mail, account, mailbox_messages_run, forgetting, error, NULL);
 	} while (rc == 0 && forgetting->count == FORGET_STEP_COUNT);
+	if (rc == 0)
+		rc = mail_node_commit(
+			mail, account, mailbox_registers_run, forgetting, error, NULL);
 	if (rc == 0)
 		rc = mail_node_commit(mail, account, mailbox_run, forgetting, error, NULL);
 	free(forgetting);

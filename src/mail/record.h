@@ -134,6 +134,20 @@ struct message_record {
 	bool has_body;          /* its body is kept, so that it can be brought back */
 };
 
+/*
+ * Which of two placements of one message is the later: that of the append comes before all others,
+ * also where the clock of a guest who appended was ahead (mail.h, is_of_guest).
+ */
+static inline int placement_compare(struct stamp instance, struct stamp a, struct stamp b)
+{
+	bool is_first_a = stamp_compare(a, instance) == 0;
+	bool is_first_b = stamp_compare(b, instance) == 0;
+
+	if (is_first_a != is_first_b)
+		return is_first_a ? -1 : 1;
+	return stamp_compare(a, b);
+}
+
 static inline bool message_is_shown(const struct message_record *message)
 {
 	return message->uid != 0;

@@ -127,6 +127,25 @@ static int find_before(
 	return rc < 0 ? rc : 1;
 }
 
+/* 1: it came before to an account in which he sees nothing now. He is told no more than that. */
+static int find_before_unseen(struct guest_append *append, struct kv_txn *kv)
+{
+	struct sync_call *call = append->call;
+	char name[ACCOUNT_NAME_SIZE_MAX + 1];
+	struct message_record mine;
+	struct bytes text;
+	uint32_t account;
+
+	if (append->record.instance.node !=
+			foreign_writer(call->session->rights.account, call->session->peer) ||
+		dlist_get_text(call->map, "ACCOUNT", &text) < 0 ||
+		account_name_normalize(text, name) < 0 ||
+		account_find(kv, bytes_of_string(name), &account) < 0)
+		return 0;
+	return account_get_message(kv, account, append->record.instance, call->arena, &mine) == 0 &&
+	       guid_equal(&mine.guid, &append->record.guid);
+}
+
 /* The account, what he may do there, and whether the message came before: 1. */
 static int look(struct guest_append *append)
 {
@@ -138,6 +157,10 @@ static int look(struct guest_append *append)
 
 	if (rc == 0)
 		rc = call_account(call, kv, &header);
+	if ((rc == ERR_REFUSED || rc == ERR_NOT_FOUND) && find_before_unseen(append, kv)) {
+		mail_read_end(&kv);
+		return 1;
+	}
 	if (rc == 0)
 		rc = session_is_foreign(call->session, kv, header.number);
 	if (rc == 0)

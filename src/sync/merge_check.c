@@ -46,8 +46,10 @@ static int check_message_form(
 		is_stamp_over(message->placed, limit) || message->modseq > limit)
 		return illegal(
 			error, "a message's modseq lies too far in the future, or is missing");
-	if (stamp_compare(message->placed, message->instance) < 0)
-		return illegal(error, "a message was placed before it was made");
+	/* Before it was made by a clock that was wrong, perhaps: of a guest (mail.h, is_of_guest).
+	 */
+	if (stamp_is_none(message->placed))
+		return illegal(error, "a message was never placed");
 	/* One that is placed and not shown lies where its sender does not look. */
 	if ((message_is_shown(message) && !is_placed) ||
 		message_is_shown(message) == id128_is_none(message->mailbox))
@@ -61,7 +63,7 @@ static int check_message_form(
 static const char *find_step_back(
 	const struct message_record *from, const struct message_record *to)
 {
-	int order = stamp_compare(to->placed, from->placed);
+	int order = placement_compare(from->instance, to->placed, from->placed);
 
 	if (order < 0 || (order == 0 && !id128_equal(to->placed_in, from->placed_in)))
 		return "a message's placement goes back";

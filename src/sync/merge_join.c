@@ -74,9 +74,9 @@ static void join_flags(const struct message_record *a, const struct message_reco
 
 /* Which placement stays; the savedate, which is a fact of the placement, breaks no tie between
  * honest copies. */
-static int placement_compare(const struct message_record *a, const struct message_record *b)
+static int place_compare(const struct message_record *a, const struct message_record *b)
 {
-	int order = stamp_compare(a->placed, b->placed);
+	int order = placement_compare(a->instance, a->placed, b->placed);
 
 	if (order == 0)
 		order = id128_compare(a->placed_in, b->placed_in);
@@ -92,7 +92,7 @@ static int placement_compare(const struct message_record *a, const struct messag
 int merge_message(const struct message_record *a, const struct message_record *b,
 	struct arena *arena, struct message_record *joined_r)
 {
-	const struct message_record *winner = placement_compare(a, b) >= 0 ? a : b;
+	const struct message_record *winner = place_compare(a, b) >= 0 ? a : b;
 	struct message_record joined = *winner;
 
 	if (stamp_compare(a->instance, b->instance) != 0 || !guid_equal(&a->guid, &b->guid) ||

@@ -151,6 +151,8 @@ static int take_register(struct foreign_push *push, const struct register_record
 	if (rc == 0 &&
 		(register_same(&mine, theirs) || stamp_compare(mine.stamp, theirs->stamp) >= 0))
 		return 0;
+	if (record.stamp.modseq > push->now)
+		record.stamp = account_stamp(write);
 	record.modseq = account_tick(write, rc == 0 ? mine.modseq : 0);
 	rc = account_put_register(write, &record);
 	return rc < 0 ? rc : metadata_check(write, theirs->mailbox);
@@ -158,7 +160,7 @@ static int take_register(struct foreign_push *push, const struct register_record
 
 /* ---- all of it ---- */
 
-/* The form of each, and that no stamp of what is taken over lies in the future. */
+/* The form of each. Stamps that lie in the future are given anew where they are taken over. */
 static int check_form(struct foreign_push *push, const struct change_set *changes)
 {
 	int rc = 0;
@@ -168,12 +170,8 @@ static int check_form(struct foreign_push *push, const struct change_set *change
 	for (size_t i = 0; i < changes->message_count && rc == 0; i++)
 		rc = merge_check_message(
 			NULL, &changes->messages[i].record, MODSEQ_MAX, push->error);
-	for (size_t i = 0; i < changes->register_count && rc == 0; i++) {
+	for (size_t i = 0; i < changes->register_count && rc == 0; i++)
 		rc = merge_check_register(NULL, &changes->registers[i], MODSEQ_MAX, push->error);
-		if (rc == 0 && changes->registers[i].stamp.modseq > push->now)
-			rc = error_set(
-				push->error, ERR_ILLEGAL, "a register's stamp lies in the future");
-	}
 	return rc;
 }
 

@@ -29,7 +29,7 @@ int rights_check_message(const struct sync_rights *rights, const struct message_
 {
 	/* A tombstone that is older than our placement takes nothing away. */
 	if (!rights->no_delete || mine == NULL || is_expunged(mine) || !is_expunged(theirs) ||
-		stamp_compare(theirs->placed, mine->placed) <= 0)
+		placement_compare(mine->instance, theirs->placed, mine->placed) <= 0)
 		return 0;
 	return error_set(
 		error, ERR_REFUSED, "this peer may not expunge messages (%s)", RIGHTS_NO_DELETE);

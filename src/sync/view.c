@@ -429,7 +429,8 @@ static int find_message(struct kv_txn *kv, const struct view *view,
 		       : ERR_NOT_FOUND;
 }
 
-/* What others may see is shared annotations, of what they see. */
+/* What others may see is shared annotations, of what they see. Those of messages are changed by
+ * whoever changes the message, at the owner's only: a copy tells nothing of them. */
 static int has_foreign_register(struct kv_txn *kv, const struct view *view,
 	const struct register_record *record, struct arena *arena)
 {
@@ -440,6 +441,8 @@ static int has_foreign_register(struct kv_txn *kv, const struct view *view,
 		return 0;
 	if (!id128_is_none(record->mailbox))
 		return has_id(view, record->mailbox);
+	if (!view->is_discreet)
+		return 0;
 	rc = find_message(kv, view, record, arena, &message);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;

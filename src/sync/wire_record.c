@@ -261,7 +261,7 @@ static int read_place(const struct dlist *map, struct message_record *message, s
 		return bad(error, "message", "UID");
 	message->placed = message->instance;
 	if (optional(get_stamp(map, "PLACED", &message->placed)) < 0 ||
-		stamp_compare(message->placed, message->instance) < 0)
+		stamp_is_none(message->placed))
 		return bad(error, "message", "PLACED");
 	message->placed_in = message->mailbox;
 	if (optional(wire_get_id(map, "PLACEDIN", &message->placed_in)) < 0 ||

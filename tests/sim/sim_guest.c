@@ -1,14 +1,13 @@
 #include "sim_guest.h"
 
 #include "base/mem.h"
+#include "mail/acl_guest.h"
 #include "sync/foreign.h"
 
 #include <stdlib.h>
 
 #define STEP_COUNT_MAX 20000 /* of one sync; more means that it does not end */
 #define ROUND_COUNT_MAX 8
-/* What a clone can do off line. */
-#define RIGHTS_OFF_LINE (ACL_ALL & ~(unsigned)(ACL_POST | ACL_ADMINISTER | ACL_ANNOTATE))
 
 struct sim_node *guests_server(struct sim *sim)
 {
@@ -375,9 +374,9 @@ static int compare_mailbox(void *context, const struct mailbox_record *there)
 		return 0;
 	}
 	acl_rights(comparing->here, &comparing->identity_here, account, there->id, &rights_here);
-	if (rights_here != (rights & RIGHTS_OFF_LINE))
+	if (rights_here != (rights & ACL_OF_GUEST))
 		sim_fail(comparing->sim, "P6: a guest's rights to %.*s are %x and not %x",
-			BYTES_ARGS(there->name), rights_here, rights & RIGHTS_OFF_LINE);
+			BYTES_ARGS(there->name), rights_here, rights & ACL_OF_GUEST);
 	if (here.message_count != there->message_count)
 		sim_fail(comparing->sim, "P6: a guest sees %u messages in %.*s and not %u",
 			here.message_count, BYTES_ARGS(there->name), there->message_count);

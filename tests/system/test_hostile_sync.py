@@ -178,7 +178,7 @@ class Hostile(chapar.TestCase):
              message_of(MODSEQ=up, FLAGS="(\\Seen + %s)" % far), "ILLEGAL", "flag.*future"),
             ("an instance in three days",
              "MESSAGES (%s)" % self.shown(INSTANCE=far, MODSEQ=up, UID=9), "ILLEGAL", "future"),
-            ("placed before it was made", message_of(PLACED="5." + NODE, MODSEQ=up),
+            ("never placed", message_of(PLACED="0.0000000000000000", MODSEQ=up),
              "INVALID", "placed"),
             ("another GUID", message_of(GUID=guid(other), SIZE=len(other), MODSEQ=up), "ILLEGAL",
              "message .*two contents"),

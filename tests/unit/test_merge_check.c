@@ -152,7 +152,7 @@ static void messages_of_bad_form_are_refused(void **unused)
 	theirs.instance = (struct stamp){ 0, 0 };
 	refused(NULL, &theirs);
 	theirs = legal_message();
-	theirs.placed = (struct stamp){ 9, 1 }; /* before it was made */
+	theirs.placed = (struct stamp){ 0, 0 }; /* never */
 	refused(NULL, &theirs);
 	theirs = legal_message();
 	theirs.uid = 0; /* placed and not shown */

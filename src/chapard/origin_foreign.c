@@ -242,25 +242,10 @@ static int note_gone(void *context, const struct message_record *message)
 	return 0;
 }
 
-static int pass_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int pass_register(void *context, const struct register_record *record)
-{
-	(void)context;
-	(void)record;
-	return 0;
-}
-
 /* A tombstone that the origin does not take would keep the message from coming again. */
 static int forget_gone(struct origin *origin, uint32_t account, struct error *error)
 {
-	static const struct account_change_functions functions = { pass_mailbox, note_gone,
-		pass_register };
+	static const struct account_change_functions functions = { .message = note_gone };
 	struct arena *arena = arena_new();
 	struct gone_list gone = { 0 };
 	struct kv_txn *kv = NULL;

@@ -134,20 +134,6 @@ struct asked_acl {
 	struct dlist_writer writer;
 };
 
-static int pass_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int pass_message(void *context, const struct message_record *message)
-{
-	(void)context;
-	(void)message;
-	return 0;
-}
-
 static struct bytes id_key(const struct id128 *id)
 {
 	return bytes_of(id->bytes, sizeof(id->bytes));
@@ -220,8 +206,7 @@ static int put_list(struct asked_acl *asked, struct kv_txn *kv)
 
 int respond_getacl(struct sync_call *call)
 {
-	static const struct account_change_functions functions = { pass_mailbox, pass_message,
-		note_changed };
+	static const struct account_change_functions functions = { .record = note_changed };
 	struct asked_acl asked = { .call = call };
 	struct kv_txn *kv = NULL;
 	int rc = call_number(call, "SINCE", UINT64_MAX, &asked.since);

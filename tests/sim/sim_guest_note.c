@@ -135,25 +135,10 @@ static int note_message(void *context, const struct message_record *message)
 	return 0;
 }
 
-static int pass_mailbox(void *context, const struct mailbox_record *mailbox)
-{
-	(void)context;
-	(void)mailbox;
-	return 0;
-}
-
-static int pass_register(void *context, const struct register_record *record)
-{
-	(void)context;
-	(void)record;
-	return 0;
-}
-
 static void note_since(
 	struct guest *guest, uint32_t account, bool is_act, struct guest_cursor *cursor)
 {
-	static const struct account_change_functions functions = { pass_mailbox, note_message,
-		pass_register };
+	static const struct account_change_functions functions = { .message = note_message };
 	struct noting noting = { .notes = guest->sim->guests->notes,
 		.is_own = account == guest->own };
 	struct account_header header;
@@ -210,8 +195,7 @@ static int count_kept(void *context, const struct message_record *message)
 /* Messages of these bytes in his own account at the server that he did not put there. */
 static size_t kept_count(struct sim *sim, const struct guid *guid)
 {
-	static const struct account_change_functions functions = { pass_mailbox, count_kept,
-		pass_register };
+	static const struct account_change_functions functions = { .message = count_kept };
 	struct counting counting = { sim->guests->notes, guid, 0 };
 	struct arena *arena = arena_new();
 	struct kv_txn *kv = node_read(guests_server(sim));

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "mail/acl.h"
 #include "mail/annotation.h"
-#include "mail/create_as.h"
+#include "mail/arrange.h"
 #include "mail/mail_private.h"
 
 #include <stdlib.h>
@@ -157,54 +157,52 @@ struct mailbox_context {
 	const char *reason;
 };
 
-static int create_run(struct account_write *write, void *context)
+static int create_in(
+	struct account_write *write, struct bytes name, struct bytes special_use, struct id128 *id)
 {
-	struct mailbox_context *create = context;
 	struct mailbox_record found;
 	int rc = write->header.is_deleted ? ERR_REFUSED
 					  : account_find_mailbox(write->kv, write->header.number,
-						    create->name, write->arena, &found);
+						    name, write->arena, &found);
 
 	if (rc != ERR_NOT_FOUND)
 		return rc < 0 ? rc : ERR_EXISTS;
-	rc = account_get_mailbox(write->kv, write->header.number, create->id, write->arena, &found);
+	rc = account_get_mailbox(write->kv, write->header.number, *id, write->arena, &found);
 	if (rc == 0)
-		create->id = (struct id128){ { 0 } };
+		*id = (struct id128){ { 0 } };
 	else if (rc != ERR_NOT_FOUND)
 		return rc;
-	rc = parents_make(write, create->name);
-	return rc < 0 ? rc : mailbox_make(write, create->name, create->to, &create->id);
+	rc = parents_make(write, name);
+	return rc < 0 ? rc : mailbox_make(write, name, special_use, id);
 }
 
-static int create(struct mail *mail, uint32_t account, struct mailbox_context *context,
-	struct error *error, struct id128 *id_r, uint64_t *position_r)
+int mailbox_create_in(struct account_write *write, struct bytes name, struct id128 *id)
 {
-	int rc = mailbox_name_check(context->name, error);
+	return create_in(write, name, bytes_of(NULL, 0), id);
+}
 
-	if (rc < 0)
-		return rc;
-	rc = mail_commit(mail, account, create_run, context, error, position_r);
-	if (rc == ERR_EXISTS)
-		return error_set(error, rc, "a mailbox of that name exists already");
-	if (rc == 0)
-		*id_r = context->id;
-	return rc;
+static int create_run(struct account_write *write, void *context)
+{
+	struct mailbox_context *create = context;
+
+	create->id = (struct id128){ { 0 } };
+	return create_in(write, create->name, create->to, &create->id);
 }
 
 int mailbox_create(struct mail *mail, uint32_t account, struct bytes name, struct bytes special_use,
 	struct error *error, struct id128 *id_r, uint64_t *position_r)
 {
 	struct mailbox_context context = { .name = name, .to = special_use };
+	int rc = mailbox_name_check(name, error);
 
-	return create(mail, account, &context, error, id_r, position_r);
-}
-
-int mailbox_create_as(struct mail *mail, uint32_t account, struct id128 id, struct bytes name,
-	struct error *error, struct id128 *id_r, uint64_t *position_r)
-{
-	struct mailbox_context context = { .name = name, .id = id };
-
-	return create(mail, account, &context, error, id_r, position_r);
+	if (rc < 0)
+		return rc;
+	rc = mail_commit(mail, account, create_run, &context, error, position_r);
+	if (rc == ERR_EXISTS)
+		return error_set(error, rc, "a mailbox of that name exists already");
+	if (rc == 0)
+		*id_r = context.id;
+	return rc;
 }
 
 struct shown_messages {
@@ -238,50 +236,30 @@ int mailbox_remove_at(struct account_write *write, struct mailbox_record *mailbo
 	return account_put_mailbox(write, mailbox);
 }
 
-/* All steps are one act, of the first one's stamp: so it can be undone as one. */
-struct deletion {
-	struct bytes name;
-	struct id128 id; /* once it is found */
-	struct stamp act;
-	bool is_done;
-};
-
-static int deletion_find(struct account_write *write, struct deletion *deletion, struct stamp now,
-	struct mailbox_record *mailbox_r)
-{
-	int rc;
-
-	if (!id128_is_none(deletion->id))
-		return account_get_mailbox(
-			write->kv, write->header.number, deletion->id, write->arena, mailbox_r);
-	rc = account_find_mailbox(
-		write->kv, write->header.number, deletion->name, write->arena, mailbox_r);
-	if (rc < 0)
-		return rc;
-	deletion->id = mailbox_r->id;
-	deletion->act = now;
-	return 0;
-}
-
 /* What came after the first step is later than that, and so is its end. */
-static int deletion_remove(struct account_write *write, const struct deletion *deletion,
+static int deletion_remove(struct account_write *write, const struct mailbox_deletion *deletion,
 	const struct message_record *message, struct stamp now)
 {
 	bool is_later = stamp_compare(message->placed, deletion->act) >= 0;
-
-	return message_remove_as(write, message, is_later ? now : deletion->act, now.modseq);
-}
-
-static int delete_run(struct account_write *write, void *context)
-{
-	struct deletion *deletion = context;
-	struct shown_messages shown = { .count_max = MAIL_STEP_COUNT_MAX };
-	struct stamp now = account_stamp(write);
-	struct mailbox_record mailbox;
-	int rc = deletion_find(write, deletion, now, &mailbox);
+	int rc = deletion->check == NULL ? 0 : deletion->check(deletion->context, message);
 
 	if (rc < 0)
 		return rc;
+	return message_remove_as(write, message, is_later ? now : deletion->act, now.modseq);
+}
+
+int mailbox_delete_step(struct account_write *write, struct mailbox_deletion *deletion)
+{
+	struct shown_messages shown = { .count_max = MAIL_STEP_COUNT_MAX };
+	struct stamp now = account_stamp(write);
+	struct mailbox_record mailbox;
+	int rc = account_get_mailbox(
+		write->kv, write->header.number, deletion->id, write->arena, &mailbox);
+
+	if (rc < 0)
+		return rc;
+	if (stamp_is_none(deletion->act))
+		deletion->act = now;
 	deletion->is_done = !mailbox_is_live(&mailbox); /* somebody else was faster */
 	if (deletion->is_done)
 		return 0;
@@ -297,16 +275,37 @@ static int delete_run(struct account_write *write, void *context)
 	return mailbox_remove_at(write, &mailbox, deletion->act, now.modseq);
 }
 
+struct named_deletion {
+	struct bytes name;
+	struct mailbox_deletion deletion; /* of the one that the first step finds */
+};
+
+static int delete_run(struct account_write *write, void *context)
+{
+	struct named_deletion *named = context;
+	struct mailbox_record mailbox;
+
+	if (id128_is_none(named->deletion.id)) {
+		int rc = account_find_mailbox(
+			write->kv, write->header.number, named->name, write->arena, &mailbox);
+
+		if (rc < 0)
+			return rc;
+		named->deletion.id = mailbox.id;
+	}
+	return mailbox_delete_step(write, &named->deletion);
+}
+
 int mailbox_delete(struct mail *mail, uint32_t account, struct bytes name, struct error *error,
 	uint64_t *position_r)
 {
-	struct deletion deletion = { .name = name };
+	struct named_deletion named = { .name = name };
 	int rc = 0;
 
 	if (name_is_inbox(name))
 		return error_set(error, ERR_REFUSED, "INBOX cannot be deleted");
-	while (rc == 0 && !deletion.is_done)
-		rc = mail_commit(mail, account, delete_run, &deletion, error, position_r);
+	while (rc == 0 && !named.deletion.is_done)
+		rc = mail_commit(mail, account, delete_run, &named, error, position_r);
 	return rc == ERR_NOT_FOUND ? error_set(error, rc, "no such mailbox") : rc;
 }
 
@@ -342,6 +341,12 @@ static int rename_inbox(
 	return rc == 0 ? annotations_copy_mailbox(write, inbox->id, to) : rc;
 }
 
+static bool is_below(struct bytes name, struct bytes above)
+{
+	return name.len > above.len && bytes_start_with(name, above) &&
+	       name.ptr[above.len] == HIERARCHY_SEPARATOR;
+}
+
 struct rename_children {
 	struct account_write *write;
 	struct bytes from, to;
@@ -354,9 +359,7 @@ static int collect_child(void *context, const struct mailbox_record *mailbox)
 	struct rename_children *children = context;
 	void *found = children->found;
 
-	if (!mailbox_is_live(mailbox) || mailbox->name.len <= children->from.len ||
-		!bytes_start_with(mailbox->name, children->from) ||
-		mailbox->name.ptr[children->from.len] != HIERARCHY_SEPARATOR)
+	if (!mailbox_is_live(mailbox) || !is_below(mailbox->name, children->from))
 		return 0;
 	mem_grow(&found, &children->room, children->count + 1, sizeof(*children->found));
 	children->found = found;
@@ -405,10 +408,51 @@ static int rename_tree(struct account_write *write, struct mailbox_record *mailb
 	return rc;
 }
 
+/* The levels above the new name are there, and the name is free. */
+static int rename_prepare(struct account_write *write, struct bytes to)
+{
+	struct mailbox_record found;
+	int rc = account_find_mailbox(write->kv, write->header.number, to, write->arena, &found);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc < 0 ? rc : ERR_EXISTS;
+	return parents_make(write, to);
+}
+
+static int rename_told(int rc, struct error *error)
+{
+	if (rc == ERR_NOT_FOUND)
+		return error_set(error, rc, "no such mailbox");
+	if (rc == ERR_EXISTS)
+		return error_set(error, rc, "a mailbox of the new name exists already");
+	if (rc == ERR_TOO_LARGE)
+		return error_set(error, ERR_INVALID, "a child's name would become too long");
+	return rc;
+}
+
+static int refuse_below_itself(struct error *error)
+{
+	return error_set(error, ERR_INVALID, "a mailbox cannot be renamed into itself");
+}
+
+int mailbox_rename_in(struct account_write *write, const struct mailbox_record *mailbox,
+	struct bytes to, struct error *error)
+{
+	struct mailbox_record renamed = *mailbox;
+	int rc;
+
+	if (is_below(to, mailbox->name))
+		return refuse_below_itself(error);
+	rc = rename_prepare(write, to);
+	if (rc == 0)
+		rc = rename_tree(write, &renamed, mailbox->name, to);
+	return rename_told(rc, error);
+}
+
 static int rename_run(struct account_write *write, void *context)
 {
 	struct mailbox_context *rename = context;
-	struct mailbox_record mailbox, found;
+	struct mailbox_record mailbox;
 	struct id128 made = { { 0 } };
 	bool is_level;
 	int rc = account_find_mailbox(
@@ -417,11 +461,7 @@ static int rename_run(struct account_write *write, void *context)
 	is_level = rc == ERR_NOT_FOUND;
 	if (rc < 0 && !is_level)
 		return rc;
-	rc = account_find_mailbox(
-		write->kv, write->header.number, rename->to, write->arena, &found);
-	if (rc != ERR_NOT_FOUND)
-		return rc < 0 ? rc : ERR_EXISTS;
-	rc = parents_make(write, rename->to);
+	rc = rename_prepare(write, rename->to);
 	if (rc < 0)
 		return rc;
 	if (!name_is_inbox(rename->name))
@@ -438,17 +478,10 @@ int mailbox_rename(struct mail *mail, uint32_t account, struct bytes from, struc
 
 	if (rc < 0)
 		return rc;
-	if (to.len > from.len && bytes_start_with(to, from) &&
-		to.ptr[from.len] == HIERARCHY_SEPARATOR && !name_is_inbox(from))
-		return error_set(error, ERR_INVALID, "a mailbox cannot be renamed into itself");
-	rc = mail_commit(mail, account, rename_run, &rename, error, position_r);
-	if (rc == ERR_NOT_FOUND)
-		return error_set(error, rc, "no such mailbox");
-	if (rc == ERR_EXISTS)
-		return error_set(error, rc, "a mailbox of the new name exists already");
-	if (rc == ERR_TOO_LARGE)
-		return error_set(error, ERR_INVALID, "a child's name would become too long");
-	return rc;
+	if (is_below(to, from) && !name_is_inbox(from))
+		return refuse_below_itself(error);
+	return rename_told(
+		mail_commit(mail, account, rename_run, &rename, error, position_r), error);
 }
 
 static int find_special_use(void *context, const struct mailbox_record *mailbox)

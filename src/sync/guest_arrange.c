@@ -1,6 +1,6 @@
 #include "sync/guest_arrange.h"
 
-#include "mail/create_as.h"
+#include "mail/arrange.h"
 #include "sync/responder_private.h"
 
 /* ---- the copy that asks ---- */
@@ -38,14 +38,17 @@ int guest_arrange_answer(struct bytes answer, struct id128 *id_r, struct error *
 struct arrange {
 	struct sync_call *call;
 	uint32_t account;
-	struct id128 id;
+	struct id128 id;   /* as it is asked; in the end the one that is so */
 	struct bytes name; /* empty: it is to be deleted ... */
 	uint64_t common;   /* ... if nothing came there after our sequence `common` */
+	uint64_t writer;   /* of what he appended there himself */
 	struct stamp named;
+	struct mailbox_deletion deletion;
+	/* As of the last look: */
 	struct foreign_list list;   /* what he sees */
 	struct mailbox_record mine; /* of that id; valid if `exists` */
-	bool exists;
-	bool is_done; /* nothing is left to do */
+	bool exists;                /* for him */
+	bool is_done;               /* nothing is left to do */
 };
 
 static int refuse(const struct arrange *arrange)
@@ -127,26 +130,8 @@ static int look_name(struct arrange *arrange, struct kv_txn *kv)
 	return check_above(arrange, kv);
 }
 
-struct newcomer {
-	uint64_t common, writer;
-};
-
-static int find_newcomer(void *context, const struct message_record *message)
+static int look_delete(struct arrange *arrange)
 {
-	const struct newcomer *newcomer = context;
-
-	return message->placed_sequence > newcomer->common &&
-	       message->instance.node != newcomer->writer;
-}
-
-/* A delete expunges what its issuer saw, and no more. */
-static int look_delete(struct arrange *arrange, struct kv_txn *kv)
-{
-	const struct sync_session *session = arrange->call->session;
-	struct newcomer newcomer = { arrange->common,
-		foreign_writer(session->rights.account, session->peer) };
-	int rc;
-
 	/* What he cannot see is as what is not there. */
 	if (!arrange->exists || !has_rights(arrange, arrange->id, 0)) {
 		arrange->is_done = true;
@@ -155,14 +140,41 @@ static int look_delete(struct arrange *arrange, struct kv_txn *kv)
 	if (!has_rights(arrange, arrange->id, ACL_DELETE) ||
 		bytes_equal_string(arrange->mine.name, "INBOX"))
 		return refuse(arrange);
-	rc = account_each_message(kv, arrange->account, arrange->id, 1, UINT32_MAX,
-		arrange->call->arena, find_newcomer, &newcomer);
-	return rc <= 0 ? rc
-		       : error_set(arrange->call->error, ERR_EXISTS,
-				 "messages came there that were not seen");
+	return 0;
 }
 
-static int look(struct arrange *arrange)
+/* Whether he may have it so, and what is left to do. */
+static int look(struct arrange *arrange, struct kv_txn *kv)
+{
+	struct sync_call *call = arrange->call;
+	int rc = session_foreign(call->session, kv, arrange->account, &arrange->list);
+
+	if (rc == 0) {
+		rc = account_get_mailbox(
+			kv, arrange->account, arrange->id, call->arena, &arrange->mine);
+		arrange->exists = rc == 0;
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+	}
+	if (rc == 0)
+		rc = arrange->name.len > 0 ? look_name(arrange, kv) : look_delete(arrange);
+	foreign_list_deinit(&arrange->list);
+	return rc;
+}
+
+/* A delete expunges what its issuer saw, and no more. */
+static int check_seen(void *context, const struct message_record *message)
+{
+	const struct arrange *arrange = context;
+
+	if (message->placed_sequence <= arrange->common ||
+		message->instance.node == arrange->writer)
+		return 0;
+	return error_set(
+		arrange->call->error, ERR_EXISTS, "messages came there that were not seen");
+}
+
+/* So that commits need not look for long: what may not be is found here first, as a rule. */
+static int look_before(struct arrange *arrange)
 {
 	struct sync_call *call = arrange->call;
 	struct account_header header;
@@ -175,34 +187,49 @@ static int look(struct arrange *arrange)
 		rc = session_is_foreign(call->session, kv, header.number);
 	if (rc == 0)
 		rc = error_set(call->error, ERR_REFUSED, "ARRANGE is for mailboxes of others");
-	if (rc > 0)
-		rc = session_foreign(call->session, kv, header.number, &arrange->list);
-	if (rc == 0) {
+	if (rc > 0) {
 		arrange->account = header.number;
-		rc = account_get_mailbox(
-			kv, header.number, arrange->id, call->arena, &arrange->mine);
-		arrange->exists = rc == 0;
-		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+		rc = look(arrange, kv);
 	}
-	if (rc == 0)
-		rc = arrange->name.len > 0 ? look_name(arrange, kv) : look_delete(arrange, kv);
+	if (rc == 0 && !arrange->is_done && arrange->name.len == 0)
+		rc = account_each_message(kv, arrange->account, arrange->id, 1, UINT32_MAX,
+			call->arena, check_seen, arrange);
 	mail_read_end(&kv);
+	return rc;
+}
+
+/* What counts is how it is now: it may have been renamed, its name given to another, mail have come
+ * there, or his rights have gone. */
+static int act_run(struct account_write *write, void *context)
+{
+	struct arrange *arrange = context;
+	int rc = look(arrange, write->kv);
+
+	if (rc < 0 || arrange->is_done)
+		return rc;
+	if (arrange->name.len > 0)
+		return arrange->exists ? mailbox_rename_in(write, &arrange->mine, arrange->name,
+						 arrange->call->error)
+				       : mailbox_create_in(write, arrange->name, &arrange->id);
+	rc = mailbox_delete_step(write, &arrange->deletion);
+	arrange->is_done = arrange->deletion.is_done;
 	return rc;
 }
 
 static int act(struct arrange *arrange)
 {
-	struct mail *mail = arrange->call->session->mail;
-	struct error *error = arrange->call->error;
+	struct sync_call *call = arrange->call;
 	uint64_t position;
+	int rc;
 
-	if (arrange->name.len == 0)
-		return mailbox_delete(mail, arrange->account, arrange->mine.name, error, &position);
-	if (arrange->exists)
-		return mailbox_rename(mail, arrange->account, arrange->mine.name, arrange->name,
-			error, &position);
-	return mailbox_create_as(
-		mail, arrange->account, arrange->id, arrange->name, error, &arrange->id, &position);
+	arrange->deletion.id = arrange->id;
+	arrange->deletion.check = check_seen;
+	arrange->deletion.context = arrange;
+	do {
+		rc = mail_commit(call->session->mail, arrange->account, act_run, arrange,
+			call->error, &position);
+	} while (rc == 0 && arrange->name.len == 0 && !arrange->is_done);
+	return rc;
 }
 
 static int read_arrange(struct arrange *arrange)
@@ -226,15 +253,15 @@ static int read_arrange(struct arrange *arrange)
 
 int respond_arrange(struct sync_call *call)
 {
-	struct arrange arrange = { .call = call };
+	struct arrange arrange = { .call = call,
+		.writer = foreign_writer(call->session->rights.account, call->session->peer) };
 	struct dlist_writer writer;
 	int rc = read_arrange(&arrange);
 
 	if (rc == 0)
-		rc = look(&arrange);
+		rc = look_before(&arrange);
 	if (rc == 0 && !arrange.is_done)
 		rc = act(&arrange);
-	foreign_list_deinit(&arrange.list);
 	if (rc < 0)
 		return rc;
 	writer = wire_begin(call->answer, DLIST_ANSWER, "ARRANGED");

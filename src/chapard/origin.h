@@ -81,7 +81,7 @@ struct origin_state {
 int origin_state_get(struct kv_txn *kv, struct origin_state *state_r);
 
 /* Records of an account that changed here since it was last equal to the origin's, and can be
- * brought there. */
+ * brought there; and, of another user's, what was done to mailboxes and rights and is not told. */
 int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t *count_r);
 
 #endif

@@ -39,15 +39,15 @@ static struct origin_foreign foreign_of(const struct origin *origin)
 		&origin->accounts[origin->account_next].mailboxes };
 }
 
-/* Whether something was changed here that can be brought there. */
-static int has_pending(struct origin *origin, bool *has_r)
+/* Whether something was changed here that an exchange can bring there. */
+static int has_unsent(struct origin *origin, bool *has_r)
 {
 	struct kv_txn *kv = NULL;
 	uint64_t count = 0;
 	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
 
 	if (rc == 0)
-		rc = origin_count_pending(kv, origin->number, origin->peer.node, &count);
+		rc = origin_count_unsent(kv, origin->number, origin->peer.node, &count);
 	mail_read_end(&kv);
 	*has_r = count > 0;
 	return rc;
@@ -87,7 +87,7 @@ static int foreign_start(struct origin *origin, struct error *error)
 	if (rc == 0)
 		rc = local_read(origin, &local);
 	if (rc == 0)
-		rc = has_pending(origin, &origin->has_unsent);
+		rc = has_unsent(origin, &origin->has_unsent);
 	if (rc < 0)
 		return rc;
 	is_theirs_new = is_anew || local.point.theirs != theirs->sequence;

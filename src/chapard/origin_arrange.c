@@ -84,6 +84,45 @@ int origin_arrange_list(struct origin *origin, struct kv_txn *kv)
 	return rc;
 }
 
+struct counting {
+	uint64_t writer, count;
+};
+
+static int count_pending(void *context, const struct mailbox_record *mailbox)
+{
+	struct counting *counting = context;
+
+	counting->count += origin_arrange_is_pending(counting->writer, mailbox);
+	return 0;
+}
+
+static int count_entry(void *context, const struct acl_act *act)
+{
+	struct counting *counting = context;
+
+	(void)act;
+	counting->count++;
+	return 0;
+}
+
+int origin_arrange_count(struct kv_txn *kv, uint32_t account, uint64_t *count_r)
+{
+	struct arena *arena = arena_new();
+	struct counting counting = { 0 };
+	struct account_header header;
+	int rc = account_load(kv, account, &header);
+
+	counting.writer = header.writer;
+	if (rc == 0 && counting.writer != 0)
+		rc = account_each_mailbox(kv, account, arena, count_pending, &counting);
+	if (rc == 0 && counting.writer != 0)
+		rc = acl_guest_each_act(kv, account, arena, count_entry, &counting);
+	arena_free(&arena);
+	if (rc == 0)
+		*count_r = counting.count;
+	return rc;
+}
+
 static int find_pending(void *context, const struct mailbox_record *mailbox)
 {
 	return origin_arrange_is_pending(*(const uint64_t *)context, mailbox);

@@ -131,7 +131,9 @@ bool origin_arrange_is_pending(uint64_t writer, const struct mailbox_record *mai
 int origin_arrange_list(struct origin *origin, struct kv_txn *kv);
 /* Tells the next of them. */
 int origin_arrange_step(struct origin *origin, struct error *error);
-/* 1 if an account has such acts, 0 if not, or an error of reading. */
+/* How many acts an account has, whoever is to have a turn: 0 of one that is the user's own. */
+int origin_arrange_count(struct kv_txn *kv, uint32_t account, uint64_t *count_r);
+/* 1 if an account has such acts of mailboxes, 0 if not, or an error of reading. */
 int origin_arrange_waits(struct origin *origin, uint32_t account);
 /* Where what is in a mailbox here goes there. */
 struct id128 origin_arrange_home(const struct origin_hand *hand, struct id128 mailbox);
@@ -170,6 +172,9 @@ int origin_acl_ask(struct origin *origin, const struct origin_foreign *foreign, 
 	struct origin_acl *acl_r, struct error *error);
 /* NULL: nothing was told of it. */
 const struct acl *origin_acl_of(const struct origin_acl *acl, struct id128 mailbox);
+
+/* origin_state.c: what origin_count_pending() counts, as far as exchanges bring it. */
+int origin_count_unsent(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t *count_r);
 
 /* Whether the account is such a copy. */
 int origin_is_foreign(struct kv_txn *kv, uint32_t account, bool *is_foreign_r);

@@ -129,7 +129,7 @@ static int count_register(void *context, const struct register_record *record)
 	return 0;
 }
 
-int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t *count_r)
+int origin_count_unsent(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t *count_r)
 {
 	static const struct account_change_functions count = { count_mailbox, count_message,
 		count_register };
@@ -156,5 +156,17 @@ int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uin
 	arena_free(&arena);
 	if (rc == 0)
 		*count_r = pending.count;
+	return rc;
+}
+
+int origin_count_pending(struct kv_txn *kv, uint32_t account, uint64_t peer, uint64_t *count_r)
+{
+	uint64_t unsent, acts;
+	int rc = origin_count_unsent(kv, account, peer, &unsent);
+
+	if (rc == 0)
+		rc = origin_arrange_count(kv, account, &acts);
+	if (rc == 0)
+		*count_r = unsent + acts;
 	return rc;
 }

@@ -1,6 +1,7 @@
 """What others let a user see is in his copy, too: in the same places, with his rights and his own
 \\Seen, and it goes from there when he may see it no more."""
 
+import json
 import os
 import random
 import subprocess
@@ -252,6 +253,35 @@ class SharedClone(chapar.TestCase):
         # Others see it with the rights to what it is below.
         with self.origin.imap("carol") as carol:
             self.assertIn(WORK + "/next/deep", carol.mailboxes())
+        self.assertIn("nothing new", copy.sync()[1])
+
+    def pending(self, copy):
+        status = json.loads(copy.run("-C", copy.folder, "status", "--json")[1])
+        return status["origin"]["pending-changes"]
+
+    def test_status_counts_what_waits_of_mailboxes_and_rights(self):
+        for mailbox in ("work", "private"):
+            self.grant("lrswipkxtea", mailbox)
+        copy = self.cloned()
+        self.assertEqual(self.pending(copy), 0)
+        for command, count in (
+            ('CREATE "%s/new"' % WORK, 1),
+            ('SETACL "%s" carol lr' % WORK, 2),
+            ('RENAME "%s/new" "%s/next"' % (WORK, WORK), 2),  # one mailbox
+            ('SETACL "%s" carol lrs' % WORK, 2),  # one entry
+            ('RENAME "%s" "%s/last"' % (PRIVATE, WORK), 3),
+            ('SETACL "%s/last" dora lr' % WORK, 4),
+            ('DELETE "%s/next"' % WORK, 4),
+        ):
+            with self.served(copy) as here:
+                here.command(command)
+            copy.end()
+            self.assertEqual(self.pending(copy), count, command)
+        copy.sync("pull")
+        self.assertEqual(self.pending(copy), 4, "a pull tells nothing")
+        copy.sync()
+        self.assertEqual(self.pending(copy), 0)
+        self.assertEqual(self.theirs(), ["INBOX", "work", "work/last"])
         self.assertIn("nothing new", copy.sync()[1])
 
     def test_what_she_may_not_arrange_any_more_is_as_it_was_and_told(self):

@@ -134,12 +134,16 @@ static int admit_ask(
 	return rc;
 }
 
-/* The channel had no reason to look at the account. */
 static int touch_run(struct account_write *write, void *context)
 {
 	(void)context;
 	write->is_dirty = true;
 	return 0;
+}
+
+int admin_account_touch(struct admin_call *call, struct error *error)
+{
+	return mail_node_commit(call->admin->mail, call->account, touch_run, NULL, error, NULL);
 }
 
 static int admit(struct admin_call *call, struct move *move, struct error *error)
@@ -151,9 +155,9 @@ static int admit(struct admin_call *call, struct move *move, struct error *error
 		return rc;
 	*error = (struct error){ 0 };
 	move->is_admitted = !has_more;
+	/* The channel had no reason to look at the account. */
 	if (move->is_admitted)
-		rc = mail_node_commit(
-			call->admin->mail, call->account, touch_run, NULL, error, NULL);
+		rc = admin_account_touch(call, error);
 	return rc < 0 ? rc : ADMIN_MORE;
 }
 

@@ -66,6 +66,8 @@ admin_step_function admin_account_serve, admin_account_share, admin_acl;
 admin_step_function admin_account_mode, admin_account_switch;
 /* admin_move.c */
 admin_step_function admin_account_move;
+/* Has the channels look at the account. */
+int admin_account_touch(struct admin_call *call, struct error *error);
 /*
  * admin_remove.c: giving up the copy here, once the node that the command's second argument names
  * has proven that it has all of it.
@@ -76,7 +78,8 @@ struct admin_removal { /* zeroed at first */
 	uint64_t sequence; /* of the copy here, as it was compared */
 	uint64_t asked;    /* up to this one it has the bodies */
 	uint64_t message_count, kept_count;
-	unsigned differs_count;
+	uint64_t differs_since_ms; /* since when both copies are these, and not equal; 0: never */
+	struct digest ours, theirs;
 	struct account_clearing clearing;
 };
 bool admin_removal_is_on(const struct admin_removal *removal);

@@ -12,15 +12,18 @@
  */
 #include "chapard/admin_private.h"
 
+#include "base/clock.h"
 #include "mail/away.h"
 #include "sync/survey.h"
 #include "sync/wire.h"
 
 #include <limits.h>
+#include <unistd.h>
 
-#define LACKS_COUNT 2000   /* messages asked about in one step */
-#define DIFFERS_MAX 20     /* looks at digests that differ, after the other node confirmed */
-#define BATCH_FULL INT_MAX /* never seen by callers */
+#define LACKS_COUNT 2000        /* messages asked about in one step */
+#define DIFFERS_MS 15000        /* copies that stand still so long, and differ, do so for good */
+#define DIFFERS_PAUSE_US 100000 /* from one look at digests to the next */
+#define BATCH_FULL INT_MAX      /* never seen by callers */
 
 bool admin_removal_is_on(const struct admin_removal *removal)
 {
@@ -76,23 +79,48 @@ static int ask_digest(struct admin_call *call, const struct account_header *head
 	return rc;
 }
 
+/*
+ * The other node has what is here, so it has more: what users changed there. That is to come here
+ * first, by an exchange; a channel that was down has it to do yet. ERR_CHANGED: look again.
+ */
+static int wait_for_rest(struct admin_call *call, struct admin_removal *removal, struct digest ours,
+	struct digest theirs, struct error *error)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	int rc = 0;
+
+	if (call->admin->live->is_stopping(call->admin->live->context))
+		return error_set(
+			error, ERR_UNAVAILABLE, "the daemon ends; give the command again to go on");
+	if (removal->differs_since_ms == 0 || !digest_equal(removal->ours, ours) ||
+		!digest_equal(removal->theirs, theirs)) {
+		removal->differs_since_ms = now_ms;
+		removal->ours = ours;
+		removal->theirs = theirs;
+		rc = admin_account_touch(call, error);
+	} else if (now_ms - removal->differs_since_ms > DIFFERS_MS) {
+		rc = error_set(error, ERR_CORRUPT,
+			"the copies differ, and the one here stays: see \"chapar verify --peer\"");
+	}
+	if (rc < 0)
+		return rc;
+	usleep(DIFFERS_PAUSE_US);
+	return ERR_CHANGED;
+}
+
 /* ERR_CHANGED: they are not equal, as yet. */
 static int compare(struct admin_call *call, struct admin_removal *removal, struct error *error)
 {
 	struct account_header header;
-	struct survey_account theirs;
+	struct survey_account theirs = { 0 };
 	int rc = read_header(call, &header, error);
 
 	if (rc == 0)
 		rc = ask_digest(call, &header, &theirs, error);
 	if (rc < 0)
 		return rc;
-	if (!digest_equal(header.digest, theirs.digest)) {
-		if (++removal->differs_count < DIFFERS_MAX)
-			return ERR_CHANGED;
-		return error_set(error, ERR_CORRUPT,
-			"the copies differ, and the one here stays: see \"chapar verify --peer\"");
-	}
+	if (!digest_equal(header.digest, theirs.digest))
+		return wait_for_rest(call, removal, header.digest, theirs.digest, error);
 	removal->sequence = header.sequence;
 	removal->message_count = header.message_count;
 	removal->kept_count = header.kept_count;

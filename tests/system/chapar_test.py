@@ -318,7 +318,8 @@ class Pair:
 
 class Wire:
     """A TCP relay from `address`:`port` to `target`: cut() breaks what flows and refuses more.
-    `watch(data)` is called with what comes from the near end before it goes on, and may wait."""
+    `watch(data)` is called with what comes from the near end before it goes on, and may wait;
+    `watch_answers(data)` with what comes from the far end."""
 
     def __init__(self, address, port, target):
         self.address = (address, port)
@@ -328,6 +329,7 @@ class Wire:
         self.lock = threading.Lock()
         self.bytes_until_cut = None  # when set, the wire breaks after so many more bytes
         self.watch = None
+        self.watch_answers = None
         self.byte_count = 0  # that went over it, both ways
 
     def heal(self):
@@ -386,8 +388,9 @@ class Wire:
                 data = source.recv(65536)
                 if not data:
                     break
-                if is_from_near and self.watch is not None:
-                    self.watch(data)
+                watch = self.watch if is_from_near else self.watch_answers
+                if watch is not None:
+                    watch(data)
                 with self.lock:
                     self.byte_count += len(data)
                     breaks = self.bytes_until_cut is not None and self.bytes_until_cut < len(data)

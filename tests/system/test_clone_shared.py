@@ -164,6 +164,21 @@ class SharedClone(chapar.TestCase):
         copy.sync()
         self.assert_same_acl(copy)
 
+    def test_more_entries_than_one_answer_holds_are_all_shown(self):
+        entries = {"user%0100d" % number: "lr" for number in range(90)}
+        with self.origin.imap("bob") as bob:
+            for user in entries:
+                bob.command("SETACL work %s lr" % user)
+            bob.command("SETACL work alice lra")
+            for number in range(40):  # with the rights of the one above
+                bob.command("CREATE work/%d" % number)
+        copy = self.cloned()
+        with self.served(copy) as here:
+            for number in range(40):
+                shown = self.acl(here, WORK + "/%d" % number)
+                self.assertEqual({user: shown.get(user) for user in entries}, entries)
+        copy.end()
+
     def test_what_she_changes_of_her_own_rights_counts_at_once(self):
         self.grant("lrsa")
         copy = self.cloned()

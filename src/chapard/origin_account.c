@@ -4,6 +4,9 @@
 #include "chapard/channel_link.h"
 #include "mail/deletion.h"
 
+/* What is named as refused may come of a merge, again and again. */
+#define GIVEN_UP_TRIES 4
+
 struct local {
 	struct account_header header;
 	struct common_point point;
@@ -94,6 +97,7 @@ static int foreign_start(struct origin *origin, struct error *error)
 	if (mode == ORIGIN_PULL       ? is_theirs_new
 		: mode == ORIGIN_PUSH ? origin->has_unsent
 				      : is_theirs_new || origin->has_unsent) {
+		origin->given_up_tries = 0;
 		foreign_exchange_start(origin, FOREIGN_FIRST, is_anew);
 		return ORIGIN_MORE;
 	}
@@ -110,6 +114,12 @@ static bool is_unwelcome(int code)
 	       code == ERR_TOO_LARGE || code == ERR_CHANGED;
 }
 
+static bool has_changed_there(const struct origin *origin)
+{
+	return exchange_their_sequence(origin->exchange) !=
+	       origin->accounts[origin->account_next].sequence;
+}
+
 /*
  * 1: it is to be tried once more. Where the copies differ in what no change tells, or the origin
  * does not take our changes, all is listed first; and where it still does not take them they are
@@ -124,6 +134,18 @@ static int foreign_finish(
 
 	if (result->error.code != 0 && !is_refused)
 		return 0;
+	if (result->given_up_count > 0 && origin->given_up_tries++ < GIVEN_UP_TRIES) {
+		error_prefix(&result->error, "%u changes made here are given up",
+			result->given_up_count);
+		rc = has_unsent(origin, &origin->has_unsent);
+		return rc < 0 ? rc : 1;
+	}
+	/* As what he sees there was listed before, that may be all: the next sync will tell. */
+	if (origin->foreign_try == FOREIGN_LISTED && (is_refused || result->point.mine == 0) &&
+		has_changed_there(origin)) {
+		error_prefix(&result->error, "what was changed here waits");
+		return 0;
+	}
 	if (is_refused && origin->foreign_try == FOREIGN_LISTED) {
 		error_prefix(&result->error, "what was changed here is given up");
 		origin->has_unsent = false;
@@ -204,24 +226,41 @@ static bool should_compare(struct origin *origin, const struct exchange_result *
 	return local_read(origin, &local) == 0;
 }
 
+/*
+ * What was appended meanwhile to a mailbox that the origin has not heard of is in no view, so a
+ * common point may lie above it; but what is below a point counts as told.
+ */
+static int save_point(
+	struct origin *origin, struct exchange_result *result, bool is_foreign, struct error *error)
+{
+	int rc = 0;
+
+	if (result->point.mine != 0 && is_foreign)
+		rc = origin_arrange_waits(origin, origin->number);
+	if (rc > 0)
+		result->point = (struct common_point){ 0 };
+	if (rc < 0 || result->point.mine == 0)
+		return rc < 0 ? rc : 0;
+	return point_save(origin->mail, origin->number, origin->peer.node, result->point, error);
+}
+
 static int account_finish(struct origin *origin, struct error *error)
 {
 	struct exchange_result result = *exchange_result(origin->exchange);
 	const struct origin_account *account = &origin->accounts[origin->account_next];
-	bool is_again;
-	int rc = 0;
+	bool is_again, gives_up;
+	int rc;
 
 	origin->is_changed = true;
-	if (result.point.mine != 0)
-		rc = point_save(
-			origin->mail, origin->number, origin->peer.node, result.point, error);
+	rc = save_point(origin, &result, account->is_foreign, error);
 	if (rc == 0 && account->is_foreign)
 		rc = foreign_finish(origin, &result, error);
 	if (rc < 0)
 		return rc;
 	is_again = rc > 0;
 	/* Of a try that leads to another only what is given up is told. */
-	if (is_again && origin->foreign_try == FOREIGN_FIRST) {
+	gives_up = result.given_up_count > 0 && origin->given_up_tries <= GIVEN_UP_TRIES;
+	if (is_again && origin->foreign_try == FOREIGN_FIRST && !gives_up) {
 		exchange_free(&origin->exchange);
 		foreign_exchange_start(origin, FOREIGN_LISTED, true);
 		return ORIGIN_MORE;
@@ -234,7 +273,8 @@ static int account_finish(struct origin *origin, struct error *error)
 	}
 	if (is_again) {
 		exchange_free(&origin->exchange);
-		foreign_exchange_start(origin, FOREIGN_BEGUN_ANEW, true);
+		foreign_exchange_start(
+			origin, gives_up ? FOREIGN_LISTED : FOREIGN_BEGUN_ANEW, true);
 		return ORIGIN_MORE;
 	}
 	if (!account->is_foreign && should_compare(origin, &result)) {

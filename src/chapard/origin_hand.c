@@ -65,8 +65,9 @@ static int note_unsent(void *context, const struct message_record *message)
 	if (unsent->count == unsent->most)
 		return 1;
 	unsent->after = message->sequence;
-	if (message->instance.node != unsent->writer || !message_is_shown(message) ||
-		message->placed_sequence <= unsent->point ||
+	/* What another has placed, it has. */
+	if (message->instance.node != unsent->writer || message->placed.node != unsent->writer ||
+		!message_is_shown(message) || message->placed_sequence <= unsent->point ||
 		map_get(&unsent->hand->told, instance_key(&message->instance)) != NULL)
 		return 0;
 	mem_grow((void **)&unsent->list, &unsent->room, unsent->count + 1, sizeof(*unsent->list));

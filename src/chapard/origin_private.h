@@ -80,7 +80,9 @@ struct origin {
 		  1];                /* whose own account is the clone's, as accounts are named */
 	struct view_foreign foreign; /* what is exchanged of the present account ... */
 	enum foreign_try foreign_try;
-	bool has_unsent;           /* changes of it that are not there yet */
+	unsigned
+		given_up_tries; /* of the present account, where the origin named what it refused */
+	bool has_unsent;        /* changes of it that are not there yet */
 	struct view_filter filter; /* ... if it is a foreign one */
 	struct exchange *exchange; /* NULL: none is under way */
 	uint32_t number;           /* whose it is */

@@ -59,6 +59,31 @@ static int forget_registers(struct account_write *write, enum record_kind kind,
 	return rc;
 }
 
+struct metadata_forgetting {
+	struct id128 mailbox;
+	struct bytes key;
+};
+
+static int metadata_run(struct account_write *write, void *context)
+{
+	const struct metadata_forgetting *forgetting = context;
+	struct register_record record;
+	int rc = account_get_register(write->kv, write->header.number, RECORD_ANNOTATION,
+		forgetting->mailbox, forgetting->key, write->arena, &record);
+
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	return forget_register(write, &record);
+}
+
+int metadata_forget(struct mail *mail, uint32_t account, struct id128 mailbox, struct bytes key,
+	struct error *error)
+{
+	struct metadata_forgetting forgetting = { mailbox, key };
+
+	return mail_node_commit(mail, account, metadata_run, &forgetting, error, NULL);
+}
+
 /* ---- messages ---- */
 
 int message_forget_in(struct account_write *write, struct stamp instance)

@@ -14,6 +14,9 @@
 /* Those that are not here are passed over. In steps. */
 int message_forget(struct mail *mail, uint32_t account, const struct stamp *instances, size_t count,
 	struct error *error);
+/* What is set of a mailbox under a key (annotation.h). */
+int metadata_forget(struct mail *mail, uint32_t account, struct id128 mailbox, struct bytes key,
+	struct error *error);
 /* One, inside a commit. */
 int message_forget_in(struct account_write *write, struct stamp instance);
 /*

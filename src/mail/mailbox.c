@@ -118,26 +118,37 @@ static int mailbox_make(struct account_write *write, struct bytes name, struct b
 	return mailbox_make_as(write, &mailbox);
 }
 
-/* Makes the levels above `name` that are not there. */
-static int parents_make(struct account_write *write, struct bytes name)
+/* The length of the nearest level above `name` that is there, or 0. */
+static int nearest_level(struct account_write *write, struct bytes name, size_t *len_r)
 {
 	struct mailbox_record found;
+	int rc = ERR_NOT_FOUND;
 
-	for (size_t i = 0; i < name.len; i++) {
-		struct bytes parent = bytes_of(name.ptr, i);
-		struct id128 id = { { 0 } };
-		int rc;
-
-		if (name.ptr[i] != HIERARCHY_SEPARATOR)
-			continue;
-		rc = account_find_mailbox(
-			write->kv, write->header.number, parent, write->arena, &found);
-		if (rc == ERR_NOT_FOUND)
-			rc = mailbox_make(write, parent, bytes_of(NULL, 0), &id);
-		if (rc < 0)
-			return rc;
+	for (*len_r = name.len; *len_r > 0 && rc == ERR_NOT_FOUND;) {
+		--*len_r;
+		if (name.ptr[*len_r] == HIERARCHY_SEPARATOR)
+			rc = account_find_mailbox(write->kv, write->header.number,
+				bytes_of(name.ptr, *len_r), write->arena, &found);
 	}
-	return 0;
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/*
+ * Makes the levels between `name` and the nearest above that is there. What is missing above that
+ * was deleted, or is not for everybody to make: who may make mailboxes below one has no say there.
+ */
+static int parents_make(struct account_write *write, struct bytes name)
+{
+	size_t nearest;
+	int rc = nearest_level(write, name, &nearest);
+
+	for (size_t i = nearest + 1; i < name.len && rc == 0; i++) {
+		struct id128 id = { { 0 } };
+
+		if (name.ptr[i] == HIERARCHY_SEPARATOR)
+			rc = mailbox_make(write, bytes_of(name.ptr, i), bytes_of(NULL, 0), &id);
+	}
+	return rc;
 }
 
 int mailbox_make_path(struct account_write *write, struct bytes name, struct bytes special_use,

@@ -129,6 +129,11 @@ void exchange_free(struct exchange **exchange_ptr)
 	*exchange_ptr = NULL;
 }
 
+uint64_t exchange_their_sequence(const struct exchange *exchange)
+{
+	return exchange->expect;
+}
+
 const struct exchange_result *exchange_result(const struct exchange *exchange)
 {
 	return &exchange->result;
@@ -410,6 +415,10 @@ static int take_next(struct exchange *exchange)
 		} else if (bytes_equal_string(verb, "ERROR")) {
 			exchange->is_refused_by_peer = true;
 			(void)wire_get_node(map, "AWAY", &exchange->result.away_to);
+			/* Else all is listed next, and it may be another's doing. */
+			if (error->code == ERR_REFUSED && exchange_is_foreign(exchange) &&
+				exchange->is_anew)
+				rc = exchange_give_up(exchange, map);
 		}
 	}
 	drop_answer(exchange);

@@ -55,6 +55,8 @@ struct exchange_result {
 	unsigned received_count;
 	unsigned sent_body_count;
 	unsigned received_body_count;
+	/* Of another's account: changes that the peer refused by name, and that are undone here. */
+	unsigned given_up_count;
 	unsigned part_count; /* of a first copy (fill.h), sent or taken in */
 	/* Messages whose bytes are damaged (withheld.h): here, found by this exchange; and there,
 	 * as the peer named them. All else was exchanged. */
@@ -120,5 +122,7 @@ void exchange_get_progress(const struct exchange *exchange, struct exchange_prog
 
 /* Borrowed until exchange_free(). */
 const struct exchange_result *exchange_result(const struct exchange *exchange);
+/* The peer's sequence of the account, as it told last. */
+uint64_t exchange_their_sequence(const struct exchange *exchange);
 
 #endif

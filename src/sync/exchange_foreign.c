@@ -15,8 +15,8 @@
 static bool is_unsent(const struct exchange *exchange, uint64_t writer, uint64_t point,
 	const struct message_record *message)
 {
-	return writer != 0 && message->instance.node == writer && message_is_shown(message) &&
-	       message->placed_sequence > point &&
+	return writer != 0 && message->instance.node == writer && message->placed.node == writer &&
+	       message_is_shown(message) && message->placed_sequence > point &&
 	       change_set_message(&exchange->theirs, message->instance) == NULL;
 }
 
@@ -83,5 +83,88 @@ int exchange_forget_unlisted(struct exchange *exchange)
 	exchange->position = mail_position(exchange->mail);
 	free(unlisted.list);
 	arena_free(&arena);
+	return rc;
+}
+
+/* ---- what the owner's node does not take ---- */
+
+/* What was appended here and is not there yet is nothing that could come anew. */
+static int keep_unsent(struct exchange *exchange, struct stamp *instances, size_t *count)
+{
+	struct arena *arena = arena_new();
+	struct account_header header;
+	struct common_point point;
+	struct kv_txn *kv = NULL;
+	size_t kept = 0;
+	int rc = mail_read_begin(exchange->mail, mail_position(exchange->mail), &kv);
+
+	if (rc == 0)
+		rc = account_load(kv, exchange->account, &header);
+	if (rc == 0)
+		rc = point_get(kv, exchange->account, exchange->peer, &point);
+	for (size_t i = 0; i < *count && rc == 0; i++) {
+		struct message_record message;
+
+		rc = account_get_message(kv, exchange->account, instances[i], arena, &message);
+		if (rc == 0 && !is_unsent(exchange, header.writer, point.mine, &message))
+			instances[kept++] = instances[i];
+		rc = rc == ERR_NOT_FOUND ? 0 : rc;
+	}
+	mail_read_end(&kv);
+	arena_free(&arena);
+	*count = kept;
+	return rc;
+}
+
+static int give_up_messages(struct exchange *exchange, const struct dlist *list)
+{
+	struct stamp *instances = mem_alloc((list->count + 1) * sizeof(*instances));
+	size_t count = 0;
+	int rc = 0;
+
+	for (const struct dlist *at = list->first; at != NULL && rc == 0; at = at->next)
+		rc = wire_stamp(at, &instances[count++]);
+	if (rc == 0)
+		rc = keep_unsent(exchange, instances, &count);
+	if (rc == 0)
+		rc = message_forget(exchange->mail, exchange->account, instances, count,
+			&exchange->result.error);
+	if (rc == 0)
+		exchange->result.given_up_count += (unsigned)count;
+	free(instances);
+	return rc;
+}
+
+static int give_up_setting(struct exchange *exchange, const struct dlist *map)
+{
+	struct id128 mailbox;
+	struct bytes key;
+	int rc = wire_get_id(map, "MAILBOX", &mailbox);
+
+	if (rc == 0)
+		rc = dlist_get_text(map, "KEY", &key);
+	if (rc == 0)
+		rc = metadata_forget(
+			exchange->mail, exchange->account, mailbox, key, &exchange->result.error);
+	if (rc == 0)
+		exchange->result.given_up_count++;
+	return rc;
+}
+
+int exchange_give_up(struct exchange *exchange, const struct dlist *map)
+{
+	const struct error refused = exchange->result.error;
+	const struct dlist *list;
+	int rc = 0;
+
+	exchange->result.error = (struct error){ 0 };
+	if (dlist_get_list(map, "INSTANCES", &list) == 0)
+		rc = give_up_messages(exchange, list);
+	if (rc == 0 && dlist_get_list(map, "SETTINGS", &list) == 0)
+		for (const struct dlist *at = list->first; at != NULL && rc == 0; at = at->next)
+			rc = give_up_setting(exchange, at);
+	exchange->position = mail_position(exchange->mail);
+	if (rc == 0 || exchange->result.error.code == 0)
+		exchange->result.error = refused;
 	return rc;
 }

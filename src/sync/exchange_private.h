@@ -183,6 +183,8 @@ int exchange_take_withheld(struct exchange *exchange, const struct dlist *map);
 int exchange_withhold(struct exchange *exchange, const struct stamp *instances, size_t count);
 
 /* exchange_foreign.c: of what we see of another's account. */
+/* Undoes here what an ERROR names as refused: it is forgotten, to come anew. */
+int exchange_give_up(struct exchange *exchange, const struct dlist *map);
 static inline bool exchange_is_foreign(const struct exchange *exchange)
 {
 	return exchange->filter != NULL && exchange->filter->foreign != NULL;

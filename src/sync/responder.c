@@ -502,9 +502,12 @@ static int respond(struct sync_session *session, struct bytes request, struct bu
 		if (call.error->code == 0)
 			error_set(call.error, rc, "%s", error_name(rc));
 		buffer_truncate(answer, answer_begin);
+	}
+	if (rc == ERR_REFUSED && call.refused.instance_count + call.refused.setting_count > 0)
+		foreign_put_refused(answer, call.error->text, &call.refused);
+	else if (rc < 0)
 		wire_put_error(answer, rc, call.error->text,
 			rc == ERR_REPLICA ? call_away_node(&call) : 0);
-	}
 	arena_free(&call.arena);
 	return rc;
 }

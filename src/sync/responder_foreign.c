@@ -31,7 +31,9 @@ struct foreign_push {
 
 static int refuse(struct foreign_push *push, const char *what)
 {
-	return error_set(push->error, ERR_REFUSED, "your rights do not let you %s", what);
+	if (push->error->code == 0)
+		error_set(push->error, ERR_REFUSED, "your rights do not let you %s", what);
+	return ERR_REFUSED;
 }
 
 static unsigned rights_to(const struct foreign_push *push, struct id128 mailbox)
@@ -175,25 +177,93 @@ static int check_form(struct foreign_push *push, const struct change_set *change
 	return rc;
 }
 
-int foreign_apply(const struct sync_session *session, struct account_write *write,
-	const struct view *view, const struct change_set *changes, struct error *error)
+/* All that is refused is named, so that he need not give up the rest. */
+static int take_messages(struct foreign_push *push, const struct change_set *changes,
+	struct foreign_refused *refused)
 {
+	int rc = 0;
+
+	for (size_t i = 0; i < changes->message_count && rc == 0; i++) {
+		rc = take_message(push, &changes->messages[i].record);
+		if (rc == ERR_REFUSED) {
+			refused->instances[refused->instance_count++] =
+				changes->messages[i].record.instance;
+			rc = 0;
+		}
+	}
+	return rc;
+}
+
+static int take_registers(struct foreign_push *push, const struct change_set *changes,
+	struct foreign_refused *refused)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < changes->register_count && rc == 0; i++) {
+		rc = take_register(push, &changes->registers[i]);
+		if (rc == ERR_REFUSED) {
+			refused->settings[refused->setting_count++] = changes->registers[i];
+			rc = 0;
+		}
+	}
+	return rc;
+}
+
+int foreign_apply(struct sync_call *call, struct account_write *write, const struct view *view,
+	const struct change_set *changes, struct error *error)
+{
+	struct foreign_refused refused = {
+		.instances = arena_alloc(
+			call->arena, (changes->message_count + 1) * sizeof(*refused.instances)),
+		.settings = arena_alloc(
+			call->arena, (changes->register_count + 1) * sizeof(*refused.settings)),
+	};
 	struct foreign_list list = { 0 };
 	struct foreign_push push = { .write = write,
 		.view = view,
 		.list = &list,
 		.error = error,
 		.now = modseq_of_ms(write->now_ms + 1) };
-	int rc = session_foreign(session, write->kv, view->account, &list);
+	int rc = session_foreign(call->session, write->kv, view->account, &list);
 
 	if (rc == 0)
 		rc = check_form(&push, changes);
 	for (size_t i = 0; i < changes->mailbox_count && rc == 0; i++)
 		rc = take_mailbox(&push, &changes->mailboxes[i]);
-	for (size_t i = 0; i < changes->message_count && rc == 0; i++)
-		rc = take_message(&push, &changes->messages[i].record);
-	for (size_t i = 0; i < changes->register_count && rc == 0; i++)
-		rc = take_register(&push, &changes->registers[i]);
+	if (rc == 0)
+		rc = take_messages(&push, changes, &refused);
+	if (rc == 0)
+		rc = take_registers(&push, changes, &refused);
 	foreign_list_deinit(&list);
+	call->refused = (struct foreign_refused){ 0 };
+	if (rc == 0 && refused.instance_count + refused.setting_count > 0) {
+		call->refused = refused;
+		return error->code;
+	}
 	return rc < 0 ? rc : account_write_flush(write);
+}
+
+void foreign_put_refused(
+	struct buffer *answer, const char *text, const struct foreign_refused *refused)
+{
+	struct dlist_writer writer = wire_begin(answer, DLIST_ANSWER, "ERROR");
+
+	dlist_put_atom(&writer, "CODE");
+	dlist_put_atom(&writer, "REFUSED");
+	dlist_put_text_of(&writer, "TEXT", bytes_of_string(text));
+	dlist_put_atom(&writer, "INSTANCES");
+	dlist_begin_list(&writer);
+	for (size_t i = 0; i < refused->instance_count; i++)
+		wire_put_stamp(&writer, refused->instances[i]);
+	dlist_end_list(&writer);
+	dlist_put_atom(&writer, "SETTINGS");
+	dlist_begin_list(&writer);
+	for (size_t i = 0; i < refused->setting_count; i++) {
+		dlist_begin_map(&writer);
+		wire_put_id_of(&writer, "MAILBOX", refused->settings[i].mailbox);
+		dlist_put_text_of(&writer, "KEY", refused->settings[i].key);
+		dlist_end_map(&writer);
+	}
+	dlist_end_list(&writer);
+	dlist_end_map(&writer);
 }

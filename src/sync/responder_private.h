@@ -38,12 +38,20 @@ struct sync_session {
 };
 
 /* One request being answered. */
+/* What of another's account his rights do not let a user change; of the call's arena. */
+struct foreign_refused {
+	struct stamp *instances;
+	struct register_record *settings;
+	size_t instance_count, setting_count;
+};
+
 struct sync_call {
 	struct sync_session *session;
 	struct arena *arena;
 	const struct dlist *map; /* its arguments */
 	struct view_also also;   /* ALSO; of the arena */
-	struct bytes text;       /* the whole request */
+	struct foreign_refused refused;
+	struct bytes text; /* the whole request */
 	struct buffer *answer;
 	struct error *error;
 };
@@ -134,10 +142,14 @@ int session_highest(struct kv_txn *kv, const struct view *view, struct arena *ar
 	struct account_header *header);
 /*
  * responder_foreign.c: applies what he pushes of it, within a commit. `view` is his. ERR_REFUSED,
+ * with the first reason, and all that his rights do not let him change in call->refused; or
  * ERR_ILLEGAL, with the reason.
  */
-int foreign_apply(const struct sync_session *session, struct account_write *write,
-	const struct view *view, const struct change_set *changes, struct error *error);
+int foreign_apply(struct sync_call *call, struct account_write *write, const struct view *view,
+	const struct change_set *changes, struct error *error);
+/* A whole answer ERROR that names these. */
+void foreign_put_refused(
+	struct buffer *answer, const char *text, const struct foreign_refused *refused);
 /* From whom messages are withheld in its own account. What node an ordinary user says he is proves
  * nothing: he is never taken for a peer. */
 uint64_t session_withheld_as(const struct sync_session *session);

@@ -207,8 +207,7 @@ int apply_changes(struct apply *apply, struct account_write *write)
 	int rc;
 
 	if (apply->view.is_foreign)
-		return foreign_apply(
-			apply->call->session, write, &apply->view, changes, &apply->checked);
+		return foreign_apply(apply->call, write, &apply->view, changes, &apply->checked);
 	if (changes->highest > limit)
 		return error_set(
 			&apply->checked, ERR_ILLEGAL, "the peer's clock is too far in the future");

@@ -147,9 +147,11 @@ static int read_register(void *context, const struct register_record *record)
 static int add_register(void *context, const struct register_record *record)
 {
 	struct view_read *read = context;
+	int is_seen = view_has_register(read->kv, read->view, record, read->arena);
 
-	change_set_add_register(read->set, record);
-	return 0;
+	if (is_seen > 0)
+		change_set_add_register(read->set, record);
+	return is_seen < 0 ? is_seen : 0;
 }
 
 static int add_annotations(struct view_read *read, const struct message_record *message)

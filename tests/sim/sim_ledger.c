@@ -364,6 +364,17 @@ static bool find_home(struct sim *sim, struct sim_node *node, struct kv_txn *kv,
 	return false;
 }
 
+/* What was said of the mailbox that it was united with was cleared, and that is forgotten. */
+static bool is_expired_there(struct ledger *ledger, const struct ledger_register *own)
+{
+	struct register_record key = {
+		.kind = own->kind, .mailbox = own->mailbox, .key = register_key_of(own)
+	};
+	const struct ledger_register *there = find_own_register(ledger, &key);
+
+	return there < ledger->registers + ledger->register_count && there->is_expired;
+}
+
 static void check_of_mailbox(struct sim *sim, struct sim_node *node, struct kv_txn *kv,
 	const struct ledger_register *own, struct arena *arena)
 {
@@ -380,6 +391,8 @@ static void check_of_mailbox(struct sim *sim, struct sim_node *node, struct kv_t
 	if (!own->is_set || !find_home(sim, node, kv, arena, &mailbox))
 		return;
 	at_home.mailbox = mailbox.id;
+	if (is_expired_there(sim->ledger, &at_home))
+		return;
 	found = (struct register_record){ 0 };
 	if (find_register(node, &at_home, arena, &found) < 0 ||
 		stamp_compare(found.stamp, own->stamp) < 0)

@@ -6,6 +6,10 @@ from chapar_test import message, snapshot, wait_until
 from graph_test import Graph
 
 CHANGES = 10
+RECORDS = 2 * CHANGES  # a delivery changes two records: the message and its mailbox
+# On a busy machine the node that gives the UIDs may not answer in time: then two nodes give them, and what merges that is a
+# change of its own.
+SPARE = 2
 
 
 class Echoes(chapar.TestCase):
@@ -46,13 +50,12 @@ class Echoes(chapar.TestCase):
         offered = {link: after[link][1] - before[link][1] for link in after}
         print("%s of %d: %d changes, %d records taken, %d sent" % (
             shape, node_count, CHANGES, sum(sent.values()), sum(offered.values())))
-        # A delivery changes two records: the message and its mailbox.
-        self.assertLessEqual(sum(sent.values()), 2 * CHANGES * (node_count - 1))
+        self.assertLessEqual(sum(sent.values()), (RECORDS + SPARE) * (node_count - 1))
         self.assertGreater(sum(sent.values()), 0)
         for (node, peer), count in offered.items():
-            self.assertLessEqual(count, 2 * CHANGES, "from %s to %s" % (node, peer))
+            self.assertLessEqual(count, RECORDS + SPARE, "from %s to %s" % (node, peer))
             self.assertLessEqual(
-                sent[node, peer] + sent[peer, node], 2 * CHANGES, "%s and %s" % (node, peer))
+                sent[node, peer] + sent[peer, node], RECORDS + SPARE, "%s and %s" % (node, peer))
         graph.kill()
 
     def test_a_pair(self):

@@ -57,14 +57,16 @@ static int user_check(struct daemon *daemon, uint32_t account)
 {
 	struct kv_txn *kv = NULL;
 	bool has_user = false;
-	int rc = mail_read_begin(daemon->mail, 0, &kv);
+	/* Before its first copy is whole who its user is may not have come yet. */
+	int rc = mail_hold_check(daemon->mail, account, NULL);
 
+	if (rc < 0)
+		return rc;
+	rc = mail_read_begin(daemon->mail, 0, &kv);
 	if (rc == 0)
 		rc = account_has_user(kv, account, &has_user);
 	mail_read_end(&kv);
-	if (rc == 0 && !has_user)
-		return ERR_NOT_FOUND;
-	return rc < 0 ? rc : mail_hold_check(daemon->mail, account, NULL);
+	return rc == 0 && !has_user ? ERR_NOT_FOUND : rc;
 }
 
 static int credentials_lookup(void *context, struct bytes name, struct buffer *blob)
@@ -72,6 +74,7 @@ static int credentials_lookup(void *context, struct bytes name, struct buffer *b
 	struct daemon *daemon = context;
 	const struct file_login *login = file_login_find(daemon, name);
 	char normal[ACCOUNT_NAME_SIZE_MAX + 1];
+	bool is_away;
 	uint32_t number;
 	int rc;
 
@@ -85,9 +88,11 @@ static int credentials_lookup(void *context, struct bytes name, struct buffer *b
 	if (rc == 0)
 		rc = user_check(daemon, number);
 	/* Who he is he proves here, to be told where his account was moved. */
-	if (rc == ERR_REPLICA)
-		rc = 0;
-	return rc < 0 ? rc : mail_credentials_get(daemon->mail, number, blob);
+	is_away = rc == ERR_REPLICA;
+	if (rc == 0 || is_away)
+		rc = mail_credentials_get(daemon->mail, number, blob);
+	/* It is just coming back, and what was left of it is cleared for that. */
+	return is_away && rc == ERR_NOT_FOUND ? ERR_UNAVAILABLE : rc;
 }
 
 static bool is_certificate_of(

@@ -65,6 +65,7 @@ static void foreign_exchange_start(struct origin *origin, enum foreign_try try, 
 	origin->filter = (struct view_filter){ .foreign = &origin->foreign };
 	exchange_start(origin, !origin->has_unsent || origin->options.mode == ORIGIN_PULL);
 	exchange_set_filter(origin->exchange, &origin->filter);
+	exchange_set_told(origin->exchange, &origin->hand.told);
 	if (is_anew)
 		exchange_set_anew(origin->exchange);
 }
@@ -89,6 +90,7 @@ static int foreign_start(struct origin *origin, struct error *error)
 		rc = origin_foreign_prepare(origin, &foreign, &is_anew, error);
 	if (rc == 0)
 		rc = local_read(origin, &local);
+	origin->foreign_since = local.point.mine;
 	if (rc == 0)
 		rc = has_unsent(origin, &origin->has_unsent);
 	if (rc < 0)
@@ -165,7 +167,8 @@ static int foreign_finish(
 			return rc < 0 ? rc : 1;
 		}
 	}
-	return origin_foreign_grant(origin, &foreign, error);
+	rc = origin_foreign_tidy(origin, origin->number, origin->foreign_since, error);
+	return rc < 0 ? rc : origin_foreign_grant(origin, &foreign, error);
 }
 
 int origin_account_start(struct origin *origin, struct error *error)

@@ -212,7 +212,7 @@ static int undo_delete(
 		rc = account_each_change(kv, account, point.mine, arena, &functions, &gone);
 	mail_read_end(&kv);
 	if (rc == 0)
-		rc = message_forget(origin->mail, account, gone.list, gone.count, error);
+		rc = message_withdraw(origin->mail, account, gone.list, gone.count, error);
 	free(gone.list);
 	arena_free(&arena);
 	return rc;

@@ -242,23 +242,40 @@ static int note_gone(void *context, const struct message_record *message)
 	return 0;
 }
 
-/* A tombstone that the origin does not take would keep the message from coming again. */
-static int forget_gone(struct origin *origin, uint32_t account, struct error *error)
+static int note_withdrawn(void *context, const struct message_record *message)
 {
-	static const struct account_change_functions functions = { .message = note_gone };
+	struct gone_list *gone = context;
+
+	if (message_is_shown(message) || id128_is_none(message->placed_in))
+		return 0;
+	mem_grow((void **)&gone->list, &gone->room, gone->count + 1, sizeof(*gone->list));
+	gone->list[gone->count++] = message->instance;
+	return 0;
+}
+
+static int forget_noted(struct origin *origin, uint32_t account, uint64_t since,
+	account_message_function *note, struct error *error)
+{
+	const struct account_change_functions functions = { .message = note };
 	struct arena *arena = arena_new();
 	struct gone_list gone = { 0 };
 	struct kv_txn *kv = NULL;
 	int rc = mail_read_begin(origin->mail, mail_position(origin->mail), &kv);
 
 	if (rc == 0)
-		rc = account_each_change(kv, account, 0, arena, &functions, &gone);
+		rc = account_each_change(kv, account, since, arena, &functions, &gone);
 	mail_read_end(&kv);
 	if (rc == 0)
 		rc = message_forget(origin->mail, account, gone.list, gone.count, error);
 	free(gone.list);
 	arena_free(&arena);
 	return rc;
+}
+
+int origin_foreign_tidy(
+	struct origin *origin, uint32_t account, uint64_t since, struct error *error)
+{
+	return forget_noted(origin, account, since, note_withdrawn, error);
 }
 
 int origin_foreign_forget(
@@ -269,7 +286,11 @@ int origin_foreign_forget(
 	bool is_anew;
 	int rc = origin_foreign_prepare(origin, &all, &is_anew, error);
 
-	return rc < 0 ? rc : forget_gone(origin, foreign->number, error);
+	/* A tombstone that the origin does not take would keep the message from coming again; and
+	 * of what is given up nothing is known. */
+	if (rc == 0)
+		rc = forget_noted(origin, foreign->number, 0, note_gone, error);
+	return rc < 0 ? rc : origin_foreign_tidy(origin, foreign->number, 0, error);
 }
 
 /* ---- accounts of which nothing is seen any more ---- */

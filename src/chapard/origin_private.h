@@ -82,6 +82,7 @@ struct origin {
 	enum foreign_try foreign_try;
 	unsigned
 		given_up_tries; /* of the present account, where the origin named what it refused */
+	uint64_t foreign_since; /* the common point before it, as our sequence */
 	bool has_unsent;        /* changes of it that are not there yet */
 	struct view_filter filter; /* ... if it is a foreign one */
 	struct exchange *exchange; /* NULL: none is under way */
@@ -191,6 +192,9 @@ int origin_foreign_prepare(struct origin *origin, const struct origin_foreign *f
  * has which where he may administer. */
 int origin_foreign_grant(
 	struct origin *origin, const struct origin_foreign *foreign, struct error *error);
+/* What was withdrawn (mail/forget.h) since our sequence, and is not shown again. */
+int origin_foreign_tidy(
+	struct origin *origin, uint32_t account, uint64_t since, struct error *error);
 /* Forgets all of it, so that it can be begun anew. */
 int origin_foreign_forget(
 	struct origin *origin, const struct origin_foreign *foreign, struct error *error);

@@ -98,7 +98,7 @@ int message_forget_in(struct account_write *write, struct stamp instance)
 	if (annotation_was_made(&message))
 		rc = forget_registers(write, RECORD_ANNOTATION, (struct id128){ { 0 } },
 			annotation_prefix(at, instance));
-	if (rc == 0 && message_is_shown(&message)) {
+	if (rc == 0 && message.gone_ms == 0) {
 		message.mailbox = message.placed_in = (struct id128){ { 0 } };
 		message.uid = 0;
 		message.modseq = account_tick(write, message.modseq);
@@ -110,7 +110,40 @@ int message_forget_in(struct account_write *write, struct stamp instance)
 	return rc < 0 ? rc : expiry_forget_message(write, &message);
 }
 
+static bool has_flag_of(const struct message_record *message, uint64_t node)
+{
+	for (size_t i = 0; i < message->flag_count; i++)
+		if (message->flags[i].stamp.node == node)
+			return true;
+	return false;
+}
+
+static int message_withdraw_in(struct account_write *write, struct stamp instance)
+{
+	struct message_record message, known;
+	int rc = account_get_message(
+		write->kv, write->header.number, instance, write->arena, &message);
+
+	if (rc == 0)
+		rc = message_forget_in(write, instance);
+	if (rc < 0 || !has_flag_of(&message, write->node))
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	known = (struct message_record){ .instance = instance,
+		.placed = instance,
+		.placed_in = message_is_shown(&message) ? message.mailbox : message.gone_from,
+		.guid = message.guid,
+		.size = message.size,
+		.internaldate = message.internaldate,
+		.flags = message.flags,
+		.flag_count = message.flag_count };
+	known.modseq = account_tick(write, message.modseq);
+	return id128_is_none(known.placed_in) ? 0 : account_put_message(write, &known);
+}
+
+typedef int forget_function(struct account_write *write, struct stamp instance);
+
 struct forgetting {
+	forget_function *function;
 	const struct stamp *instances;
 	size_t count;
 };
@@ -121,23 +154,35 @@ static int messages_run(struct account_write *write, void *context)
 	int rc = 0;
 
 	for (size_t i = 0; i < forgetting->count && rc == 0; i++)
-		rc = message_forget_in(write, forgetting->instances[i]);
+		rc = forgetting->function(write, forgetting->instances[i]);
 	return rc;
 }
 
-int message_forget(struct mail *mail, uint32_t account, const struct stamp *instances, size_t count,
-	struct error *error)
+static int forget_each(struct mail *mail, uint32_t account, forget_function *function,
+	const struct stamp *instances, size_t count, struct error *error)
 {
 	int rc = 0;
 
 	for (size_t at = 0; at < count && rc == 0; at += FORGET_STEP_COUNT) {
-		struct forgetting forgetting = { instances + at, count - at };
+		struct forgetting forgetting = { function, instances + at, count - at };
 
 		if (forgetting.count > FORGET_STEP_COUNT)
 			forgetting.count = FORGET_STEP_COUNT;
 		rc = mail_node_commit(mail, account, messages_run, &forgetting, error, NULL);
 	}
 	return rc;
+}
+
+int message_forget(struct mail *mail, uint32_t account, const struct stamp *instances, size_t count,
+	struct error *error)
+{
+	return forget_each(mail, account, message_forget_in, instances, count, error);
+}
+
+int message_withdraw(struct mail *mail, uint32_t account, const struct stamp *instances,
+	size_t count, struct error *error)
+{
+	return forget_each(mail, account, message_withdraw_in, instances, count, error);
 }
 
 /* ---- a mailbox ---- */
@@ -174,7 +219,7 @@ static int mailbox_messages_run(struct account_write *write, void *context)
 		write->arena, note_message, forgetting);
 	rc = rc == LIST_FULL ? 0 : rc;
 	for (size_t i = 0; i < forgetting->count && rc == 0; i++)
-		rc = message_forget_in(write, forgetting->instances[i]);
+		rc = message_withdraw_in(write, forgetting->instances[i]);
 	return rc;
 }
 

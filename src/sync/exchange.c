@@ -38,6 +38,11 @@ void exchange_set_anew(struct exchange *exchange)
 	exchange->is_anew = true;
 }
 
+void exchange_set_told(struct exchange *exchange, const struct map *told)
+{
+	exchange->told_there = told;
+}
+
 void exchange_set_lossy(struct exchange *exchange)
 {
 	exchange->is_lossy = true;

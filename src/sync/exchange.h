@@ -88,6 +88,10 @@ void exchange_set_restricted(struct exchange *exchange);
 void exchange_set_filter(struct exchange *exchange, const struct view_filter *filter);
 /* Before the first step: begins as if the copies had never been equal. */
 void exchange_set_anew(struct exchange *exchange);
+struct map;
+/* Of another's account: instances (as struct stamp) that were appended here and that the peer has
+ * said to have. Borrowed. */
+void exchange_set_told(struct exchange *exchange, const struct map *told);
 /*
  * Before the first step: neither side has changed since they were equal, so what one of them lacks
  * was lost there, not deleted: it comes back from the other. Else a repair must take what is not

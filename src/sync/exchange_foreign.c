@@ -6,10 +6,17 @@
  */
 #include "sync/exchange_private.h"
 
+#include "base/map.h"
 #include "base/mem.h"
 #include "mail/forget.h"
 
 #include <stdlib.h>
+
+static bool was_told(const struct exchange *exchange, struct stamp instance)
+{
+	return exchange->told_there != NULL &&
+	       map_get(exchange->told_there, bytes_of(&instance, sizeof(instance))) != NULL;
+}
 
 /* What was appended here, and the owner's node may not have yet. */
 static bool is_unsent(const struct exchange *exchange, uint64_t writer, uint64_t point,
@@ -17,6 +24,7 @@ static bool is_unsent(const struct exchange *exchange, uint64_t writer, uint64_t
 {
 	return writer != 0 && message->instance.node == writer && message->placed.node == writer &&
 	       message_is_shown(message) && message->placed_sequence > point &&
+	       !was_told(exchange, message->instance) &&
 	       change_set_message(&exchange->theirs, message->instance) == NULL;
 }
 

@@ -95,11 +95,12 @@ struct exchange {
 	struct exchange_result result;
 	const struct exchange_phase *phase; /* NULL: before the first step */
 	bool is_done;
-	bool is_pull;       /* nothing of ours is sent */
-	bool is_restricted; /* the peer does not merge for us */
-	bool is_anew;       /* no common point is looked for */
-	bool is_lossy;      /* what a repair finds missing was lost, not deleted */
-	bool puts_packed;   /* bodies go as they are stored */
+	bool is_pull;                 /* nothing of ours is sent */
+	bool is_restricted;           /* the peer does not merge for us */
+	bool is_anew;                 /* no common point is looked for */
+	const struct map *told_there; /* exchange_set_told(), or NULL */
+	bool is_lossy;                /* what a repair finds missing was lost, not deleted */
+	bool puts_packed;             /* bodies go as they are stored */
 	struct exchange_progress progress;
 
 	struct queued_answer *answers, **answers_end;

@@ -246,6 +246,8 @@ void ledger_free(struct ledger **ledger);
 void ledger_acknowledge(struct ledger *ledger, const struct message_record *message);
 /* Whether a client was ever told anything of it. */
 bool ledger_has(const struct ledger *ledger, struct stamp instance);
+/* A node has forgotten that it went. */
+bool ledger_has_expired(const struct ledger *ledger, struct stamp instance);
 /* By a client: then what is said of it goes nowhere. */
 void ledger_note_deleted_mailbox(struct ledger *ledger, struct id128 mailbox);
 void ledger_acknowledge_register(struct ledger *ledger, const struct register_record *record);

@@ -85,6 +85,13 @@ bool ledger_has(const struct ledger *ledger, struct stamp instance)
 	return find(ledger, instance) != NULL;
 }
 
+bool ledger_has_expired(const struct ledger *ledger, struct stamp instance)
+{
+	const struct ledger_message *own = find(ledger, instance);
+
+	return own != NULL && own->is_expired;
+}
+
 static void take_flag(struct ledger_message *own, const struct flag_state *flag)
 {
 	struct ledger_flag *known = own->flags;

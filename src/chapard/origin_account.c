@@ -116,25 +116,54 @@ static bool is_unwelcome(int code)
 	       code == ERR_TOO_LARGE || code == ERR_CHANGED;
 }
 
-static bool has_changed_there(const struct origin *origin)
+/* What he sees there, or what mailboxes there are here: since that was told, or listed. */
+static bool has_changed(struct origin *origin)
 {
 	return exchange_their_sequence(origin->exchange) !=
-	       origin->accounts[origin->account_next].sequence;
+		       origin->accounts[origin->account_next].sequence ||
+	       origin_arrange_waits(origin, origin->number) > 0;
+}
+
+/* It did not come to what the origin shows; or there is something that was not to be brought. */
+static bool has_failed(const struct origin *origin, const struct exchange_result *result)
+{
+	return result->error.code != 0 || (result->point.mine == 0 && !origin->has_unsent);
 }
 
 /*
- * 1: it is to be tried once more. Where the copies differ in what no change tells, or the origin
- * does not take our changes, all is listed first; and where it still does not take them they are
- * given up, for they would stand in the way for ever.
+ * The next try. Where the copies differ in what no change tells, or the origin does not take our
+ * changes, all is listed first; then the copy is begun anew, with what he flagged; and where it
+ * still does not take that, it is given up, for it would stand in the way for ever.
  */
+static int next_try(struct origin *origin, struct exchange_result *result, struct error *error)
+{
+	struct origin_foreign foreign = foreign_of(origin);
+
+	if (result->error.code == 0 && origin->foreign_try != FOREIGN_FIRST)
+		error_set(&result->error, ERR_CORRUPT,
+			"what came is not what the origin says it shows");
+	switch (origin->foreign_try) {
+	case FOREIGN_FIRST:
+		return 1;
+	case FOREIGN_LISTED:
+		return origin_foreign_forget(origin, &foreign, true, error);
+	case FOREIGN_BEGUN_ANEW:
+		error_prefix(&result->error, "what was changed here is given up");
+		origin->has_unsent = false;
+		return origin_foreign_forget(origin, &foreign, false, error);
+	default:
+		return 0;
+	}
+}
+
+/* 1: it is to be tried once more. */
 static int foreign_finish(
 	struct origin *origin, struct exchange_result *result, struct error *error)
 {
 	struct origin_foreign foreign = foreign_of(origin);
-	bool is_refused = is_unwelcome(result->error.code);
 	int rc;
 
-	if (result->error.code != 0 && !is_refused)
+	if (result->error.code != 0 && !is_unwelcome(result->error.code))
 		return 0;
 	if (result->given_up_count > 0 && origin->given_up_tries++ < GIVEN_UP_TRIES) {
 		error_prefix(&result->error, "%u changes made here are given up",
@@ -142,30 +171,15 @@ static int foreign_finish(
 		rc = has_unsent(origin, &origin->has_unsent);
 		return rc < 0 ? rc : 1;
 	}
-	/* As what he sees there was listed before, that may be all: the next sync will tell. */
-	if (origin->foreign_try == FOREIGN_LISTED && (is_refused || result->point.mine == 0) &&
-		has_changed_there(origin)) {
+	/* Then that may be all, and the next sync begins with it. */
+	if (origin->foreign_try != FOREIGN_FIRST &&
+		(result->error.code != 0 || result->point.mine == 0) && has_changed(origin)) {
 		error_prefix(&result->error, "what was changed here waits");
 		return 0;
 	}
-	if (is_refused && origin->foreign_try == FOREIGN_LISTED) {
-		error_prefix(&result->error, "what was changed here is given up");
-		origin->has_unsent = false;
-		rc = origin_foreign_forget(origin, &foreign, error);
-		return rc < 0 ? rc : 1;
-	}
-	if (is_refused)
-		return origin->foreign_try == FOREIGN_FIRST;
-	/* Nothing is equal while there is something that was not to be brought there. */
-	if (result->point.mine == 0 && !origin->has_unsent) {
-		if (origin->foreign_try == FOREIGN_FIRST)
-			return 1;
-		error_set(&result->error, ERR_CORRUPT,
-			"what came is not what the origin says it shows");
-		if (origin->foreign_try == FOREIGN_LISTED) {
-			rc = origin_foreign_forget(origin, &foreign, error);
-			return rc < 0 ? rc : 1;
-		}
+	if (has_failed(origin, result)) {
+		rc = next_try(origin, result, error);
+		return rc < 0 ? rc : origin->foreign_try < FOREIGN_GIVEN_UP;
 	}
 	rc = origin_foreign_tidy(origin, origin->number, origin->foreign_since, error);
 	return rc < 0 ? rc : origin_foreign_grant(origin, &foreign, error);
@@ -263,9 +277,9 @@ static int account_finish(struct origin *origin, struct error *error)
 	is_again = rc > 0;
 	/* Of a try that leads to another only what is given up is told. */
 	gives_up = result.given_up_count > 0 && origin->given_up_tries <= GIVEN_UP_TRIES;
-	if (is_again && origin->foreign_try == FOREIGN_FIRST && !gives_up) {
+	if (is_again && origin->foreign_try < FOREIGN_BEGUN_ANEW && !gives_up) {
 		exchange_free(&origin->exchange);
-		foreign_exchange_start(origin, FOREIGN_LISTED, true);
+		foreign_exchange_start(origin, origin->foreign_try + 1, true);
 		return ORIGIN_MORE;
 	}
 	if (origin->options.tell != NULL)

@@ -278,19 +278,18 @@ int origin_foreign_tidy(
 	return forget_noted(origin, account, since, note_withdrawn, error);
 }
 
-int origin_foreign_forget(
-	struct origin *origin, const struct origin_foreign *foreign, struct error *error)
+int origin_foreign_forget(struct origin *origin, const struct origin_foreign *foreign,
+	bool keeps_flags, struct error *error)
 {
 	static const struct foreign_list none = { 0 };
 	struct origin_foreign all = { foreign->user, foreign->number, &none };
 	bool is_anew;
 	int rc = origin_foreign_prepare(origin, &all, &is_anew, error);
 
-	/* A tombstone that the origin does not take would keep the message from coming again; and
-	 * of what is given up nothing is known. */
+	/* A tombstone that the origin does not take would keep the message from coming again. */
 	if (rc == 0)
 		rc = forget_noted(origin, foreign->number, 0, note_gone, error);
-	return rc < 0 ? rc : origin_foreign_tidy(origin, foreign->number, 0, error);
+	return rc < 0 || keeps_flags ? rc : origin_foreign_tidy(origin, foreign->number, 0, error);
 }
 
 /* ---- accounts of which nothing is seen any more ---- */
@@ -330,7 +329,7 @@ int origin_foreign_forget_others(
 	while (rc == 0) {
 		rc = find_others(origin->mail, names, count, foreign.number, &foreign.number);
 		if (rc == 0)
-			rc = origin_foreign_forget(origin, &foreign, error);
+			rc = origin_foreign_forget(origin, &foreign, false, error);
 	}
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }

@@ -33,7 +33,7 @@ enum origin_phase {
 };
 
 /* How what is seen of another's account is exchanged. */
-enum foreign_try { FOREIGN_FIRST, FOREIGN_LISTED, FOREIGN_BEGUN_ANEW };
+enum foreign_try { FOREIGN_FIRST, FOREIGN_LISTED, FOREIGN_BEGUN_ANEW, FOREIGN_GIVEN_UP };
 
 #define HAND_COUNT_MAX 100 /* messages looked up at once */
 
@@ -195,9 +195,11 @@ int origin_foreign_grant(
 /* What was withdrawn (mail/forget.h) since our sequence, and is not shown again. */
 int origin_foreign_tidy(
 	struct origin *origin, uint32_t account, uint64_t since, struct error *error);
-/* Forgets all of it, so that it can be begun anew. */
-int origin_foreign_forget(
-	struct origin *origin, const struct origin_foreign *foreign, struct error *error);
+/* Forgets all of it, so that it can be begun anew; with what he flagged, or without
+ * (mail/forget.h).
+ */
+int origin_foreign_forget(struct origin *origin, const struct origin_foreign *foreign,
+	bool keeps_flags, struct error *error);
 /* Forgets all such copies but those named. */
 int origin_foreign_forget_others(
 	struct origin *origin, const char *const *names, size_t count, struct error *error);

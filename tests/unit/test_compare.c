@@ -215,7 +215,8 @@ static void what_one_side_lost_comes_back_from_the_other(void **state)
 	/* There, and several at once. */
 	lose(pair->b, "INBOX", 5);
 	lose(pair->b, "Work", 20);
-	check_first(pair, "mailbox INBOX: UID 5");
+	pretend_equal(pair); /* which is first depends on the ids of the mailboxes */
+	assert_int_equal(state_of(pair), COMPARE_DIFFERS);
 	check_repaired(pair);
 	assert_int_equal(node_count(pair->b, "Work"), 20);
 	assert_int_equal(node_count(pair->b, "INBOX"), 20);

@@ -775,7 +775,7 @@ class SharedClone(chapar.TestCase):
                     return None
                 try:
                     return sorted(subject for subject, _ in self.look(client).values())
-                except chapar.ImapError:  # it went between the two
+                except (chapar.ImapError, ConnectionError):  # it went meanwhile
                     return None
 
         # Within less than the minute after which it would ask anyway.

@@ -290,8 +290,7 @@ static int account_finish(struct origin *origin, struct error *error)
 	}
 	if (is_again) {
 		exchange_free(&origin->exchange);
-		foreign_exchange_start(
-			origin, gives_up ? FOREIGN_LISTED : FOREIGN_BEGUN_ANEW, true);
+		foreign_exchange_start(origin, gives_up ? FOREIGN_LISTED : FOREIGN_GIVEN_UP, true);
 		return ORIGIN_MORE;
 	}
 	if (!account->is_foreign && should_compare(origin, &result)) {
